@@ -1,0 +1,2 @@
+//! Keystead's command.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The small command over the library.
+fn main() {}
