@@ -1,7 +1,6 @@
 //! The definitions of all kinds, as the API server gets them.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -18,37 +17,38 @@ use super::{KeyMaterial, ManagedKey, ManagedSecret, schema};
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut all = vec![ManagedKey::crd(), ManagedSecret::crd(), KeyMaterial::crd()];
     for crd in &mut all {
-        without_nullable(crd);
+        tidy(crd);
         default_status(crd);
         label(crd);
     }
     all
 }
 
-/// Drops `nullable`, which the derive gives to every optional field: a null would be kept, and would
-/// stand in the way of the field being absent.
-fn without_nullable(crd: &mut CustomResourceDefinition) {
+/// Drops `nullable`, which the derive gives to every optional field (a null would be kept, and would
+/// stand in the way of the field being absent), and formats that the API server does not know.
+fn tidy(crd: &mut CustomResourceDefinition) {
     for version in &mut crd.spec.versions {
         if let Some(root) = version
             .schema
             .as_mut()
             .and_then(|s| s.open_api_v3_schema.as_mut())
         {
-            strip_nullable(root);
+            tidy_schema(root);
         }
     }
 }
 
-fn strip_nullable(schema: &mut JSONSchemaProps) {
+fn tidy_schema(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    schema.format.take_if(|format| format.starts_with("uint"));
     for property in schema.properties.iter_mut().flat_map(BTreeMap::values_mut) {
-        strip_nullable(property);
+        tidy_schema(property);
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
-        strip_nullable(items);
+        tidy_schema(items);
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
-        strip_nullable(values);
+        tidy_schema(values);
     }
 }
 
