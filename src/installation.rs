@@ -7,7 +7,6 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
-use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 use serde_json::json;
 
@@ -39,7 +38,9 @@ pub enum Error {
     #[error("load the root key")]
     Root(#[source] RootError),
     /// The record says which root key is needed, and there is none.
-    #[error("the root key {wanted} is missing at {place}: restore it; nothing is made anew while key material needs it")]
+    #[error(
+        "the root key {wanted} is missing at {place}: restore it; nothing is made anew while key material needs it"
+    )]
     RootMissing {
         /// Fingerprint of the root key that is needed.
         wanted: Fingerprint,
@@ -47,7 +48,9 @@ pub enum Error {
         place: String,
     },
     /// There is a root key, and it is another one.
-    #[error("the root key at {place} is {have}, but this installation needs {wanted}: restore that one")]
+    #[error(
+        "the root key at {place} is {have}, but this installation needs {wanted}: restore that one"
+    )]
     RootMismatch {
         /// Fingerprint of the root key that is needed.
         wanted: Fingerprint,
@@ -57,7 +60,9 @@ pub enum Error {
         place: String,
     },
     /// Truth exists and the record does not.
-    #[error("ConfigMap {INSTALLATION} is missing while key material or sealed secrets exist: restore it from the backup they came from")]
+    #[error(
+        "ConfigMap {INSTALLATION} is missing while key material or sealed secrets exist: restore it from the backup they came from"
+    )]
     RecordMissing,
     /// The record was not written by the operator.
     #[error("ConfigMap {INSTALLATION}: {field} is missing or malformed")]
@@ -101,7 +106,10 @@ impl Bootstrap<'_> {
     /// was encrypted; once it is there, it names the root key that everything needs.
     pub async fn run(&self) -> Result<Installation, Error> {
         let record = self.records().get_opt(INSTALLATION).await;
-        match record.map_err(|source| Error::Api { operation: "get the installation record", source })? {
+        match record.map_err(|source| Error::Api {
+            operation: "get the installation record",
+            source,
+        })? {
             Some(record) => self.found(&record).await,
             None => self.first().await,
         }
@@ -115,40 +123,69 @@ impl Bootstrap<'_> {
         let wanted: Fingerprint = entry(record, ROOT_FINGERPRINT)?;
         let place = self.root.place();
         let root = self.root.load().await.map_err(Error::Root)?;
-        let Some(root) = root else { return Err(Error::RootMissing { wanted, place }) };
+        let Some(root) = root else {
+            return Err(Error::RootMissing { wanted, place });
+        };
         let have = root.fingerprint();
         if have != wanted {
-            return Err(Error::RootMismatch { wanted, have, place });
+            return Err(Error::RootMismatch {
+                wanted,
+                have,
+                place,
+            });
         }
-        Ok(Installation { id: entry(record, ID)?, region: entry(record, REGION)?, root: Arc::new(root) })
+        Ok(Installation {
+            id: entry(record, ID)?,
+            region: entry(record, REGION)?,
+            root: Arc::new(root),
+        })
     }
 
     async fn first(&self) -> Result<Installation, Error> {
         let failed = |operation| move |source| Error::Api { operation, source };
         let materials = KeyMaterials::new(self.client.clone(), self.namespace);
         let sealed = SealedSecrets::new(self.client.clone(), self.namespace);
-        if materials.any().await.map_err(failed("look for key material"))?
-            || sealed.any().await.map_err(failed("look for sealed secrets"))?
+        if materials
+            .any()
+            .await
+            .map_err(failed("look for key material"))?
+            || sealed
+                .any()
+                .await
+                .map_err(failed("look for sealed secrets"))?
         {
             return Err(Error::RecordMissing);
         }
         if self.guard_namespace {
-            self.guard().await.map_err(failed("label the operator's namespace"))?;
+            self.guard()
+                .await
+                .map_err(failed("label the operator's namespace"))?;
         }
         let root = match self.root.load().await.map_err(Error::Root)? {
             Some(root) => root,
             None => self.root.create().await.map_err(Error::Root)?,
         };
         let id = InstallationId::generate(&mut OsRandom).map_err(Error::Random)?;
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        match self.records().create(&params, &self.record(id, root.fingerprint())).await {
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        match self
+            .records()
+            .create(&params, &self.record(id, root.fingerprint()))
+            .await
+        {
             Ok(record) => self.found(&record).await,
             // Another replica was faster; its record counts.
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 let record = self.records().get(INSTALLATION).await;
-                self.found(&record.map_err(failed("get the installation record"))?).await
+                self.found(&record.map_err(failed("get the installation record"))?)
+                    .await
             }
-            Err(source) => Err(Error::Api { operation: "create the installation record", source }),
+            Err(source) => Err(Error::Api {
+                operation: "create the installation record",
+                source,
+            }),
         }
     }
 
@@ -171,10 +208,16 @@ impl Bootstrap<'_> {
     /// Puts the guard's label on the operator's namespace. Done once, when the installation is made, so
     /// that an administrator who takes it off stays obeyed.
     async fn guard(&self) -> kube::Result<()> {
-        let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let label = json!({ "metadata": { "labels": { LABEL_GUARD: GUARD_ENABLED } } });
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        namespaces.patch_metadata(self.namespace, &params, &Patch::Merge(label)).await.map(|_| ())
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        namespaces
+            .patch_metadata(self.namespace, &params, &Patch::Merge(label))
+            .await
+            .map(|_| ())
     }
 }
 
@@ -183,11 +226,16 @@ pub async fn approved_before(client: Client, namespace: &str) -> kube::Result<Op
     let records: Api<ConfigMap> = Api::namespaced(client, namespace);
     let record = records.get_opt(INSTALLATION).await?;
     let annotations = record.and_then(|record| record.metadata.annotations);
-    Ok(annotations
-        .and_then(|annotations| annotations.get(ANNOTATION_APPROVE_ADOPTION_BEFORE)?.parse().ok()))
+    Ok(annotations.and_then(|annotations| {
+        annotations
+            .get(ANNOTATION_APPROVE_ADOPTION_BEFORE)?
+            .parse()
+            .ok()
+    }))
 }
 
 fn entry<T: std::str::FromStr>(record: &ConfigMap, field: &'static str) -> Result<T, Error> {
     let text = record.data.as_ref().and_then(|data| data.get(field));
-    text.and_then(|text| text.parse().ok()).ok_or(Error::RecordMalformed { field })
+    text.and_then(|text| text.parse().ok())
+        .ok_or(Error::RecordMalformed { field })
 }

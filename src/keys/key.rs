@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
@@ -45,8 +45,15 @@ impl Key {
         installation: InstallationId,
         root: &RootKey,
     ) -> Result<Self, String> {
-        let id: KeyId = truth.name_any().parse().map_err(|_| "its name is no key id".to_owned())?;
-        let arn: Arn = truth.spec.arn.parse().map_err(|_| "spec.arn is no ARN".to_owned())?;
+        let id: KeyId = truth
+            .name_any()
+            .parse()
+            .map_err(|_| "its name is no key id".to_owned())?;
+        let arn: Arn = truth
+            .spec
+            .arn
+            .parse()
+            .map_err(|_| "spec.arn is no ARN".to_owned())?;
         if arn.key != id {
             return Err("spec.arn names another key".to_owned());
         }
@@ -56,7 +63,12 @@ impl Key {
             .iter()
             .map(|g| load_generation(g, &truth.spec, id, installation, root))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { id, arn, truth, generations })
+        Ok(Self {
+            id,
+            arn,
+            truth,
+            generations,
+        })
     }
 
     /// The state, as the truth decides it.
@@ -80,18 +92,26 @@ impl Key {
 
     /// The current generation as what wraps a data key, if it could be opened.
     pub fn wrapping_key(&self) -> Option<WrappingKey<'_>> {
-        self.current().and_then(|generation| self.wrapping(generation))
+        self.current()
+            .and_then(|generation| self.wrapping(generation))
     }
 
     fn wrapping<'a>(&'a self, generation: &'a Generation) -> Option<WrappingKey<'a>> {
         let material = generation.material.as_ref().ok()?;
-        Some(WrappingKey { arn: &self.arn, material_id: generation.id, material })
+        Some(WrappingKey {
+            arn: &self.arn,
+            material_id: generation.id,
+            material,
+        })
     }
 }
 
 impl MaterialLookup for Key {
     fn find(&self, key: KeyId, material: MaterialId) -> Option<WrappingKey<'_>> {
-        let generation = self.generations.iter().find(|g| key == self.id && g.id == material)?;
+        let generation = self
+            .generations
+            .iter()
+            .find(|g| key == self.id && g.id == material)?;
         self.wrapping(generation)
     }
 }
@@ -103,12 +123,20 @@ fn load_generation(
     installation: InstallationId,
     root: &RootKey,
 ) -> Result<Generation, String> {
-    let id: MaterialId =
-        generation.material_id.parse().map_err(|_| "a material id is malformed".to_owned())?;
-    let wrapped = BASE64.decode(&generation.wrapped).map_err(|_| "wrapped is no base64".to_owned())?;
+    let id: MaterialId = generation
+        .material_id
+        .parse()
+        .map_err(|_| "a material id is malformed".to_owned())?;
+    let wrapped = BASE64
+        .decode(&generation.wrapped)
+        .map_err(|_| "wrapped is no base64".to_owned())?;
     let material = unwrap_material(root, &binding(spec, key, id, installation), &wrapped)
         .map_err(|error| error.to_string());
-    Ok(Generation { version: generation.version, id, material })
+    Ok(Generation {
+        version: generation.version,
+        id,
+        material,
+    })
 }
 
 /// What a generation is bound to: it opens for this key of this name in this installation only.

@@ -87,7 +87,12 @@ impl Keyring {
 
     /// The key with that id.
     pub fn get(&self, id: KeyId) -> Option<Arc<Key>> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
+        self.keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .by_id
+            .get(&id)
+            .cloned()
     }
 
     /// All keys that ever had this name and still wait or work: the one in use first, then the
@@ -95,11 +100,17 @@ impl Keyring {
     pub fn named(&self, namespace: &str, name: &str) -> Vec<Arc<Key>> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let ids = keys.by_name.get(&(namespace.to_owned(), name.to_owned()));
-        let mut found: Vec<_> =
-            ids.into_iter().flatten().filter_map(|id| keys.by_id.get(id).cloned()).collect();
+        let mut found: Vec<_> = ids
+            .into_iter()
+            .flatten()
+            .filter_map(|id| keys.by_id.get(id).cloned())
+            .collect();
         found.sort_by_key(|key| {
             let spec = &key.truth.spec;
-            let created = spec.generations.first().map(|g| std::cmp::Reverse(g.created.0));
+            let created = spec
+                .generations
+                .first()
+                .map(|g| std::cmp::Reverse(g.created.0));
             (spec.parked_since.is_some(), created)
         });
         found
@@ -107,12 +118,22 @@ impl Keyring {
 
     /// The names and ids of all keys.
     pub fn all(&self) -> Vec<Arc<Key>> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).by_id.values().cloned().collect()
+        self.keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .by_id
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// How many keys there are.
     pub fn len(&self) -> usize {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).by_id.len()
+        self.keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .by_id
+            .len()
     }
 
     /// Whether there is no key.
@@ -147,7 +168,7 @@ impl Keyring {
     ) -> Result<SecretBytes, UseError> {
         let info = crypto::peek(message).map_err(UseError::Open)?;
         let key = self.usable(info.key, namespace)?;
-        crypto::open(message, context, &*key, &Limits::default()).map_err(|error| match error {
+        crypto::open(message, context, &*key, Limits::default()).map_err(|error| match error {
             OpenError::MaterialMissing { key, material } => {
                 UseError::MaterialMissing { key, material }
             }
@@ -169,5 +190,8 @@ impl Keyring {
 }
 
 fn place(key: &Key) -> (String, String) {
-    (key.truth.spec.namespace.clone(), key.truth.spec.name.clone())
+    (
+        key.truth.spec.namespace.clone(),
+        key.truth.spec.name.clone(),
+    )
 }

@@ -36,7 +36,12 @@ impl Loader {
     /// A loader for that keyring.
     pub fn new(keyring: Arc<Keyring>, installation: InstallationId, root: Arc<RootKey>) -> Self {
         let (changes, _) = broadcast::channel(4096);
-        Self { keyring, installation, root, changes }
+        Self {
+            keyring,
+            installation,
+            root,
+            changes,
+        }
     }
 
     /// What changes from now on. A receiver that falls behind gets `Lagged` and must look at all.
@@ -68,7 +73,9 @@ impl Loader {
                     self.insert(truth);
                 }
                 Ok(Event::Delete(truth)) => self.remove(&truth),
-                Err(error) => warn!(%error, "the watch of key material broke; it is taken up again"),
+                Err(error) => {
+                    warn!(%error, "the watch of key material broke; it is taken up again")
+                }
             }
         }
     }
@@ -89,7 +96,10 @@ impl Loader {
                 Some(id)
             }
             Err(error) => {
-                warn!(object, error, "this key material was not written by the operator");
+                warn!(
+                    object,
+                    error, "this key material was not written by the operator"
+                );
                 None
             }
         }

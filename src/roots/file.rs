@@ -25,7 +25,10 @@ impl FileRoot {
     }
 
     fn read(&self) -> Result<Option<RootKey>, RootError> {
-        let failed = |source| RootError::File { path: self.path.clone(), source };
+        let failed = |source| RootError::File {
+            path: self.path.clone(),
+            source,
+        };
         let file = match std::fs::File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -33,7 +36,9 @@ impl FileRoot {
         };
         // Of full size from the start, so that it never moves and leaves a copy behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE));
-        file.take(MAX_FILE as u64).read_to_end(&mut bytes).map_err(failed)?;
+        file.take(MAX_FILE as u64)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
         parse(&bytes, || self.place()).map(Some)
     }
 }
@@ -44,7 +49,11 @@ impl RootProvider for FileRoot {
     }
 
     fn create(&self) -> BoxFuture<'_, Result<RootKey, RootError>> {
-        Box::pin(async { Err(RootError::NotMade { place: self.place() }) })
+        Box::pin(async {
+            Err(RootError::NotMade {
+                place: self.place(),
+            })
+        })
     }
 
     fn place(&self) -> String {

@@ -49,7 +49,9 @@ pub enum RootError {
         place: String,
     },
     /// The provider cannot make a root key; somebody else must.
-    #[error("there is no root key at {place}, and this provider does not make one; put 32 random bytes there")]
+    #[error(
+        "there is no root key at {place}, and this provider does not make one; put 32 random bytes there"
+    )]
     NotMade {
         /// Where it was looked for.
         place: String,
@@ -96,7 +98,8 @@ fn parse(bytes: &[u8], place: impl FnOnce() -> String) -> Result<RootKey, RootEr
         let decoded = Zeroizing::new(BASE64.decode(text).ok()?);
         SecretArray::from_slice(&decoded)
     });
-    key.map(RootKey::from_secret).ok_or_else(|| RootError::Malformed { place: place() })
+    key.map(RootKey::from_secret)
+        .ok_or_else(|| RootError::Malformed { place: place() })
 }
 
 #[cfg(test)]
@@ -104,7 +107,9 @@ mod tests {
     use super::*;
 
     fn parsed(bytes: &[u8]) -> Option<String> {
-        parse(bytes, String::new).ok().map(|root| root.fingerprint().to_string())
+        parse(bytes, String::new)
+            .ok()
+            .map(|root| root.fingerprint().to_string())
     }
 
     #[test]

@@ -29,7 +29,9 @@ pub struct SecretRoot {
 impl SecretRoot {
     /// The root key in the Secret `keystead-root` of that namespace.
     pub fn new(client: Client, namespace: &str) -> Self {
-        Self { secrets: Api::namespaced(client, namespace) }
+        Self {
+            secrets: Api::namespaced(client, namespace),
+        }
     }
 
     async fn read(&self) -> Result<Option<RootKey>, RootError> {
@@ -54,15 +56,23 @@ impl SecretRoot {
             },
             type_: Some(SECRET_TYPE_ROOT.to_owned()),
             immutable: Some(true),
-            data: Some(BTreeMap::from([(ENTRY.to_owned(), ByteString(root.expose().to_vec()))])),
+            data: Some(BTreeMap::from([(
+                ENTRY.to_owned(),
+                ByteString(root.expose().to_vec()),
+            )])),
             ..Secret::default()
         };
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
         match self.secrets.create(&params, &secret).await {
             Ok(_) => Ok(root),
             // Another replica was faster; its key is the one.
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                self.read().await?.ok_or_else(|| RootError::Malformed { place: self.place() })
+                self.read().await?.ok_or_else(|| RootError::Malformed {
+                    place: self.place(),
+                })
             }
             Err(source) => Err(failed("create", source)),
         }
@@ -70,7 +80,11 @@ impl SecretRoot {
 }
 
 fn failed(operation: &'static str, source: kube::Error) -> RootError {
-    RootError::Api { operation, name: ROOT_SECRET.to_owned(), source }
+    RootError::Api {
+        operation,
+        name: ROOT_SECRET.to_owned(),
+        source,
+    }
 }
 
 impl RootProvider for SecretRoot {

@@ -16,19 +16,30 @@ pub struct KeyMaterials {
 impl KeyMaterials {
     /// The store in that namespace.
     pub fn new(client: Client, namespace: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace) }
+        Self {
+            api: Api::namespaced(client, namespace),
+        }
     }
 
     /// All material of keys of that name, asked of the API server and not of a cache: for the
     /// decision to make new material, a cache may be too old.
     pub async fn named(&self, namespace: &str, name: &str) -> kube::Result<Vec<KeyMaterial>> {
         let selector = format!("spec.namespace={namespace},spec.name={name}");
-        Ok(self.api.list(&ListParams::default().fields(&selector)).await?.items)
+        Ok(self
+            .api
+            .list(&ListParams::default().fields(&selector))
+            .await?
+            .items)
     }
 
     /// Whether there is any material at all.
     pub async fn any(&self) -> kube::Result<bool> {
-        Ok(!self.api.list(&ListParams::default().limit(1)).await?.items.is_empty())
+        Ok(!self
+            .api
+            .list(&ListParams::default().limit(1))
+            .await?
+            .items
+            .is_empty())
     }
 
     /// Writes the material of a new key.
@@ -49,5 +60,8 @@ impl KeyMaterials {
 }
 
 fn params() -> PostParams {
-    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
 }

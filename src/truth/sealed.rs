@@ -28,10 +28,13 @@ const VERSION_PREFIX: &str = "version.";
 /// over kind, namespace and name (none of which can contain the separator), in hexadecimal digits.
 pub fn truth_name(namespace: &str, name: &str) -> String {
     let digest = Sha256::digest(format!("{KIND}/{namespace}/{name}"));
-    digest.iter().take(20).fold("ks-".to_owned(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-        text
-    })
+    digest
+        .iter()
+        .take(20)
+        .fold("ks-".to_owned(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+            text
+        })
 }
 
 /// Who claimed the truth, and from where.
@@ -70,7 +73,10 @@ pub fn owner_of(meta: &ObjectMeta) -> Option<ObjectRef<ManagedSecret>> {
     if annotations.get(ANNOTATION_KIND)? != KIND {
         return None;
     }
-    let (namespace, name) = (annotations.get(ANNOTATION_NAMESPACE)?, annotations.get(ANNOTATION_NAME)?);
+    let (namespace, name) = (
+        annotations.get(ANNOTATION_NAMESPACE)?,
+        annotations.get(ANNOTATION_NAME)?,
+    );
     Some(ObjectRef::new(name).within(namespace))
 }
 
@@ -87,15 +93,13 @@ pub fn is_truth(meta: &ObjectMeta) -> bool {
 #[derive(Clone)]
 pub struct SealedSecrets {
     api: Api<Secret>,
-    metadata: Api<PartialObjectMeta<Secret>>,
 }
 
 impl SealedSecrets {
     /// The store in that namespace.
     pub fn new(client: Client, namespace: &str) -> Self {
         Self {
-            api: Api::namespaced(client.clone(), namespace),
-            metadata: Api::namespaced(client, namespace),
+            api: Api::namespaced(client, namespace),
         }
     }
 
@@ -104,7 +108,11 @@ impl SealedSecrets {
     /// # Errors
     /// Besides those of the API server: `Ok(Some(Err(problem)))` for a Secret of that name which is not
     /// of the form that the operator writes.
-    pub async fn get(&self, namespace: &str, name: &str) -> kube::Result<Option<Result<Stored, String>>> {
+    pub async fn get(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> kube::Result<Option<Result<Stored, String>>> {
         let secret = self.api.get_opt(&truth_name(namespace, name)).await?;
         Ok(secret.map(Stored::from_secret))
     }
@@ -115,8 +123,12 @@ impl SealedSecrets {
         let mut params = ListParams::default().fields(&selector).limit(500);
         let mut all = Vec::new();
         loop {
-            let page = self.metadata.list_metadata(&params).await?;
-            all.extend(page.items.into_iter().filter(|item| is_truth(&item.metadata)));
+            let page = self.api.list_metadata(&params).await?;
+            all.extend(
+                page.items
+                    .into_iter()
+                    .filter(|item| is_truth(&item.metadata)),
+            );
             match page.metadata.continue_ {
                 Some(token) if !token.is_empty() => params.continue_token = Some(token),
                 _ => return Ok(all),
@@ -128,7 +140,7 @@ impl SealedSecrets {
     pub async fn any(&self) -> kube::Result<bool> {
         let selector = format!("type={SECRET_TYPE_SEALED}");
         let params = ListParams::default().fields(&selector).limit(1);
-        Ok(!self.metadata.list_metadata(&params).await?.items.is_empty())
+        Ok(!self.api.list_metadata(&params).await?.items.is_empty())
     }
 
     /// Writes new truth, or over exactly the state that it was read in.
@@ -138,7 +150,10 @@ impl SealedSecrets {
             None => self.api.create(&params(), &secret).await.map(|_| ()),
             Some(_) => {
                 let name = truth_name(&stored.namespace, &stored.name);
-                self.api.replace(&name, &params(), &secret).await.map(|_| ())
+                self.api
+                    .replace(&name, &params(), &secret)
+                    .await
+                    .map(|_| ())
             }
         }
     }
@@ -164,17 +179,25 @@ impl Stored {
     fn from_secret(secret: Secret) -> Result<Self, String> {
         let annotations = secret.metadata.annotations.unwrap_or_default();
         let annotation = |name: &str| {
-            annotations.get(name).cloned().ok_or_else(|| format!("annotation {name} is missing"))
+            annotations
+                .get(name)
+                .cloned()
+                .ok_or_else(|| format!("annotation {name} is missing"))
         };
         let parked_since = annotations
             .get(ANNOTATION_PARKED_SINCE)
-            .map(|text| text.parse().map_err(|_| format!("{ANNOTATION_PARKED_SINCE} is no time")))
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| format!("{ANNOTATION_PARKED_SINCE} is no time"))
+            })
             .transpose()?;
         let mut data = secret.data.unwrap_or_default();
         let manifest = data.remove(MANIFEST).ok_or("entry manifest is missing")?.0;
         let versions = data
             .into_iter()
-            .filter_map(|(key, bytes)| Some((key.strip_prefix(VERSION_PREFIX)?.to_owned(), bytes.0)))
+            .filter_map(|(key, bytes)| {
+                Some((key.strip_prefix(VERSION_PREFIX)?.to_owned(), bytes.0))
+            })
             .collect();
         Ok(Self {
             namespace: annotation(ANNOTATION_NAMESPACE)?,
@@ -196,14 +219,23 @@ impl Stored {
             (ANNOTATION_KIND.to_owned(), KIND.to_owned()),
             (ANNOTATION_NAMESPACE.to_owned(), self.namespace.clone()),
             (ANNOTATION_NAME.to_owned(), self.name.clone()),
-            (ANNOTATION_OBJECT_UID.to_owned(), self.claim.object_uid.clone()),
-            (ANNOTATION_NAMESPACE_UID.to_owned(), self.claim.namespace_uid.clone()),
+            (
+                ANNOTATION_OBJECT_UID.to_owned(),
+                self.claim.object_uid.clone(),
+            ),
+            (
+                ANNOTATION_NAMESPACE_UID.to_owned(),
+                self.claim.namespace_uid.clone(),
+            ),
         ]);
         annotations.extend(
-            self.parked_since.map(|at| (ANNOTATION_PARKED_SINCE.to_owned(), at.to_string())),
+            self.parked_since
+                .map(|at| (ANNOTATION_PARKED_SINCE.to_owned(), at.to_string())),
         );
         annotations.extend(
-            self.approved.clone().map(|uid| (ANNOTATION_APPROVE_ADOPTION.to_owned(), uid)),
+            self.approved
+                .clone()
+                .map(|uid| (ANNOTATION_APPROVE_ADOPTION.to_owned(), uid)),
         );
         let versions = self
             .versions
@@ -227,7 +259,10 @@ impl Stored {
 }
 
 fn params() -> PostParams {
-    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
 }
 
 #[cfg(test)]
@@ -238,7 +273,10 @@ mod tests {
         Stored {
             namespace: "shop".into(),
             name: "orders-db".into(),
-            claim: Claim { object_uid: "u1".into(), namespace_uid: "n1".into() },
+            claim: Claim {
+                object_uid: "u1".into(),
+                namespace_uid: "n1".into(),
+            },
             parked_since: Some("2026-01-02T03:04:05Z".parse().unwrap()),
             approved: None,
             manifest: vec![1, 2],
@@ -273,6 +311,9 @@ mod tests {
     fn what_the_operator_did_not_write_is_refused_with_a_reason() {
         let mut secret = stored().to_secret();
         secret.data = None;
-        assert_eq!(Stored::from_secret(secret), Err("entry manifest is missing".to_owned()));
+        assert_eq!(
+            Stored::from_secret(secret),
+            Err("entry manifest is missing".to_owned())
+        );
     }
 }
