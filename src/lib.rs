@@ -15,9 +15,13 @@
 
 pub mod api;
 pub mod cli;
+pub mod clock;
+pub mod controllers;
 pub mod crypto;
 pub mod installation;
 pub mod keys;
+pub mod leader;
 pub mod roots;
 pub mod secrets;
+pub mod telemetry;
 pub mod truth;
