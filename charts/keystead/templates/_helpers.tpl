@@ -29,7 +29,7 @@ system:serviceaccount:{{ .Release.Namespace }}:keystead-controller
 
 {{/* The controller's rights in a namespace that it serves. One list for the ClusterRole and for the Roles. */}}
 {{- define "keystead.servedRules" -}}
-# The native Secrets that ManagedSecrets deliver, import and adopt. Of Secrets of others only metadata is listed.
+# The native Secrets that ManagedSecrets deliver, import and adopt. Only metadata is listed, bodies are read one by one.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch, update, delete]
@@ -81,9 +81,10 @@ capabilities:
 {{- end }}
 
 {{/*
-What the author policies match: a ManagedSecret made, or its spec changed, in a namespace. Not DELETE, and not an update that
-leaves the spec as it is, so neither deletion nor the removal of a finalizer is ever held up. A terminating object whose
-spec changes is checked like any other: it can live as long as its author keeps a finalizer on it.
+What the author policies match: a ManagedSecret made, or changed in what it asks of the operator (spec, and the annotations that
+ask for a fresh start or another import). Not DELETE, and no other update, so neither deletion nor the removal of a finalizer is
+ever held up. A terminating object whose spec changes is checked like any other: it can live as long as its author keeps a
+finalizer on it.
 */}}
 {{- define "keystead.authorMatch" -}}
 failurePolicy: Fail
@@ -96,7 +97,15 @@ matchConstraints:
     scope: Namespaced
 matchConditions:
 - name: new-or-changed
-  expression: oldObject == null || object.spec != oldObject.spec
+  expression: >-
+    oldObject == null || object.spec != oldObject.spec
+    || {{ include "keystead.annotationChanged" "keystead.dev/adopt" }}
+    || {{ include "keystead.annotationChanged" "keystead.dev/import" }}
+{{- end }}
+
+{{/* Whether an annotation has another value than before, on an update. */}}
+{{- define "keystead.annotationChanged" -}}
+object.metadata.?annotations[?'{{ . }}'] != oldObject.metadata.?annotations[?'{{ . }}']
 {{- end }}
 
 {{/* A binding that applies everywhere. Call with (list $ name). */}}
