@@ -6,6 +6,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::error::Class;
 
 const CONFLICT_DELAY: Duration = Duration::from_millis(500);
@@ -40,6 +42,44 @@ impl<K: Eq + Hash> Failures<K> {
     pub fn reset(&self, object: &K) {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
     }
+}
+
+/// Repairs of what somebody else keeps changing: the first at once, then each later than the one before.
+#[derive(Debug)]
+pub struct Repairs<K> {
+    last: Mutex<HashMap<K, (Timestamp, u32)>>,
+}
+
+impl<K> Default for Repairs<K> {
+    fn default() -> Self {
+        Self { last: Mutex::default() }
+    }
+}
+
+impl<K: Eq + Hash + Clone> Repairs<K> {
+    /// Whether a repair may be made now: `None`, and it counts as made; otherwise how long to wait.
+    pub fn admit(&self, object: &K, now: Timestamp) -> Option<Duration> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was quiet for long is forgotten, so that the map stays as small as the number of fights.
+        last.retain(|_, (at, _)| elapsed(*at, now) < QUIET);
+        let Some((at, count)) = last.get_mut(object) else {
+            last.insert(object.clone(), (now, 0));
+            return None;
+        };
+        let gap = (FIRST_DELAY * 2_u32.pow((*count).min(6))).min(LONGEST_DELAY);
+        if let Some(rest) = gap.checked_sub(elapsed(*at, now)).filter(|rest| !rest.is_zero()) {
+            return Some(rest);
+        }
+        (*at, *count) = (now, count.saturating_add(1));
+        None
+    }
+}
+
+/// How long after the last repair a fight counts as over.
+const QUIET: Duration = Duration::from_secs(600);
+
+fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
 /// The wait after the `failures`-th consecutive failure, before jitter.
@@ -80,6 +120,20 @@ mod tests {
             failures.delay("bad", Class::Transient, 0);
         }
         assert!(failures.delay("good", Class::Transient, 255) <= FIRST_DELAY.mul_f64(1.25));
+    }
+
+    #[test]
+    fn a_fight_over_a_target_is_fought_ever_more_slowly() {
+        let repairs = Repairs::default();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(repairs.admit(&"a", at(0)), None);
+        assert_eq!(repairs.admit(&"b", at(0)), None);
+        assert!(repairs.admit(&"a", at(0)).is_some());
+        // Somebody changes it every second for 200 s.
+        let repaired = (1..200).filter(|&s| repairs.admit(&"a", at(s)).is_none()).count();
+        assert!((4..=9).contains(&repaired), "{repaired}");
+        // After a quiet time the next one is repaired at once.
+        assert_eq!(repairs.admit(&"a", at(2000)), None);
     }
 
     #[test]

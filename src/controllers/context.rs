@@ -9,7 +9,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::broadcast;
 use tracing::warn;
 
-use super::backoff::Failures;
+use super::backoff::{Failures, Repairs};
 use super::error::Error;
 use super::references::References;
 use crate::api::{ManagedKey, ManagedSecret, Reason};
@@ -74,7 +74,7 @@ pub struct Context {
     /// Consecutive failures of secrets.
     pub secret_failures: Failures<ObjectRef<ManagedSecret>>,
     /// Consecutive repairs of targets that somebody else keeps changing.
-    pub repairs: Failures<ObjectRef<ManagedSecret>>,
+    pub repairs: Repairs<ObjectRef<ManagedSecret>>,
 }
 
 impl Context {

@@ -51,9 +51,25 @@ pub enum Error {
         /// Why it failed.
         source: crate::keys::UseError,
     },
+    /// A context cannot be built; the plan has built the same one before.
+    #[error("encryption context")]
+    Context(#[source] crate::crypto::ContextError),
+    /// A version that the manifest names is neither stored nor new.
+    #[error("version {0} has no ciphertext")]
+    VersionLost(String),
     /// The operating system gave no randomness.
     #[error("no randomness available")]
     Random,
+}
+
+impl From<Class> for crate::telemetry::Outcome {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Transient => Self::Transient,
+            Class::Conflict => Self::Conflict,
+            Class::Permanent => Self::Permanent,
+        }
+    }
 }
 
 /// What to do about an error.
@@ -73,9 +89,9 @@ impl Error {
         match self {
             Self::Api { source, .. } => class_of(source),
             Self::Timeout { .. } | Self::Random => Class::Transient,
-            Self::NotLeader(_) | Self::Raced { .. } => Class::Conflict,
-            // A key that was disabled between look and use; the next look says so.
-            Self::Crypto { .. } => Class::Conflict,
+            // The state of a key may have changed between look and use; the next look says so.
+            Self::NotLeader(_) | Self::Raced { .. } | Self::Crypto { .. } => Class::Conflict,
+            Self::Context(_) | Self::VersionLost(_) => Class::Permanent,
         }
     }
 
@@ -83,11 +99,19 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Api { source, .. } if is(source, Status::is_forbidden) => Reason::Forbidden,
-            Self::Api { .. } | Self::Timeout { .. } | Self::NotLeader(_) | Self::Raced { .. } => {
-                Reason::ApiError
+            Self::Api { source, operation: "apply", object }
+                if is(source, Status::is_invalid) && object.starts_with("Secret ") =>
+            {
+                Reason::TargetRefused
             }
+            Self::Api { .. }
+            | Self::Timeout { .. }
+            | Self::NotLeader(_)
+            | Self::Raced { .. }
+            | Self::Random => Reason::ApiError,
             Self::Crypto { .. } => Reason::KeyNotReady,
-            Self::Random => Reason::ApiError,
+            Self::Context(_) => Reason::InvalidSpec,
+            Self::VersionLost(_) => Reason::SourceLost,
         }
     }
 }

@@ -44,8 +44,8 @@ impl Loader {
         }
     }
 
-    /// What changes from now on. A receiver that falls behind gets `Lagged` and must look at all.
-    pub fn subscribe(&self) -> broadcast::Sender<KeyChanged> {
+    /// Announces what changes. A receiver that falls behind gets `Lagged` and must look at all.
+    pub fn changes(&self) -> broadcast::Sender<KeyChanged> {
         self.changes.clone()
     }
 

@@ -8,7 +8,7 @@ use crate::api::ManagedKey;
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
 use crate::controllers::parking::Truths;
-use crate::telemetry::Kind;
+use crate::telemetry::Truth;
 
 /// `KeyMaterial`.
 pub(crate) struct KeyTruths;
@@ -33,7 +33,7 @@ impl Truths for KeyTruths {
             material.spec.parked_since = Some(Time(ctx.now()));
             let object = format!("KeyMaterial {}", material.name_any());
             call("replace", object, ctx.materials.replace(&material)).await?;
-            ctx.metrics.truth_written(Kind::ManagedKey);
+            ctx.metrics.truth_written(Truth::KeyMaterial);
             parked = true;
         }
         Ok(parked)

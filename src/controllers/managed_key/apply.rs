@@ -18,7 +18,7 @@ pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result
         Step::Replace(material) => {
             let object = format!("KeyMaterial {}", material.name_any());
             call("replace", object, ctx.materials.replace(material)).await?;
-            ctx.metrics.truth_written(crate::telemetry::Kind::ManagedKey);
+            ctx.metrics.truth_written(crate::telemetry::Truth::KeyMaterial);
             Ok(())
         }
     }
@@ -60,7 +60,7 @@ async fn create(seen: &Observed, ctx: &Context) -> Result<(), Error> {
         Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_already_exists) => Ok(()),
         Err(error) => Err(error),
         Ok(_) => {
-            ctx.metrics.truth_written(crate::telemetry::Kind::ManagedKey);
+            ctx.metrics.truth_written(crate::telemetry::Truth::KeyMaterial);
             Ok(())
         }
     }

@@ -12,7 +12,7 @@ use futures::{Stream, StreamExt, future};
 use kube::runtime::controller::{self, Action};
 use kube::runtime::predicates;
 use kube::runtime::reflector::{self, ObjectRef};
-use kube::runtime::{Controller, Predicate, WatchStreamExt, watcher};
+use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use tokio_stream::wrappers::BroadcastStream;
 use tracing::{instrument, warn};
@@ -51,7 +51,7 @@ pub(super) async fn run(
         .applied_objects()
         .predicate_filter(
             predicates::generation.combine(predicates::annotations),
-            predicates::Config::default(),
+            PredicateConfig::default(),
         );
     Controller::for_stream(keys, reader)
         .reconcile_on(changed_keys(&ctx))

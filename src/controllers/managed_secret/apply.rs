@@ -15,7 +15,7 @@ use super::observe::{Observed, user_context};
 use super::plan::{Step, TargetState, TargetWrite};
 use super::target::{annotations, owner_reference, sealed_context};
 use super::write_truth::write_truth;
-use crate::api::managed_secret::{Existing, Form};
+use crate::api::managed_secret::Existing;
 use crate::api::names::{
     DEFAULT_KEY, FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX,
 };
@@ -24,6 +24,7 @@ use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call, is};
 use crate::controllers::references::Reference;
 use crate::crypto::OsRandom;
+use crate::telemetry::Delivery;
 
 /// Does one step.
 pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result<(), Error> {
@@ -81,8 +82,8 @@ async fn apply_target(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Re
     if let Some(version) = written.metadata.resource_version {
         ctx.references.wrote(Reference::Secret(namespace, write.name.clone()), version);
     }
-    let form = if write.seal_under.is_some() { Form::Sealed } else { Form::Plain };
-    ctx.metrics.target_written(form.into());
+    let form = if write.seal_under.is_some() { Delivery::Sealed } else { Delivery::Plain };
+    ctx.metrics.target_written(form);
     if write.repair {
         let reference = seen.secret.object_ref(&());
         let note = format!("Secret {} was changed or deleted by somebody else and was restored", write.name);

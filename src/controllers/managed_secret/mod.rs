@@ -20,7 +20,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{self, ObjectRef};
-use kube::runtime::{Controller, Predicate, WatchStreamExt, predicates, watcher};
+use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, ResourceExt};
 use tokio_stream::wrappers::BroadcastStream;
 use tracing::{instrument, warn};
@@ -35,7 +35,7 @@ use super::references::Reference;
 use super::status::Publication;
 use crate::api::condition::NewCondition;
 use crate::api::names::{ANNOTATION_MANAGED_BY, FIELD_MANAGER_SECRET, SECRET_TYPE_SEALED};
-use crate::api::{ManagedSecret, Reason};
+use crate::api::ManagedSecret;
 use crate::crypto::OsRandom;
 use crate::telemetry::{Kind, Outcome};
 use crate::truth::{is_truth, owner_of};
@@ -78,7 +78,7 @@ pub(super) async fn run(
         .applied_objects()
         .predicate_filter(
             predicates::generation.combine(predicates::annotations),
-            predicates::Config::default(),
+            PredicateConfig::default(),
         );
     let (for_targets, for_truth) = (ctx.clone(), ctx.clone());
     let truth_only = watcher::Config::default().fields(&format!("type={SECRET_TYPE_SEALED}"));
@@ -189,8 +189,7 @@ async fn reconcile_once(secret: Arc<ManagedSecret>, ctx: &Context) -> Result<(Ac
         if error.class() != Class::Permanent {
             return result.map(|()| (Action::await_change(), Outcome::Success));
         }
-        let reason = if error.is_target_refused() { Reason::TargetRefused } else { error.reason() };
-        plan.ready = Some(NewCondition::not_ready(reason, error.to_string()));
+        plan.ready = Some(NewCondition::not_ready(error.reason(), error.to_string()));
         plan.shown = None;
     }
     publish(&seen, &plan, ctx).await?;

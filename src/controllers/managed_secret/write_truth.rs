@@ -10,7 +10,6 @@ use super::truth::{manifest_context, version_context};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
 use crate::crypto::{ContextError, EncryptionContext, OsRandom};
-use crate::keys::UseError;
 use crate::secrets::{SecretValue, VersionRecord};
 use crate::telemetry::Truth;
 use crate::truth::Stored;
@@ -63,8 +62,7 @@ fn envelope(
         Some((stored.versions.get(version.id.as_str())?, manifest.version(&version.id)?))
     });
     let Some((envelope, old)) = before else {
-        // The plan names only versions that are stored or fresh.
-        return Err(Error::Random);
+        return Err(Error::VersionLost(version.id.to_string()));
     };
     if old.key_id == version.key_id && old.context == version.context {
         return Ok(envelope.clone());
@@ -102,5 +100,5 @@ fn seal(
 }
 
 fn bound(context: Result<EncryptionContext, ContextError>) -> Result<EncryptionContext, Error> {
-    context.map_err(|source| Error::Context { source })
+    context.map_err(Error::Context)
 }
