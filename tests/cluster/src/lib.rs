@@ -16,6 +16,7 @@ mod kubeconfig;
 mod ports;
 mod process;
 mod state;
+mod subject;
 
 pub use audit::{Audit, AuditEvent, AuditMark};
 pub use binaries::{Binaries, Set, cache_dir};
