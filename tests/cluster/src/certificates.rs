@@ -15,6 +15,8 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
+use crate::subject;
+
 /// One of the authorities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Authority {
@@ -113,31 +115,24 @@ impl Pki {
     }
 
     pub(crate) fn sign(&self, authority: Authority, subject: Subject<'_>) -> Result<Identity> {
-        let key = fs::read_to_string(self.key(authority.file()))?;
-        let key = KeyPair::from_pem(&key).context("read an authority's key")?;
-        let issuer = Issuer::new(authority.params()?, key);
+        let issuer_key = fs::read_to_string(self.key(authority.file()))?;
+        let issuer_key = KeyPair::from_pem(&issuer_key).context("read an authority's key")?;
+        let issuer = Issuer::new(authority.params()?, &issuer_key);
         let mut params = params(subject.name, subject.hosts)?;
-        for group in subject.groups {
-            params
-                .distinguished_name
-                .push(DnType::OrganizationName, *group);
-        }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         if !subject.hosts.is_empty() {
-            params
-                .extended_key_usages
-                .push(ExtendedKeyUsagePurpose::ServerAuth);
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().context("generate a key")?;
-        let certificate = params
-            .signed_by(&key, &issuer)
-            .context("sign a certificate")?;
-        Ok(Identity {
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-        })
+        let certificate = params.signed_by(&key, &issuer).context("sign a certificate")?;
+        let certificate = if subject.groups.is_empty() {
+            certificate.pem()
+        } else {
+            subject::replace(certificate.der(), subject.name, subject.groups, &issuer_key)?
+        };
+        Ok(Identity { certificate, key: key.serialize_pem() })
     }
 
     /// Signs and keeps the result as `<file>.crt` and `<file>.key`.

@@ -69,7 +69,9 @@ pub struct ControlPlane {
     /// Whether the processes end with this handle.
     owned: bool,
     temporary: Option<TempDir>,
-    _ports: Lease,
+    ports: Lease,
+    /// Whether a panic prints the logs.
+    reports: bool,
 }
 
 impl ControlPlane {
@@ -172,7 +174,8 @@ impl ControlPlane {
             state,
             owned,
             temporary: None,
-            _ports: ports,
+            ports,
+            reports: true,
         }
     }
 
@@ -313,16 +316,19 @@ impl ControlPlane {
         self.access.pki()
     }
 
-    pub(crate) fn access(&self) -> &Access {
-        &self.access
-    }
-
     pub(crate) fn components(&self) -> &Components {
         &self.components
     }
 
-    pub(crate) fn components_mut(&mut self) -> &mut Components {
-        &mut self.components
+    /// What a node is declared with.
+    pub(crate) fn split(&mut self) -> (&StateDir, &Access, &mut Components, &mut Lease) {
+        (&self.state, &self.access, &mut self.components, &mut self.ports)
+    }
+
+    /// Leaves stopping, reporting and removing to the caller.
+    pub(crate) fn disown(&mut self) {
+        self.owned = false;
+        self.reports = false;
     }
 
     pub(crate) fn etcd_data(&self) -> PathBuf {
@@ -343,7 +349,7 @@ impl ControlPlane {
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        if thread::panicking() {
+        if self.reports && thread::panicking() {
             self.components.print_logs();
         }
         if self.owned {

@@ -2,9 +2,9 @@
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use keystead_cluster::{Binaries, ControlPlane, Options, Set};
+use keystead_cluster::{Binaries, Cluster, ControlPlane, Image, NodeOptions, Options, Set};
 
 #[derive(Parser)]
 #[command(
@@ -32,6 +32,22 @@ enum Command {
         #[arg(long)]
         state: PathBuf,
     },
+    /// Start a cluster with a node that outlives this command, or what is missing of it. Needs root.
+    Up(StateArgs),
+    /// Stop a cluster and remove every trace of it. Needs root.
+    Down(StateArgs),
+    /// Say what of a cluster runs; fails if anything is missing.
+    Status(StateArgs),
+    /// Make an image of one static program.
+    ImageBuild(ImageArgs),
+    /// Import an image's archive into a cluster.
+    ImageImport {
+        /// The cluster's folder.
+        #[arg(long)]
+        state: PathBuf,
+        /// The archive.
+        archive: PathBuf,
+    },
     /// Print the keys of a cluster's etcd.
     EtcdDump {
         /// The cluster's folder.
@@ -41,6 +57,32 @@ enum Command {
         #[arg(long)]
         grep: Option<String>,
     },
+}
+
+#[derive(Args)]
+struct StateArgs {
+    /// The cluster's folder.
+    #[arg(long)]
+    state: PathBuf,
+}
+
+#[derive(Args)]
+struct ImageArgs {
+    /// The program.
+    #[arg(long)]
+    binary: PathBuf,
+    /// The image's name with its tag.
+    #[arg(long)]
+    name: String,
+    /// Where the archive goes.
+    #[arg(long)]
+    out: PathBuf,
+    /// What it runs; the program if nothing is said. Repeat for arguments.
+    #[arg(long)]
+    entrypoint: Vec<String>,
+    /// The user id it runs as.
+    #[arg(long, default_value_t = 65532)]
+    user: u32,
 }
 
 #[derive(Args)]
@@ -92,6 +134,11 @@ async fn run(command: Command) -> Result<()> {
         }
         Command::Path { name } => println!("{}", Binaries::ensure_one(&name)?.display()),
         Command::ControlPlane { state } => control_plane(state).await?,
+        Command::Up(args) => up(args.state).await?,
+        Command::Down(args) => Cluster::down(args.state)?,
+        Command::Status(args) => status(args.state)?,
+        Command::ImageBuild(args) => image_build(args)?,
+        Command::ImageImport { state, archive } => Cluster::attach(state)?.import_image(archive)?,
         Command::EtcdDump { state, grep } => etcd_dump(state, grep.as_deref()).await?,
     }
     Ok(())
@@ -104,6 +151,35 @@ async fn control_plane(state: PathBuf) -> Result<()> {
     // Before its folder goes.
     drop(cluster);
     fs::remove_dir_all(&state).with_context(|| format!("remove {}", state.display()))
+}
+
+async fn up(state: PathBuf) -> Result<()> {
+    if let Ok(cluster) = Cluster::attach(&state)
+        && cluster.missing().is_empty()
+    {
+        eprintln!("the cluster in {} already runs", state.display());
+    } else {
+        Cluster::up(&state, NodeOptions::default()).await?;
+    }
+    println!("export KUBECONFIG={}", std::path::absolute(state)?.join("kubeconfig").display());
+    Ok(())
+}
+
+fn status(state: PathBuf) -> Result<()> {
+    let cluster = Cluster::attach(state)?;
+    let missing = cluster.missing();
+    println!("{} on node {}", cluster.url(), cluster.node_name());
+    ensure!(missing.is_empty(), "not running: {missing:?}");
+    println!("all components run");
+    Ok(())
+}
+
+fn image_build(args: ImageArgs) -> Result<()> {
+    let mut image = Image::of_program(&args.name, args.binary)?.user(args.user);
+    if !args.entrypoint.is_empty() {
+        image = image.entrypoint(args.entrypoint);
+    }
+    image.write(args.out)
 }
 
 /// Waits for ^C or SIGTERM.

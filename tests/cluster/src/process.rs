@@ -211,16 +211,6 @@ impl Process {
         }
         Ok(())
     }
-
-    /// SIGTERM, some patience, SIGKILL; blocking.
-    pub(crate) fn stop_blocking(&mut self) -> Result<()> {
-        self.terminate()?;
-        let deadline = Instant::now() + GRACE;
-        while self.alive() && Instant::now() < deadline {
-            thread::sleep(POLL);
-        }
-        self.kill()
-    }
 }
 
 /// When a stop that began now turns into a kill.
