@@ -1,1 +1,3 @@
 //! Keystead.
+
+pub mod crypto;
