@@ -123,63 +123,49 @@ impl EncryptionContext {
             .sum()
     }
 
-    /// The first of our keys that `encoded` lacks or gives another value.
-    pub(super) fn first_difference(&self, encoded: &[u8]) -> Option<&str> {
+    /// Whether `theirs` are the same pairs.
+    pub(super) fn equals(&self, theirs: &Pairs<'_>) -> bool {
         self.pairs()
-            .find(|&ours| {
-                !Pairs::new(encoded).is_ok_and(|mut theirs| theirs.any(|pair| pair == ours))
-            })
+            .eq(theirs.iter().map(|(&key, &value)| (key, value)))
+    }
+
+    /// The first of our keys that `theirs` lack or give another value.
+    pub(super) fn first_difference(&self, theirs: &Pairs<'_>) -> Option<&str> {
+        self.pairs()
+            .find(|(key, value)| theirs.get(key) != Some(value))
             .map(|(key, _)| key)
     }
 }
 
-/// The pairs of a canonical form that somebody else wrote. Checked completely when made.
-#[derive(Clone)]
-pub(super) struct Pairs<'a> {
-    count: u16,
-    reader: Reader<'a>,
-}
+/// The pairs in a message of somebody else.
+pub(super) type Pairs<'a> = BTreeMap<&'a str, &'a str>;
 
-impl<'a> Pairs<'a> {
-    /// Checks that `encoded` is canonical: UTF-8, keys ascending, nothing missing or left over.
-    pub(super) fn new(encoded: &'a [u8]) -> Result<Self, ParseError> {
-        let mut reader = Reader::new(encoded);
-        if encoded.is_empty() {
-            return Ok(Self { count: 0, reader });
-        }
-        let count = reader.u16().map_err(|_| ParseError::Context)?;
-        let pairs = Self { count, reader };
-        if count == 0 {
+/// Reads pairs. Not every SDK sorts them as the specification wants, so order is free; a repeated key, a count
+/// of zero and anything left over are not.
+pub(super) fn parse_pairs(encoded: &[u8]) -> Result<Pairs<'_>, ParseError> {
+    let mut pairs = Pairs::new();
+    if encoded.is_empty() {
+        return Ok(pairs);
+    }
+    let mut reader = Reader::new(encoded);
+    let count = reader.u16().map_err(|_| ParseError::Context)?;
+    // One more than a caller may state: the public key of a signed message.
+    if count == 0 || usize::from(count) > MAX_CONTEXT_PAIRS + 1 {
+        return Err(ParseError::Context);
+    }
+    for _ in 0..count {
+        let (key, value) = (read_text(&mut reader)?, read_text(&mut reader)?);
+        if pairs.insert(key, value).is_some() {
             return Err(ParseError::Context);
         }
-        let mut previous = None;
-        for _ in 0..count {
-            let (key, _) = read_pair(&mut reader)?;
-            if previous >= Some(key) {
-                return Err(ParseError::Context);
-            }
-            previous = Some(key);
-        }
-        reader.end().map_err(|_| ParseError::Context)?;
-        Ok(pairs)
     }
+    reader.end().map_err(|_| ParseError::Context)?;
+    Ok(pairs)
 }
 
-impl<'a> Iterator for Pairs<'a> {
-    type Item = (&'a str, &'a str);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.count = self.count.checked_sub(1)?;
-        read_pair(&mut self.reader).ok()
-    }
-}
-
-fn read_pair<'a>(reader: &mut Reader<'a>) -> Result<(&'a str, &'a str), ParseError> {
-    let mut text = || {
-        let bytes = reader.prefixed().map_err(|_| ParseError::Context)?;
-        std::str::from_utf8(bytes).map_err(|_| ParseError::Context)
-    };
-    Ok((text()?, text()?))
+fn read_text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, ParseError> {
+    let bytes = reader.prefixed().map_err(|_| ParseError::Context)?;
+    std::str::from_utf8(bytes).map_err(|_| ParseError::Context)
 }
 
 #[cfg(test)]
@@ -194,11 +180,7 @@ mod tests {
             context.to_bytes(),
             b"\x00\x03\x00\x01B\x00\x011\x00\x01b\x00\x012\x00\x02\xc3\xa9\x00\x013"
         );
-        let read: Vec<_> = Pairs::new(&context.to_bytes())
-            .unwrap()
-            .map(|(k, _)| k.len())
-            .collect();
-        assert_eq!(read, [1, 1, 2]);
+        assert!(context.equals(&parse_pairs(&context.to_bytes()).unwrap()));
     }
 
     #[test]
@@ -231,19 +213,24 @@ mod tests {
 
     #[test]
     fn other_encodings_are_refused() {
-        let refused: [&[u8]; 8] = [
+        let refused: [&[u8]; 7] = [
             b"\x00",
             b"\x00\x00",
             b"\x00\x01\x00\x01a",
             b"\x00\x01\x00\x01a\x00\x02b",
             b"\x00\x01\x00\x01a\x00\x01bX",
-            b"\x00\x02\x00\x01b\x00\x00\x00\x01a\x00\x00",
             b"\x00\x02\x00\x01a\x00\x00\x00\x01a\x00\x00",
             b"\x00\x01\x00\x01\xff\x00\x00",
         ];
+        let many: Vec<u8> = (0..66).flat_map(|key| [0, 1, key, 0, 0]).collect();
+        assert_eq!(
+            parse_pairs(&[&[0, 66], many.as_slice()].concat()),
+            Err(ParseError::Context)
+        );
+        assert!(parse_pairs(&[&[0, 65], &many[..65 * 5]].concat()).is_ok());
         for bytes in refused {
             assert_eq!(
-                Pairs::new(bytes).err(),
+                parse_pairs(bytes).err(),
                 Some(ParseError::Context),
                 "{bytes:?}"
             );

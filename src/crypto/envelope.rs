@@ -126,19 +126,40 @@ pub fn open(
     keys: &dyn MaterialLookup,
     limits: Limits,
 ) -> Result<SecretBytes, OpenError> {
-    let parsed = header::parse(message).map_err(OpenError::Malformed)?;
-    let public_key = expect_context(&parsed.header, expected)?;
-    let structure = Structure::parse(message, &parsed, public_key, limits)?;
-    let ours = find_ours(&parsed.header)?;
-    let (key, material) = (ours.arn.key, ours.material);
-    let found = keys
-        .find(key, material)
-        .ok_or(OpenError::MaterialMissing { key, material })?;
-    if *found.arn != ours.arn {
-        return Err(OpenError::NoKey);
+    open_with(message, expected, limits, |header, context| {
+        let ours = find_ours(header)?;
+        let (key, material) = (ours.arn.key, ours.material);
+        let found = keys
+            .find(key, material)
+            .ok_or(OpenError::MaterialMissing { key, material })?;
+        if *found.arn != ours.arn {
+            return Err(OpenError::NoKey);
+        }
+        wrap::unwrap(ours.ciphertext, context, &found)
+    })
+}
+
+/// [`open`], with the data key from `unwrap`, which is called once the context is as expected, with that
+/// context's canonical form.
+pub(super) fn open_with(
+    message: &[u8],
+    expected: &EncryptionContext,
+    limits: Limits,
+    unwrap: impl FnOnce(&Header<'_>, &[u8]) -> Result<SecretBytes, OpenError>,
+) -> Result<SecretBytes, OpenError> {
+    let mut parsed = header::parse(message).map_err(OpenError::Malformed)?;
+    let (context, public_key) = if parsed.header.suite.is_signed() {
+        let key = footer::take_public_key(&mut parsed.pairs).map_err(OpenError::Malformed)?;
+        (expected.to_bytes_signed(key), Some(key))
+    } else {
+        (expected.to_bytes(), None)
+    };
+    if !expected.equals(&parsed.pairs) {
+        let key = expected.first_difference(&parsed.pairs).map(str::to_owned);
+        return Err(OpenError::ContextMismatch { key });
     }
-    // `expect_context` proved these bytes equal to the expected context's canonical form.
-    let data_key = wrap::unwrap(ours.ciphertext, parsed.header.context, &found)?;
+    let structure = Structure::parse(message, &parsed, public_key, limits)?;
+    let data_key = unwrap(&parsed.header, &context)?;
     let data_key = data_key
         .expose()
         .try_into()
@@ -214,27 +235,6 @@ fn find_ours<'a>(header: &Header<'a>) -> Result<Ours<'a>, OpenError> {
     } else {
         Ok(first)
     }
-}
-
-/// Compares the message's context with the expected; returns the public key of a signed message.
-fn expect_context<'a>(
-    header: &Header<'a>,
-    expected: &EncryptionContext,
-) -> Result<Option<&'a str>, OpenError> {
-    let public_key = if header.suite.is_signed() {
-        Some(footer::public_key(header.context).map_err(OpenError::Malformed)?)
-    } else {
-        None
-    };
-    let canonical = match public_key {
-        Some(public_key) => expected.to_bytes_signed(public_key),
-        None => expected.to_bytes(),
-    };
-    if canonical == header.context {
-        return Ok(public_key);
-    }
-    let key = expected.first_difference(header.context).map(str::to_owned);
-    Err(OpenError::ContextMismatch { key })
 }
 
 /// A message's parts after the header, structurally sound.

@@ -47,7 +47,7 @@ pub enum ParseError {
     /// The frame length does not fit the content type, or a final frame is longer than a frame.
     #[error("frame length out of bounds")]
     FrameLength,
-    /// A frame's sequence number or IV is not the next one.
+    /// A frame's sequence number, or the one in its IV, is not the next.
     #[error("frames out of order")]
     FrameOrder,
     /// The signature or the key that made it has no plausible length.

@@ -24,13 +24,10 @@ pub(super) fn parse(mut footer: Reader<'_>) -> Result<&[u8], ParseError> {
     Ok(signature)
 }
 
-/// The public key that a signed message names in its context, as text.
-pub(super) fn public_key(context: &[u8]) -> Result<&str, ParseError> {
-    let mut pairs = Pairs::new(context)?;
-    let (_, text) = pairs
-        .find(|&(key, _)| key == PUBLIC_KEY)
-        .ok_or(ParseError::Signature)?;
-    // Longer than the point's base64 is no key; this also bounds the decoder's allocation.
+/// Takes the public key that a signed message names, as text, out of its context.
+pub(super) fn take_public_key<'a>(pairs: &mut Pairs<'a>) -> Result<&'a str, ParseError> {
+    let text = pairs.remove(PUBLIC_KEY).ok_or(ParseError::Signature)?;
+    // Longer than the point's base64 is no key; this also bounds what is allocated for it.
     if text.len() > POINT_LENGTH.div_ceil(3) * 4 {
         Err(ParseError::Signature)
     } else {

@@ -7,7 +7,13 @@
 //! tag 16                                        AES-256-GCM, IV 0, no plaintext, AAD = header body
 //! ```
 
-use super::{bytes::Reader, cipher::TAG_LENGTH, context::Pairs, error::ParseError, suite::Suite};
+use super::{
+    bytes::Reader,
+    cipher::TAG_LENGTH,
+    context::{Pairs, parse_pairs},
+    error::ParseError,
+    suite::Suite,
+};
 
 /// Most wrapped keys a message may carry.
 pub const MAX_WRAPPED_KEYS: u16 = 10;
@@ -39,7 +45,6 @@ pub(super) struct WrappedKey<'a> {
 pub(super) struct Header<'a> {
     pub(super) suite: Suite,
     pub(super) message_id: &'a [u8; 32],
-    /// Canonical, as the parser checked.
     pub(super) context: &'a [u8],
     pub(super) keys: Vec<WrappedKey<'a>>,
     pub(super) content: Content,
@@ -49,6 +54,8 @@ pub(super) struct Header<'a> {
 /// A header that was read, with what authenticates it.
 pub(super) struct Parsed<'a> {
     pub(super) header: Header<'a>,
+    /// The context's pairs.
+    pub(super) pairs: Pairs<'a>,
     /// The bytes that the tag authenticates.
     pub(super) authenticated: &'a [u8],
     pub(super) tag: &'a [u8; TAG_LENGTH],
@@ -66,7 +73,7 @@ pub(super) fn parse(message: &[u8]) -> Result<Parsed<'_>, ParseError> {
     let suite = Suite::from_id(reader.u16()?)?;
     let message_id = reader.array()?;
     let context = reader.prefixed()?;
-    Pairs::new(context)?;
+    let pairs = parse_pairs(context)?;
     let keys = parse_keys(&mut reader)?;
     let division = parse_content(&mut reader)?;
     let commitment = reader.array()?;
@@ -82,6 +89,7 @@ pub(super) fn parse(message: &[u8]) -> Result<Parsed<'_>, ParseError> {
     };
     Ok(Parsed {
         header,
+        pairs,
         authenticated,
         tag,
         body: reader,

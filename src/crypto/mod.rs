@@ -29,6 +29,8 @@ mod random;
 mod root;
 mod secret;
 mod suite;
+#[cfg(test)]
+mod vectors;
 mod wrap;
 
 pub use arn::{AccountId, Arn, ArnError, PROVIDER_ID, Region};

@@ -72,7 +72,7 @@ fn changed_cut_or_extended_ciphertext_does_not_open() {
         assert!(open(&blob[..length]).is_err(), "{length} bytes");
     }
     assert!(open(&[blob.as_slice(), &[0]].concat()).is_err());
-    let huge = vec![blob, vec![0; MAX_SMALL_PLAINTEXT]].concat();
+    let huge = [blob, vec![0; MAX_SMALL_PLAINTEXT]].concat();
     assert_eq!(
         open(&huge),
         Err(OpenError::Malformed(ParseError::TrailingBytes))

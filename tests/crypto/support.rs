@@ -22,13 +22,17 @@ impl Generation {
             account: AccountId::of(INSTALLATION, "shop"),
             key: KeyId::from_bytes([key; 16]),
         };
-        let mut bytes = [number; 32];
-        bytes[0] = key;
+        let bytes = material_bytes(key, number);
         Self {
             arn,
             material_id: MaterialId::from_bytes([number; 16]),
             material: Material::from_secret(SecretArray::from_slice(&bytes).unwrap()),
         }
+    }
+
+    /// The material's bytes, for the other side of a test.
+    pub(crate) fn material_bytes(&self) -> [u8; 32] {
+        material_bytes(self.arn.key.as_bytes()[0], self.material_id.as_bytes()[0])
     }
 
     pub(crate) fn wrapping(&self) -> WrappingKey<'_> {
@@ -38,4 +42,10 @@ impl Generation {
             material: &self.material,
         }
     }
+}
+
+fn material_bytes(key: u8, number: u8) -> [u8; 32] {
+    let mut bytes = [number; 32];
+    bytes[0] = key;
+    bytes
 }
