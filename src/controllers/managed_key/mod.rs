@@ -32,6 +32,8 @@ pub(crate) use self::observe::{NamespaceFacts, namespace_facts};
 
 /// How long a key is left alone when nothing happens to it. Changes are watched; this is a safety net.
 const RESYNC: Duration = Duration::from_secs(3600);
+/// How long until the next look at a key that was just written. Its echo usually comes first.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Runs the controller over one watch until `stop`.
 pub(super) async fn run(
@@ -131,7 +133,8 @@ async fn reconcile_once(key: Arc<ManagedKey>, ctx: &Context) -> Result<Action, E
             publication.publish(ctx).await?;
         }
     }
-    result.map(|()| Action::requeue(jittered(RESYNC, jitter())))
+    let wait = if plan.steps.is_empty() { RESYNC } else { SOON };
+    result.map(|()| Action::requeue(jittered(wait, jitter())))
 }
 
 /// Puts what failed into the status, unless trying again soon will mend it.

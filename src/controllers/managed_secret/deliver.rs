@@ -73,6 +73,9 @@ pub(super) fn plan(
     check_owner(seen, target, existing)?;
     // How it came to us is a fact about the past; the policy only decides at the first encounter.
     write.existing = if target.is_ours() { target.existing } else { existing };
+    if write.existing != Existing::Fail && names_no_type(seen) {
+        write.type_.clone_from(&target.type_);
+    }
     if target.type_ != write.type_ {
         return remake(target, write);
     }
@@ -161,6 +164,11 @@ fn wanted_type(seen: &Observed) -> String {
     }
     let template = seen.secret.spec.template.as_ref();
     template.and_then(|template| template.type_.clone()).unwrap_or_else(|| "Opaque".to_owned())
+}
+
+/// Whether the spec leaves the type open; a Secret that was there before then keeps the one it has.
+fn names_no_type(seen: &Observed) -> bool {
+    seen.secret.spec.template.as_ref().is_none_or(|template| template.type_.is_none())
 }
 
 fn wanted_existing(seen: &Observed) -> Existing {

@@ -18,6 +18,7 @@ use crate::controllers::error::{Error, call};
 use crate::controllers::managed_key::{NamespaceFacts, namespace_facts};
 use crate::controllers::references::Reference;
 use crate::crypto::{EncryptionContext, KeyId};
+use crate::truth::truth_name;
 
 /// Everything that [`super::plan::plan`] may look at.
 pub(crate) struct Observed {
@@ -43,7 +44,12 @@ pub(crate) struct Observed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeySeen {
     /// It can be used.
-    Usable(KeyId),
+    Usable {
+        /// Its id.
+        id: KeyId,
+        /// UID of the namespace that it belongs to: a namespace of the same name may be another.
+        namespace_uid: String,
+    },
     /// It is the default key and not made yet.
     DefaultMissing,
     /// It cannot be used.
@@ -133,11 +139,18 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
 /// Tells the index what this secret waits for.
 fn refer(secret: &ManagedSecret, namespace: &str, ctx: &Context) {
     let mut references = HashSet::from([Reference::Key(namespace.to_owned(), key_name(secret).to_owned())]);
+    references.insert(truth_reference(secret, ctx));
     let imports = secret.spec.import.iter().map(|import| import.secret_ref.name.clone());
     for name in imports.chain(target_name(secret)) {
         references.insert(Reference::Secret(namespace.to_owned(), name));
     }
     ctx.references.set(&ObjectRef::from_obj(secret), references);
+}
+
+/// The truth of a secret, as something to wait for.
+pub(super) fn truth_reference(secret: &ManagedSecret, ctx: &Context) -> Reference {
+    let name = truth_name(&secret.namespace().unwrap_or_default(), &secret.name_any());
+    Reference::Secret(ctx.namespace.clone(), name)
 }
 
 fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
@@ -149,7 +162,9 @@ fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
         return KeySeen::Problem(Reason::KeyNotFound, message);
     };
     match key.state() {
-        KeyState::Enabled => KeySeen::Usable(key.id),
+        KeyState::Enabled => {
+            KeySeen::Usable { id: key.id, namespace_uid: key.truth.spec.namespace_uid.clone() }
+        }
         KeyState::Disabled => {
             KeySeen::Problem(Reason::KeyDisabled, format!("ManagedKey {namespace}/{name} is disabled"))
         }

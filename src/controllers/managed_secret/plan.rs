@@ -139,12 +139,16 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         let message = "secrets cannot live in the operator's own namespace; use another".to_owned();
         return Err(Refusal(Reason::OperatorNamespace, message));
     }
-    let key = match &seen.key {
-        KeySeen::Usable(key) => *key,
+    let (key, key_namespace) = match &seen.key {
+        KeySeen::Usable { id, namespace_uid } => (*id, namespace_uid),
         KeySeen::DefaultMissing => return Ok(default_key()),
         KeySeen::Problem(reason, message) => return Err(Refusal(*reason, message.clone())),
     };
     let base = base(seen)?;
+    if base.claim(seen).namespace_uid != *key_namespace {
+        let message = "the key of this name belongs to a namespace that was deleted, and waits to be adopted";
+        return Err(Refusal(Reason::KeyNotReady, message.to_owned()));
+    }
     let next = value::next(seen, &base, key, now, random)?;
     let content = deliver::render(seen, next.value(&base))?;
     let delivery = deliver::plan(seen, content, key, &base)?;

@@ -170,7 +170,7 @@ fn delivered(secret: Secret, seen: &Observed, ctx: &Context) -> BTreeMap<String,
     if form(&seen.secret) != Form::Sealed {
         return data;
     }
-    let (KeySeen::Usable(key), Ok(user)) = (&seen.key, user_context(&seen.secret)) else {
+    let (KeySeen::Usable { id: key, .. }, Ok(user)) = (&seen.key, user_context(&seen.secret)) else {
         return BTreeMap::new();
     };
     let open = |(entry, envelope): (String, SecretBytes)| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::observe::Observed;
+use super::observe::{Observed, truth_reference};
 use super::plan::TruthWrite;
 use super::truth::{manifest_context, version_context};
 use crate::controllers::context::Context;
@@ -40,7 +40,8 @@ pub(super) async fn write_truth(write: &TruthWrite, seen: &Observed, ctx: &Conte
         name,
     };
     let object = format!("truth of {}/{}", stored.namespace, stored.name);
-    call("write", object, ctx.sealed.write(&stored)).await?;
+    let written = call("write", object, ctx.sealed.write(&stored)).await?;
+    ctx.references.wrote(truth_reference(&seen.secret, ctx), written);
     ctx.metrics.truth_written(Truth::SealedSecret);
     Ok(())
 }
