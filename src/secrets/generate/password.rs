@@ -123,7 +123,7 @@ impl PasswordPolicy {
                     classes,
                 });
             }
-            let empty = |class: &&CharacterClass| self.characters(**class).is_empty();
+            let empty = |class: &&CharacterClass| self.characters(**class) == 0;
             if let Some(class) = self.classes.iter().find(empty) {
                 return Err(GeneratorError::ClassExcluded { class: *class });
             }
@@ -140,27 +140,26 @@ impl PasswordPolicy {
         Ok(())
     }
 
-    /// What is left of a class, ascending.
-    fn characters(&self, class: CharacterClass) -> BTreeSet<u8> {
-        let all: Vec<u8> = match class {
-            CharacterClass::Lowercase => (b'a'..=b'z').collect(),
-            CharacterClass::Uppercase => (b'A'..=b'Z').collect(),
-            CharacterClass::Digits => (b'0'..=b'9').collect(),
-            CharacterClass::Symbols => self.symbols.bytes().collect(),
+    /// What is left of a class.
+    fn characters(&self, class: CharacterClass) -> CharacterSet {
+        let all = match class {
+            CharacterClass::Lowercase => (b'a'..=b'z').fold(0, with),
+            CharacterClass::Uppercase => (b'A'..=b'Z').fold(0, with),
+            CharacterClass::Digits => (b'0'..=b'9').fold(0, with),
+            CharacterClass::Symbols => self.symbols.bytes().fold(0, with),
         };
-        let excluded = self.exclude.as_bytes();
-        all.into_iter()
-            .filter(|character| !excluded.contains(character))
-            .collect()
+        all & !self.exclude.bytes().fold(0, with)
     }
 
+    /// What is left of all classes, each character once.
     fn alphabet(&self) -> Vec<u8> {
-        let classes: BTreeSet<u8> = self
+        let all = self
             .classes
             .iter()
-            .flat_map(|class| self.characters(*class))
-            .collect();
-        classes.into_iter().collect()
+            .fold(0, |all, class| all | self.characters(*class));
+        (0..128)
+            .filter(|character| all & with(0, *character) != 0)
+            .collect()
     }
 
     /// Makes a password. The policy has been validated.
@@ -177,14 +176,23 @@ impl PasswordPolicy {
             for character in candidate.iter_mut() {
                 *character = alphabet[indices.next()?];
             }
-            let has = |class: &BTreeSet<u8>| candidate.iter().any(|c| class.contains(c));
-            let complete = !self.require_each_class || classes.iter().all(has);
+            let seen = candidate.iter().copied().fold(0, with);
+            let complete =
+                !self.require_each_class || classes.iter().all(|class| class & seen != 0);
             if complete && candidate.first() != Some(&b'-') {
                 return Ok(candidate);
             }
         }
         Err(GeneratorError::Exhausted)
     }
+}
+
+/// A set of ASCII characters: bit `n` is the character of code `n`.
+type CharacterSet = u128;
+
+/// The set with one more character, which is ASCII.
+fn with(set: CharacterSet, character: u8) -> CharacterSet {
+    set | 1 << character
 }
 
 fn position_of(text: &str, refused: impl Fn(char) -> bool) -> Option<usize> {

@@ -25,8 +25,9 @@
 //! }
 //! ```
 //!
-//! Fields that this release does not know are kept and written back, so that an operator rolled back
-//! by one release loses nothing of a newer one's. A format that it does not know is refused.
+//! Fields that this release does not know, of the manifest and of a version, are kept and written
+//! back, so that an operator rolled back by one release loses nothing of a newer one's. A format that
+//! it does not know is refused.
 
 mod error;
 mod parts;
@@ -183,7 +184,7 @@ impl Manifest {
         self.parked_since
     }
 
-    /// The versions, oldest first.
+    /// The versions, in the order in which they were added.
     pub fn versions(&self) -> &[VersionRecord] {
         &self.versions
     }
