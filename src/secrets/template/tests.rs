@@ -226,6 +226,40 @@ fn percent_decode(text: &str) -> Vec<u8> {
     bytes
 }
 
+/// The characters that broke connection strings, files and scripts before, through the template that
+/// a user would write for each.
+#[test]
+fn an_awkward_password_survives_the_formats_that_it_is_written_into() {
+    let password = "-p:@/%;#?&=+\\\"'`$ {}<>|~!^,.[]";
+    let entries: Entries<'_> = &[("password", password.as_bytes())];
+
+    let url = rendered(
+        "postgres://orders:[[ password | urlencode ]]@db:5432/orders",
+        entries,
+    );
+    let uri: axum::http::Uri = url.parse().unwrap();
+    let authority = uri.authority().unwrap();
+    assert_eq!(
+        (authority.host(), authority.port_u16(), uri.path()),
+        ("db", Some(5432), "/orders")
+    );
+    let (user, _) = authority.as_str().split_once('@').unwrap();
+    let encoded = user.strip_prefix("orders:").unwrap();
+    assert_eq!(percent_decode(encoded), password.as_bytes());
+
+    let json = rendered("{\"auth\": {\"password\": [[ password | json ]]}}", entries);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["auth"]["password"], password);
+
+    let yaml = rendered(
+        "kind: Config\npreferences:\n  password: [[ password | json ]]\n",
+        entries,
+    );
+    let yaml = kube::config::Kubeconfig::from_yaml(&yaml).unwrap();
+    let yaml = serde_json::to_value(yaml).unwrap();
+    assert_eq!(yaml["preferences"]["password"], password);
+}
+
 #[test]
 fn a_shell_reads_a_quoted_value_back() {
     let value: String = (1..128_u8)
