@@ -1,2 +1,15 @@
-//! Keystead's command.
-fn main() {}
+//! The `keystead` command.
+
+use clap::Parser;
+use keystead::cli::{Cli, run};
+use zeroizing_alloc::ZeroAlloc;
+
+/// Every block of heap memory is wiped when it is freed, also those of libraries that handle
+/// plaintext and know nothing of secrets (JSON, HTTP, templates).
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    run(Cli::parse()).await
+}

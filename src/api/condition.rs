@@ -1,0 +1,257 @@
+//! Conditions: their types, their reasons, and the one way to write them.
+//!
+//! Only this module turns a condition type or a reason into a string.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+
+/// The conditions of Keystead's resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionType {
+    /// The summary. `True`: what the spec asks for is so. `False`: it is not, and the reason says
+    /// why. `Unknown`: nobody has looked yet.
+    Ready,
+}
+
+impl ConditionType {
+    /// The name in `status.conditions[].type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+        }
+    }
+}
+
+/// Why a condition is as it is. Also the reason of Events and the label of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Nobody has looked at the object yet.
+    Pending,
+    /// The key can be used.
+    Enabled,
+    /// `spec.enabled` is false: the key refuses every use.
+    Disabled,
+    /// The key is being made.
+    Creating,
+    /// The secret is stored and delivered as asked.
+    Synced,
+    /// The spec asks for what cannot be; the message names the field and the remedy.
+    InvalidSpec,
+    /// Two sources give the same key.
+    DuplicateKey,
+    /// The value is larger than a version may be.
+    ValueTooLarge,
+    /// A template cannot be rendered; the message names its key and line, never a value.
+    TemplateFailed,
+    /// The `ManagedKey` does not exist.
+    KeyNotFound,
+    /// The `ManagedKey` is disabled.
+    KeyDisabled,
+    /// The `ManagedKey` was deleted and its material waits.
+    KeyPendingDeletion,
+    /// The `ManagedKey` has no usable material (yet).
+    KeyNotReady,
+    /// An object says it has key material, and that material is not there.
+    MaterialMissing,
+    /// Key material cannot be opened with the root key that is loaded.
+    MaterialUnreadable,
+    /// A Secret to import does not exist, or lacks a key.
+    ImportSourceMissing,
+    /// A Secret of the target's name exists and is not ours.
+    TargetExists,
+    /// The target belongs to another `ManagedSecret`, or to another controller.
+    TargetOwnedByOther,
+    /// The target's type differs and it cannot be made anew.
+    TargetTypeConflict,
+    /// The target is immutable and its content would change.
+    TargetImmutable,
+    /// The API server refused the target; the message names the fields.
+    TargetRefused,
+    /// A value once existed and its ciphertext is gone. No new value is made.
+    SourceLost,
+    /// The stored ciphertext does not open: altered, moved, or of another secret.
+    TruthUnreadable,
+    /// The stored ciphertext is older than what was seen before.
+    RollbackDetected,
+    /// Truth of this name waits, from a namespace that was deleted; an administrator decides.
+    AdoptionNeedsApproval,
+    /// Resources are not allowed in the operator's own namespace.
+    OperatorNamespace,
+    /// Waiting for another step (said in the message); nothing is wrong.
+    Waiting,
+    /// The API server did not do what was asked of it; it is tried again.
+    ApiError,
+    /// The operator lacks a right; the message names it.
+    Forbidden,
+    /// Someone else's change of a delivered Secret was undone (Event only).
+    DriftRepaired,
+    /// The resource is gone and its truth waits (Event only).
+    Parked,
+    /// The resource is back and took over its waiting truth (Event only).
+    Adopted,
+}
+
+impl Reason {
+    /// The name in `status.conditions[].reason`, in Events and metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Enabled => "Enabled",
+            Self::Disabled => "Disabled",
+            Self::Creating => "Creating",
+            Self::Synced => "Synced",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::DuplicateKey => "DuplicateKey",
+            Self::ValueTooLarge => "ValueTooLarge",
+            Self::TemplateFailed => "TemplateFailed",
+            Self::KeyNotFound => "KeyNotFound",
+            Self::KeyDisabled => "KeyDisabled",
+            Self::KeyPendingDeletion => "KeyPendingDeletion",
+            Self::KeyNotReady => "KeyNotReady",
+            Self::MaterialMissing => "MaterialMissing",
+            Self::MaterialUnreadable => "MaterialUnreadable",
+            Self::ImportSourceMissing => "ImportSourceMissing",
+            Self::TargetExists => "TargetExists",
+            Self::TargetOwnedByOther => "TargetOwnedByOther",
+            Self::TargetTypeConflict => "TargetTypeConflict",
+            Self::TargetImmutable => "TargetImmutable",
+            Self::TargetRefused => "TargetRefused",
+            Self::SourceLost => "SourceLost",
+            Self::TruthUnreadable => "TruthUnreadable",
+            Self::RollbackDetected => "RollbackDetected",
+            Self::AdoptionNeedsApproval => "AdoptionNeedsApproval",
+            Self::OperatorNamespace => "OperatorNamespace",
+            Self::Waiting => "Waiting",
+            Self::ApiError => "ApiError",
+            Self::Forbidden => "Forbidden",
+            Self::DriftRepaired => "DriftRepaired",
+            Self::Parked => "Parked",
+            Self::Adopted => "Adopted",
+        }
+    }
+}
+
+/// A condition about to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCondition {
+    /// Which condition.
+    pub condition: ConditionType,
+    /// `True` or `False`; nobody but the schema's default writes `Unknown`.
+    pub status: bool,
+    /// Why.
+    pub reason: Reason,
+    /// For people: what is so, and what to do about it.
+    pub message: String,
+}
+
+impl NewCondition {
+    /// `Ready=True`.
+    pub fn ready(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            condition: ConditionType::Ready,
+            status: true,
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// `Ready=False`.
+    pub fn not_ready(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            condition: ConditionType::Ready,
+            status: false,
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// Longest message a condition may carry (`metav1.Condition` allows 32,768 bytes; people read less).
+const MAX_MESSAGE: usize = 1024;
+
+/// Writes `new` into `conditions`: keeps `lastTransitionTime` unless the status changed, always
+/// carries `generation`, and keeps the list ordered by type.
+pub fn set(conditions: &mut Vec<Condition>, new: NewCondition, generation: i64, now: Timestamp) {
+    let status = if new.status { "True" } else { "False" };
+    let type_ = new.condition.as_str();
+    let unchanged = conditions
+        .iter()
+        .find(|c| c.type_ == type_ && c.status == status);
+    let last_transition_time = unchanged.map_or(Time(now), |c| c.last_transition_time.clone());
+    conditions.retain(|c| c.type_ != type_);
+    conditions.push(Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: new.reason.as_str().to_owned(),
+        message: truncated(new.message),
+        observed_generation: Some(generation),
+        last_transition_time,
+    });
+    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+}
+
+/// The condition of that type, if the list has it.
+pub fn find(conditions: &[Condition], condition: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|c| c.type_ == condition.as_str())
+}
+
+fn truncated(mut message: String) -> String {
+    if message.len() > MAX_MESSAGE {
+        let end = (0..=MAX_MESSAGE)
+            .rev()
+            .find(|&i| message.is_char_boundary(i))
+            .unwrap_or(0);
+        message.truncate(end);
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a test's second is in range")
+    }
+
+    #[test]
+    fn transition_time_moves_only_when_the_status_changes() {
+        let mut conditions = Vec::new();
+        set(
+            &mut conditions,
+            NewCondition::not_ready(Reason::KeyNotFound, "no key"),
+            1,
+            at(10),
+        );
+        set(
+            &mut conditions,
+            NewCondition::not_ready(Reason::KeyDisabled, "disabled"),
+            2,
+            at(20),
+        );
+        assert_eq!(conditions[0].last_transition_time, Time(at(10)));
+        assert_eq!(conditions[0].reason, "KeyDisabled");
+        assert_eq!(conditions[0].observed_generation, Some(2));
+        set(
+            &mut conditions,
+            NewCondition::ready(Reason::Synced, ""),
+            2,
+            at(30),
+        );
+        assert_eq!(conditions.len(), 1);
+        assert_eq!(conditions[0].last_transition_time, Time(at(30)));
+    }
+
+    #[test]
+    fn a_long_message_is_cut_at_a_character() {
+        let mut conditions = Vec::new();
+        set(
+            &mut conditions,
+            NewCondition::not_ready(Reason::InvalidSpec, "é".repeat(2000)),
+            1,
+            at(1),
+        );
+        assert!(conditions[0].message.len() <= MAX_MESSAGE);
+        assert!(conditions[0].message.chars().all(|c| c == 'é'));
+    }
+}

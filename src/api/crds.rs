@@ -1,0 +1,85 @@
+//! The definitions of all kinds, as the API server gets them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use kube::CustomResourceExt;
+use sha2::{Digest, Sha256};
+
+use super::names::{
+    ANNOTATION_SCHEMA_HASH, GUARD_ENABLED, LABEL_GUARD, LABEL_MANAGED_BY, MANAGED_BY,
+};
+use super::{KeyMaterial, ManagedKey, ManagedSecret, schema};
+
+/// All definitions, in a stable order, each with its hash and the guard's label.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    let mut all = vec![ManagedKey::crd(), ManagedSecret::crd(), KeyMaterial::crd()];
+    for crd in &mut all {
+        tidy(crd);
+        default_status(crd);
+        label(crd);
+    }
+    all
+}
+
+/// Drops `nullable`, which the derive gives to every optional field (a null would be kept, and would
+/// stand in the way of the field being absent), and formats that the API server does not know.
+fn tidy(crd: &mut CustomResourceDefinition) {
+    for version in &mut crd.spec.versions {
+        if let Some(root) = version
+            .schema
+            .as_mut()
+            .and_then(|s| s.open_api_v3_schema.as_mut())
+        {
+            tidy_schema(root);
+        }
+    }
+}
+
+fn tidy_schema(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema.format.take_if(|format| format.starts_with("uint"));
+    for property in schema.properties.iter_mut().flat_map(BTreeMap::values_mut) {
+        tidy_schema(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        tidy_schema(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        tidy_schema(values);
+    }
+}
+
+/// Gives the kinds that have a status the one they are born with.
+fn default_status(crd: &mut CustomResourceDefinition) {
+    for version in &mut crd.spec.versions {
+        let root = version
+            .schema
+            .as_mut()
+            .and_then(|s| s.open_api_v3_schema.as_mut());
+        let properties = root.and_then(|r| r.properties.as_mut());
+        if let Some(status) = properties.and_then(|p| p.get_mut("status")) {
+            status.default = Some(JSON(schema::pending_status()));
+        }
+    }
+}
+
+fn label(crd: &mut CustomResourceDefinition) {
+    let spec = serde_json::to_vec(&crd.spec).expect("a definition is plain data");
+    let hash = Sha256::digest(&spec)
+        .iter()
+        .take(16)
+        .fold(String::new(), |hex, byte| {
+            use std::fmt::Write;
+            let mut hex = hex;
+            write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
+            hex
+        });
+    let labels = crd.metadata.labels.get_or_insert_default();
+    labels.insert(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned());
+    labels.insert(LABEL_GUARD.to_owned(), GUARD_ENABLED.to_owned());
+    let annotations = crd.metadata.annotations.get_or_insert_default();
+    annotations.insert(ANNOTATION_SCHEMA_HASH.to_owned(), hash);
+}

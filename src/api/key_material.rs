@@ -1,0 +1,84 @@
+//! `KeyMaterial`: the truth about one key. Internal; it lives in the operator's namespace.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::managed_key::{KeyOrigin, KeySpec, KeyUsage};
+
+/// The truth about one key, named by its key id: the wrapped generations, the attributes that they
+/// are bound to, and whether the key waits for deletion. Without the root key it opens nothing.
+/// Written by the operator alone, by create or by replace with a resource version.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "keystead.dev",
+    version = "v1alpha1",
+    kind = "KeyMaterial",
+    plural = "keymaterials",
+    namespaced,
+    category = "keystead",
+    doc = "Internal: the wrapped material of one ManagedKey. Lives in the operator's namespace and outlives the ManagedKey.",
+    printcolumn(name = "Namespace", type_ = "string", json_path = ".spec.namespace"),
+    printcolumn(name = "Key", type_ = "string", json_path = ".spec.name"),
+    printcolumn(name = "Enabled", type_ = "boolean", json_path = ".spec.enabled"),
+    selectable = ".spec.namespace",
+    selectable = ".spec.name",
+    printcolumn(name = "Parked-Since", type_ = "date", json_path = ".spec.parkedSince"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyMaterialSpec {
+    /// Namespace of the `ManagedKey`. Bound to the material.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// Name of the `ManagedKey`. Bound to the material.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// UID of that namespace. A namespace of the same name and another UID inherits nothing.
+    #[schemars(length(min = 1, max = 64))]
+    pub namespace_uid: String,
+    /// UID of the `ManagedKey` that last claimed this material.
+    #[schemars(length(min = 1, max = 64))]
+    pub object_uid: String,
+    /// The ARN that ciphertext names the key by. Fixed for life.
+    #[schemars(length(min = 1, max = 256))]
+    pub arn: String,
+    /// The kind of key. Bound to the material.
+    pub key_spec: KeySpec,
+    /// What the key may do. Bound to the material.
+    pub key_usage: KeyUsage,
+    /// Where the material comes from. Bound to the material.
+    pub origin: KeyOrigin,
+    /// Whether the key may be used.
+    pub enabled: bool,
+    /// When a leader first saw the `ManagedKey` missing; absent while it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parked_since: Option<Time>,
+    /// The generations, oldest first; the last one encrypts, each decrypts.
+    #[schemars(length(min = 1, max = 256))]
+    pub generations: Vec<MaterialGeneration>,
+}
+
+/// One generation of a key: 32 random bytes, wrapped under the root key.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct MaterialGeneration {
+    /// For people: 1, 2, ...
+    #[schemars(range(min = 1))]
+    pub version: u32,
+    /// The 16 random bytes, as 32 hexadecimal digits, that ciphertext names the material by.
+    #[schemars(length(min = 32, max = 32))]
+    pub material_id: String,
+    /// The wrapped material, base64 (format: docs/formats.md).
+    #[schemars(length(min = 1, max = 4096))]
+    pub wrapped: String,
+    /// Fingerprint of the root key that it is wrapped under.
+    #[schemars(length(min = 1, max = 64))]
+    pub root_fingerprint: String,
+    /// When it was made.
+    pub created: Time,
+}

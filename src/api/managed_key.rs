@@ -1,0 +1,179 @@
+//! `ManagedKey`: a customer-managed key, the counterpart of a KMS key.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A customer-managed key. Its material never leaves the operator; deleting this resource does not
+/// destroy it but starts a waiting period in which the key can be brought back.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "keystead.dev",
+    version = "v1alpha1",
+    kind = "ManagedKey",
+    namespaced,
+    status = "ManagedKeyStatus",
+    shortname = "mk",
+    category = "keystead",
+    doc = "A customer-managed key: the counterpart of an AWS KMS key.",
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Version", type_ = "integer", json_path = ".status.currentVersion"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(name = "Key-ID", type_ = "string", json_path = ".status.keyId", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("has(self.spec.keySpec) == has(oldSelf.spec.keySpec) && (!has(self.spec.keySpec) || self.spec.keySpec == oldSelf.spec.keySpec)")
+        .message("spec.keySpec is immutable: make a new key")
+        .field_path(".spec.keySpec"),
+    validation = Rule::new("has(self.spec.keyUsage) == has(oldSelf.spec.keyUsage) && (!has(self.spec.keyUsage) || self.spec.keyUsage == oldSelf.spec.keyUsage)")
+        .message("spec.keyUsage is immutable: make a new key")
+        .field_path(".spec.keyUsage"),
+    validation = Rule::new("has(self.spec.origin) == has(oldSelf.spec.origin) && (!has(self.spec.origin) || self.spec.origin == oldSelf.spec.origin)")
+        .message("spec.origin is immutable: make a new key")
+        .field_path(".spec.origin")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ManagedKeySpec {
+    /// What the key is for, in a person's words. At most 8,192 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8192))]
+    pub description: Option<String>,
+
+    /// The kind of key. Immutable. `SymmetricDefault`, the default, is AES-256-GCM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_spec: Option<KeySpec>,
+
+    /// What the key may do. Immutable. Default `EncryptDecrypt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_usage: Option<KeyUsage>,
+
+    /// Where the material comes from. Immutable. `Keystead`, the default, generates it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<KeyOrigin>,
+
+    /// Whether the key may be used; default true. While false every use is refused, and what was
+    /// delivered before stays delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+}
+
+/// Kinds of keys, in the words of AWS KMS `KeySpec`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeySpec {
+    /// AES-256-GCM (`SYMMETRIC_DEFAULT`).
+    #[default]
+    SymmetricDefault,
+}
+
+impl KeySpec {
+    /// The name in the API and in what authenticates the material.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SymmetricDefault => "SymmetricDefault",
+        }
+    }
+}
+
+/// What a key may do, in the words of AWS KMS `KeyUsage`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyUsage {
+    /// Encrypt and decrypt, and wrap data keys (`ENCRYPT_DECRYPT`).
+    #[default]
+    EncryptDecrypt,
+}
+
+impl KeyUsage {
+    /// The name in the API and in what authenticates the material.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EncryptDecrypt => "EncryptDecrypt",
+        }
+    }
+}
+
+/// Where material comes from, in the words of AWS KMS `Origin`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyOrigin {
+    /// Keystead generates it.
+    #[default]
+    Keystead,
+}
+
+impl KeyOrigin {
+    /// The name in the API and in what authenticates the material.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keystead => "Keystead",
+        }
+    }
+}
+
+/// The state of a key, in the words of AWS KMS `KeyState`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// The material is being made.
+    Creating,
+    /// The key can be used.
+    Enabled,
+    /// `spec.enabled` is false: every use is refused.
+    Disabled,
+    /// The resource was deleted: every use is refused, the material waits.
+    PendingDeletion,
+    /// The material is not there, or cannot be opened.
+    Unavailable,
+}
+
+/// What the operator last saw of a key. Never the truth: losing it loses nothing.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ManagedKeyStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// The key id, a UUID: the name of its `KeyMaterial`, and part of the ARN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+
+    /// `arn:aws:kms:<region>:<12 digits>:key/<key id>`, as ciphertext names the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arn: Option<String>,
+
+    /// The state of the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<KeyState>,
+
+    /// The version of the material that new ciphertext is made with: 1, 2, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_version: Option<u32>,
+
+    /// All generations of the material, oldest first. Each can still decrypt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<KeyVersionStatus>,
+
+    /// Conditions, by type.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// One generation of a key's material.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyVersionStatus {
+    /// For people: 1, 2, ...
+    pub version: u32,
+    /// The random id that ciphertext names the material by.
+    pub material_id: String,
+    /// When it was made.
+    pub created: Time,
+}

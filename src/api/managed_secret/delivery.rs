@@ -1,0 +1,116 @@
+//! How a secret is delivered: its template and its target.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the delivered Secret contains, when it is not simply the keys of the secret.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Template {
+    /// The type of the delivered Secret; default `Opaque`. Of `kubernetes.io` only `tls`,
+    /// `basic-auth`, `ssh-auth` and `dockerconfigjson`. Another type than `Opaque` needs
+    /// `target.form: Plain`.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(
+        "self in ['kubernetes.io/tls', 'kubernetes.io/basic-auth', 'kubernetes.io/ssh-auth', 'kubernetes.io/dockerconfigjson'] || !self.contains('kubernetes.io/') && !self.contains('keystead.dev/')"
+    ).message("of kubernetes.io only tls, basic-auth, ssh-auth and dockerconfigjson are allowed, and nothing of keystead.dev"))]
+    pub type_: Option<String>,
+    /// The keys of the delivered Secret, each with a template: `[[ name ]]` is the value of the
+    /// secret's key `name`, `[[ keys["a.b"] ]]` that of a key that is no identifier. Filters:
+    /// `urlencode`, `b64encode`, `json`, `shellquote`. At most 64 keys of 65,536 characters.
+    #[schemars(schema_with = "super::super::schema::texts", extend("minProperties" = 1))]
+    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$'))")
+        .message("keys consist of letters, digits, '-', '_' and '.', at most 253 of them"))]
+    pub data: BTreeMap<String, String>,
+}
+
+/// The native Secret that the value is delivered in.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "!has(self.existing) || self.existing == 'Fail' || has(self.form) && self.form == 'Plain'"
+).message("existing: Adopt and Merge need form: Plain, since the type of an existing Secret cannot change"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.form) || self.form != 'None' || !has(self.name) && !has(self.existing) && !has(self.deletionPolicy)"
+).message("form: None delivers nothing: name, existing and deletionPolicy have no meaning with it"))]
+pub struct Target {
+    /// `Sealed` (the default): ciphertext, one entry `<key>.sealed` per key. `Plain`: the plaintext,
+    /// for what cannot read anything else. `None`: nothing is delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
+    /// Name of the Secret; default the name of this resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
+    pub name: Option<String>,
+    /// What to do when a Secret of that name exists that is not ours. `Fail` (the default): leave it
+    /// alone and say so. `Adopt`: take it over; what is in it stays, values under generated keys are
+    /// kept, and it is deleted with this resource unless `deletionPolicy` is `Retain`. `Merge`: add our keys to
+    /// it and own only these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing: Option<Existing>,
+    /// What happens to the Secret when this resource is deleted: `Delete` (the default) or `Retain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+}
+
+/// The form in which a value is delivered.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// Ciphertext.
+    #[default]
+    Sealed,
+    /// Plaintext.
+    Plain,
+    /// Not at all.
+    None,
+}
+
+/// What to do with a Secret that was there before.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// Leave it alone and say so.
+    #[default]
+    Fail,
+    /// Take it over.
+    Adopt,
+    /// Add our keys to it.
+    Merge,
+}
+
+impl Existing {
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "Fail",
+            Self::Adopt => "Adopt",
+            Self::Merge => "Merge",
+        }
+    }
+}
+
+/// What happens to the target when its `ManagedSecret` is deleted.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeletionPolicy {
+    /// It is deleted; of a merged Secret only our keys are.
+    #[default]
+    Delete,
+    /// It stays as it is.
+    Retain,
+}
+
+impl DeletionPolicy {
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delete => "Delete",
+            Self::Retain => "Retain",
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Generators: values that Keystead makes once, and never again unless asked.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One generated key of a secret. Exactly one of the generators is set.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "(has(self.password) ? 1 : 0) + (has(self.bytes) ? 1 : 0) + (has(self.hex) ? 1 : 0) + (has(self.uuid) ? 1 : 0) == 1"
+).message("exactly one of password, bytes, hex, uuid must be set"))]
+pub struct Generate {
+    /// The key of the secret that gets the value.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+    /// A password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
+    /// Random bytes in an encoding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Bytes>,
+    /// Random bytes as lower-case hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hex: Option<Hex>,
+    /// A random UUID (version 4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<Uuid>,
+}
+
+/// A password, uniform over all that satisfy the rules. With the defaults it is safe in URLs, shells,
+/// `.pgpass`, JSON and YAML.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "has(self.requireEachClass) && !self.requireEachClass || (has(self.length) ? self.length : 32) >= (has(self.classes) ? size(self.classes) : 4)"
+).message("length must be at least the number of classes; raise length, name fewer classes, or set requireEachClass: false"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.symbols) || !has(self.classes) || 'Symbols' in self.classes"
+).message("symbols is given but classes lacks Symbols: add it, or drop symbols"))]
+pub struct Password {
+    /// Number of characters, 1 to 4,096; default 32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub length: Option<u32>,
+    /// The classes of characters; default all four.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "set"))]
+    pub classes: Option<Vec<CharacterClass>>,
+    /// The characters of the class `Symbols`; default `-_`. ASCII punctuation only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[!-/:-@\[-`{-~]+$"))]
+    pub symbols: Option<String>,
+    /// Characters that never occur. Printable ASCII.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 95), regex(pattern = r"^[ -~]*$"))]
+    pub exclude: Option<String>,
+    /// Whether at least one character of each class occurs; default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require_each_class: Option<bool>,
+}
+
+/// A class of characters of a password.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CharacterClass {
+    /// `a` to `z`.
+    Lowercase,
+    /// `A` to `Z`.
+    Uppercase,
+    /// `0` to `9`.
+    Digits,
+    /// The characters of `symbols`.
+    Symbols,
+}
+
+/// Random bytes in an encoding.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Bytes {
+    /// Number of random bytes before encoding, 1 to 4,096; default 32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub length: Option<u32>,
+    /// How they are written; default `Raw`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
+}
+
+/// How random bytes are written.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// The bytes themselves.
+    #[default]
+    Raw,
+    /// RFC 4648 section 4, padded.
+    Base64,
+    /// RFC 4648 section 5, without padding.
+    Base64Url,
+    /// RFC 4648 section 6, padded.
+    Base32,
+    /// Lower-case hexadecimal digits.
+    Hex,
+}
+
+/// Random bytes as lower-case hexadecimal digits.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Hex {
+    /// Number of random bytes, 1 to 4,096; default 32. The text is twice as long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub length: Option<u32>,
+}
+
+/// A random UUID (version 4). It has no options.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub struct Uuid {}

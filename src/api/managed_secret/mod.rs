@@ -1,0 +1,203 @@
+//! `ManagedSecret`: a versioned secret, the counterpart of a Secrets Manager secret.
+
+mod delivery;
+mod generate;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use delivery::{DeletionPolicy, Existing, Form, Target, Template};
+pub use generate::{Bytes, CharacterClass, Encoding, Generate, Hex, Password, Uuid};
+
+/// A secret: where its keys come from, under which key it is encrypted, and how it is delivered.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "keystead.dev",
+    version = "v1alpha1",
+    kind = "ManagedSecret",
+    namespaced,
+    status = "ManagedSecretStatus",
+    shortname = "msec",
+    category = "keystead",
+    doc = "A versioned secret, stored only as ciphertext: the counterpart of an AWS Secrets Manager secret.",
+    printcolumn(
+        name = "Target",
+        type_ = "string",
+        json_path = ".status.targetRef.name"
+    ),
+    printcolumn(name = "Form", type_ = "string", json_path = ".status.targetRef.form"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(
+        name = "Keys",
+        type_ = "string",
+        json_path = ".status.keys",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "has(self.generate) || has(self.literals) || has(self.import)"
+).message("at least one of generate, literals and import must be set"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.generate) || !has(self.literals) || self.generate.all(g, !(g.key in self.literals))"
+).message("a key is in both generate and literals: every key has one source"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.template) || !has(self.template.type) || self.template.type == 'Opaque' || has(self.target) && has(self.target.form) && self.target.form == 'Plain'"
+).message("template.type other than Opaque needs target.form: Plain, since a sealed Secret has a type of its own"))]
+pub struct ManagedSecretSpec {
+    /// What the secret is for, in a person's words. At most 2,048 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub description: Option<String>,
+
+    /// The `ManagedKey` of the same namespace that the secret is encrypted under; default
+    /// `keystead-default`, which is made on first use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_ref: Option<KeyRef>,
+
+    /// Pairs that are bound to the ciphertext: it opens only where they are known. Not secret. At most
+    /// 16; names starting with `keystead:` or `aws-crypto-` are reserved.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::schema::encryption_context")]
+    #[x_kube(validation = Rule::new(
+        "self.all(k, size(k) > 0 && size(k) <= 256 && !k.startsWith('keystead:') && !k.startsWith('aws-crypto-'))"
+    ).message("names have 1 to 256 characters and do not start with 'keystead:' or 'aws-crypto-'"))]
+    pub encryption_context: BTreeMap<String, String>,
+
+    /// Keys whose values Keystead makes: once, and never again unless asked. At most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
+    pub generate: Vec<Generate>,
+
+    /// Keys whose values are written here. Not secret: visible in this resource. At most 64 of 65,536
+    /// characters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::schema::texts")]
+    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$'))")
+        .message("keys consist of letters, digits, '-', '_' and '.', at most 253 of them"))]
+    pub literals: BTreeMap<String, String>,
+
+    /// Secrets of the same namespace whose values are taken over, once. At most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.secretRef.name == b.secretRef.name))")
+        .message("a Secret is imported twice: name each once"))]
+    pub import: Vec<Import>,
+
+    /// What the delivered Secret contains, when it is not simply the keys of the secret. A change
+    /// renders anew; it never generates anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
+
+    /// The native Secret that the value is delivered in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+}
+
+/// A `ManagedKey` of the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyRef {
+    /// Name of the `ManagedKey`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// A Secret whose values are taken over once. When it is deleted and made again (another UID), it
+/// is not imported again by itself, since a restored old Secret would bring back old values; the
+/// annotation `keystead.dev/import: <its UID>` asks for it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Import {
+    /// Which Secret.
+    pub secret_ref: ImportRef,
+    /// Whether the Secret is deleted once its values are stored; default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete_after_import: Option<bool>,
+}
+
+/// A Secret of the same namespace, and keys of it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The keys to take; default all. At most 64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
+    pub keys: Option<Vec<String>>,
+}
+
+/// What the operator last saw of a secret. Never the truth, and never a value.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ManagedSecretStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// The keys of the current version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+
+    /// The kept versions, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<SecretVersionStatus>,
+
+    /// Sequence number of the stored truth; it only ever grows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<i64>,
+
+    /// The Secret that the value is delivered in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_ref: Option<TargetStatus>,
+
+    /// Conditions, by type.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// One kept version of a secret.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretVersionStatus {
+    /// The version id, a UUID.
+    pub id: String,
+    /// Its stages: `Current`, `Previous`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<String>,
+    /// When it was made.
+    pub created: Time,
+    /// The key id of the `ManagedKey` that it is encrypted under.
+    pub key_id: String,
+}
+
+/// The Secret that the value is delivered in.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetStatus {
+    /// Its name.
+    pub name: String,
+    /// The form of its content.
+    pub form: Form,
+}

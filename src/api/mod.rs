@@ -1,0 +1,20 @@
+//! What users and the operator say to each other through the Kubernetes API: resource types, condition
+//! reasons, names of labels and annotations. Types and schemas only; nothing here does I/O.
+
+// The derive for schemas repeats each struct inside a function, where `pub` reaches nobody.
+#![allow(unreachable_pub)]
+
+pub mod condition;
+pub mod crds;
+pub mod key_material;
+pub mod managed_key;
+pub mod managed_secret;
+pub mod names;
+mod schema;
+
+pub use condition::{ConditionType, Reason};
+pub use key_material::{KeyMaterial, KeyMaterialSpec, MaterialGeneration};
+pub use managed_key::{
+    KeyOrigin, KeySpec, KeyState, KeyUsage, ManagedKey, ManagedKeySpec, ManagedKeyStatus,
+};
+pub use managed_secret::{ManagedSecret, ManagedSecretSpec, ManagedSecretStatus};

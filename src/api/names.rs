@@ -1,0 +1,73 @@
+//! Every label, annotation, type and object name that Keystead puts into a cluster, in one place.
+
+/// The API group.
+pub const GROUP: &str = "keystead.dev";
+/// The API version.
+pub const VERSION: &str = "v1alpha1";
+
+/// The well-known label that marks every Secret the operator writes.
+pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The value of [`LABEL_MANAGED_BY`].
+pub const MANAGED_BY: &str = "keystead";
+/// Label of the operator's namespace and of the CRDs; while it is `enabled`, the shipped guard
+/// policy refuses to delete them and to touch the truth.
+pub const LABEL_GUARD: &str = "keystead.dev/guard";
+/// The value of [`LABEL_GUARD`].
+pub const GUARD_ENABLED: &str = "enabled";
+
+/// On a target: `<namespace>/<name>` of the `ManagedSecret` that owns it. The namespace is part of it,
+/// so that a copy made by hand in another namespace is not taken for ours.
+pub const ANNOTATION_MANAGED_BY: &str = "keystead.dev/managed-by";
+/// On a target that existed before: how it came to us (`Adopt` or `Merge`).
+pub const ANNOTATION_EXISTING: &str = "keystead.dev/existing";
+/// On a target: what happens to it when its `ManagedSecret` goes (`Delete` or `Retain`).
+pub const ANNOTATION_DELETION_POLICY: &str = "keystead.dev/deletion-policy";
+/// On truth: the kind of the resource it belongs to.
+pub const ANNOTATION_KIND: &str = "keystead.dev/kind";
+/// On truth: the namespace of the resource it belongs to.
+pub const ANNOTATION_NAMESPACE: &str = "keystead.dev/namespace";
+/// On truth: the name of the resource it belongs to.
+pub const ANNOTATION_NAME: &str = "keystead.dev/name";
+/// On truth: the UID of the resource that it was last claimed by.
+pub const ANNOTATION_OBJECT_UID: &str = "keystead.dev/object-uid";
+/// On truth: the UID of the namespace that the resource lived in. Names can be re-used, UIDs cannot.
+pub const ANNOTATION_NAMESPACE_UID: &str = "keystead.dev/namespace-uid";
+/// On truth: the instant (RFC 3339) at which a leader first saw the resource missing.
+pub const ANNOTATION_PARKED_SINCE: &str = "keystead.dev/parked-since";
+/// On truth, by a platform administrator: the UID of the namespace that may adopt it.
+pub const ANNOTATION_APPROVE_ADOPTION: &str = "keystead.dev/approve-adoption";
+/// On the installation record, by a platform administrator after a restore: namespaces created
+/// before this instant (RFC 3339) may adopt what waits under their name.
+pub const ANNOTATION_APPROVE_ADOPTION_BEFORE: &str = "keystead.dev/approve-adoption-before";
+/// On a resource, by its user: `Never` asks for a fresh start instead of adopting waiting truth.
+pub const ANNOTATION_ADOPT: &str = "keystead.dev/adopt";
+/// The value of [`ANNOTATION_ADOPT`] that asks for a fresh start.
+pub const ADOPT_NEVER: &str = "Never";
+/// On a `ManagedSecret`, by its user: the UID of a source Secret that shall be imported once more.
+pub const ANNOTATION_IMPORT: &str = "keystead.dev/import";
+/// On a CRD: hash of the definition, so that the operator patches only when it differs.
+pub const ANNOTATION_SCHEMA_HASH: &str = "keystead.dev/schema-hash";
+
+/// Type of a Secret that holds envelopes: the truth, and targets of form `Sealed`.
+pub const SECRET_TYPE_SEALED: &str = "keystead.dev/sealed";
+/// Type of the Secret that holds the embedded root key.
+pub const SECRET_TYPE_ROOT: &str = "keystead.dev/root-key";
+/// Suffix of an entry of a `Sealed` target. A consumer that was not injected fails on a missing key
+/// and never takes ciphertext for a value.
+pub const SEALED_SUFFIX: &str = ".sealed";
+
+/// The Secret of the embedded root key.
+pub const ROOT_SECRET: &str = "keystead-root";
+/// The `ConfigMap` that names the installation.
+pub const INSTALLATION: &str = "keystead-installation";
+/// The Lease of the controllers' leader.
+pub const LEASE: &str = "keystead-controller";
+/// The key of every secret that names none, one per namespace, made on first use.
+pub const DEFAULT_KEY: &str = "keystead-default";
+
+/// Field manager of everything but statuses.
+pub const FIELD_MANAGER: &str = "keystead";
+/// Field manager of the status of `ManagedKey`.
+pub const FIELD_MANAGER_KEY: &str = "keystead/managed-key";
+/// Field manager of the status of `ManagedSecret`.
+pub const FIELD_MANAGER_SECRET: &str = "keystead/managed-secret";

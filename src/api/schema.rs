@@ -1,0 +1,39 @@
+//! Schemas that derive cannot say: bounded maps, and the status that a new object is born with.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+/// Most bytes in one literal or one template (characters in the schema).
+pub(super) const MAX_TEXT: u32 = 65_536;
+
+/// A map of at most 64 texts of at most [`MAX_TEXT`] characters: literals.
+pub(super) fn texts(_: &mut SchemaGenerator) -> Schema {
+    bounded_map(64, MAX_TEXT)
+}
+
+/// A map of at most 16 pairs of at most 1,024 characters: the user's encryption context.
+pub(super) fn encryption_context(_: &mut SchemaGenerator) -> Schema {
+    bounded_map(16, 1024)
+}
+
+fn bounded_map(max_properties: u32, max_length: u32) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": max_properties,
+        "additionalProperties": { "type": "string", "maxLength": max_length },
+    })
+}
+
+/// The status a new object has before anybody looked: `Ready=Unknown, Pending`, so that
+/// `kubectl wait`, Helm and Flux never take a new object for a healthy one.
+pub(super) fn pending_status() -> Value {
+    json!({
+        "conditions": [{
+            "type": super::ConditionType::Ready.as_str(),
+            "status": "Unknown",
+            "reason": super::Reason::Pending.as_str(),
+            "message": "Waiting for the controller",
+            "lastTransitionTime": "1970-01-01T00:00:00Z",
+        }],
+    })
+}

@@ -1,0 +1,6 @@
+//! The cryptography through its public interface.
+
+mod envelope;
+mod material;
+mod small;
+mod support;
