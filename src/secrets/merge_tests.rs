@@ -2,7 +2,10 @@ use proptest::collection::{btree_map, btree_set};
 use proptest::prelude::*;
 
 use super::*;
-use crate::secrets::generate::{Encoding, PasswordPolicy};
+use crate::api::managed_secret::{Encoding, Hex, Uuid};
+use crate::crypto::RandomError;
+use crate::secrets::generate::PasswordPolicy;
+use crate::secrets::testing::{Dry, Filled, all, never};
 use crate::secrets::value::MAX_PLAINTEXT;
 
 type Entries = Vec<(&'static str, &'static [u8])>;
@@ -10,7 +13,7 @@ type Entries = Vec<(&'static str, &'static [u8])>;
 fn value(entries: &[(&str, &[u8])]) -> SecretValue {
     let owned = entries
         .iter()
-        .map(|(key, bytes)| ((*key).to_owned(), copy(bytes)));
+        .map(|(key, bytes)| ((*key).to_owned(), SecretBytes::copy_of(bytes)));
     SecretValue::from_entries(owned).unwrap()
 }
 
@@ -66,7 +69,7 @@ impl Spec {
             imported: &self.imported,
             generators: &self.generators,
         };
-        assemble(&sources, &mut |bytes| bytes.fill(byte))
+        assemble(&sources, &mut all(byte))
     }
 
     fn entries(&self) -> SecretValue {
@@ -75,10 +78,6 @@ impl Spec {
             Assembled::Unchanged => panic!("something changed"),
         }
     }
-}
-
-fn no_randomness(_: &mut [u8]) {
-    panic!("nothing may be generated");
 }
 
 #[test]
@@ -252,8 +251,47 @@ fn nothing_is_generated_when_something_is_refused() {
             imported: &spec.imported,
             generators: &spec.generators,
         };
-        assemble(&sources, &mut no_randomness).unwrap_err();
+        assemble(&sources, &mut never()).unwrap_err();
     }
+}
+
+#[test]
+fn without_randomness_there_is_no_next_version() {
+    let spec = Spec {
+        literals: literals(&[("host", "db")]),
+        generators: generators(&["password"]),
+        ..Spec::new()
+    };
+    let sources = Sources {
+        current: None,
+        literals: &spec.literals,
+        imported: &spec.imported,
+        generators: &spec.generators,
+    };
+    let source = GeneratorError::Random(RandomError);
+    assert_eq!(
+        assemble(&sources, &mut Dry),
+        Err(generate_error("password", source))
+    );
+}
+
+#[test]
+fn a_spec_s_generator_keeps_its_key_also_in_an_error() {
+    let mut spec = Generate {
+        key: "token".to_owned(),
+        password: None,
+        bytes: None,
+        hex: Some(Hex { length: Some(8) }),
+        uuid: None,
+    };
+    let named = NamedGenerator::try_from(&spec).unwrap();
+    assert_eq!(
+        (named.key.as_str(), named.generator),
+        ("token", Generator::Hex { length: 8 })
+    );
+    spec.uuid = Some(Uuid {});
+    let error = NamedGenerator::try_from(&spec).unwrap_err();
+    assert_eq!(error.to_string(), "key `token` cannot be generated");
 }
 
 #[test]
@@ -313,10 +351,10 @@ fn assemble_any(spec: &AnySpec, current: Option<&SecretValue>, seed: &mut u8) ->
         imported: &imported,
         generators: &generators,
     };
-    let mut random = |bytes: &mut [u8]| {
+    let mut random = Filled(|bytes: &mut [u8]| {
         *seed = seed.wrapping_add(1);
         bytes.fill(*seed);
-    };
+    });
     assemble(&sources, &mut random).unwrap()
 }
 

@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 use proptest::prelude::*;
 
 use super::*;
+use crate::secrets::testing::{Dry, Filled, all, never};
 
 /// Deterministic randomness (`SplitMix64`), good enough for statistics.
-fn seeded(mut state: u64) -> impl FnMut(&mut [u8]) {
-    move |bytes| {
+fn seeded(mut state: u64) -> impl Random {
+    Filled(move |bytes: &mut [u8]| {
         for chunk in bytes.chunks_mut(8) {
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let mut mixed = state;
@@ -18,14 +19,14 @@ fn seeded(mut state: u64) -> impl FnMut(&mut [u8]) {
             mixed ^= mixed >> 31;
             chunk.copy_from_slice(&mixed.to_le_bytes()[..chunk.len()]);
         }
-    }
+    })
 }
 
-fn password(policy: &PasswordPolicy, random: &mut Random<'_>) -> String {
+fn password(policy: &PasswordPolicy, random: &mut dyn Random) -> String {
     let bytes = Generator::Password(policy.clone())
         .generate(random)
         .unwrap();
-    String::from_utf8(bytes.to_vec()).unwrap()
+    String::from_utf8(bytes.expose().to_vec()).unwrap()
 }
 
 fn policy() -> PasswordPolicy {
@@ -33,9 +34,8 @@ fn policy() -> PasswordPolicy {
 }
 
 fn refusal(policy: PasswordPolicy) -> String {
-    let mut never = |_: &mut [u8]| panic!("a refused policy generates nothing");
     let error = Generator::Password(policy)
-        .generate(&mut never)
+        .generate(&mut never())
         .unwrap_err();
     error.to_string()
 }
@@ -350,7 +350,7 @@ fn an_excluded_class_is_accepted_where_classes_are_not_required() {
 #[test]
 fn a_broken_source_of_randomness_is_an_error_and_not_a_hang() {
     for byte in [0x00, 0xff] {
-        let generated = Generator::Password(policy()).generate(&mut |bytes| bytes.fill(byte));
+        let generated = Generator::Password(policy()).generate(&mut all(byte));
         assert_eq!(generated.map(|_| ()), Err(GeneratorError::Exhausted));
     }
     // 65 characters: every masked byte is past the end.
@@ -358,8 +358,28 @@ fn a_broken_source_of_randomness_is_an_error_and_not_a_hang() {
         symbols: "-_+".to_owned(),
         ..policy()
     };
-    let generated = Generator::Password(policy).generate(&mut |bytes| bytes.fill(0x7f));
+    let generated = Generator::Password(policy).generate(&mut all(0x7f));
     assert_eq!(generated.map(|_| ()), Err(GeneratorError::Exhausted));
+}
+
+#[test]
+fn no_randomness_is_an_error_of_every_generator() {
+    let generators = [
+        Generator::Password(policy()),
+        Generator::Bytes {
+            length: 1,
+            encoding: Encoding::Base64,
+        },
+        Generator::Hex { length: 1 },
+        Generator::Uuid,
+    ];
+    for generator in generators {
+        assert_eq!(
+            generator.generate(&mut Dry),
+            Err(GeneratorError::Random(RandomError)),
+            "{generator:?}"
+        );
+    }
 }
 
 /// The test vectors of RFC 4648, section 10.
@@ -376,9 +396,8 @@ fn encodings_are_those_of_rfc_4648() {
     ];
     for (raw, base64, base32, hex) in cases {
         let encode = |encoding: Encoding| {
-            let text = encoding.encode(raw.as_bytes());
-            assert_eq!(text.len(), text.capacity(), "the buffer never grew");
-            String::from_utf8(text.to_vec()).unwrap()
+            let text = encoding::encode(encoding, raw.as_bytes());
+            String::from_utf8(text.expose().to_vec()).unwrap()
         };
         assert_eq!(encode(Encoding::Base64), base64);
         assert_eq!(encode(Encoding::Base64Url), base64.trim_end_matches('='));
@@ -386,17 +405,20 @@ fn encodings_are_those_of_rfc_4648() {
         assert_eq!(encode(Encoding::Hex), hex);
         assert_eq!(encode(Encoding::Raw), raw);
     }
-    assert_eq!(&**Encoding::Base64Url.encode(b"\xfb\xff\xbf"), b"-_-_");
+    assert_eq!(
+        encoding::encode(Encoding::Base64Url, b"\xfb\xff\xbf").expose(),
+        b"-_-_"
+    );
 }
 
 #[test]
 fn a_uuid_has_the_marks_of_version_4() {
     assert_eq!(
-        uuid(&mut |bytes| bytes.fill(0)),
+        uuid(&mut all(0)).unwrap(),
         "00000000-0000-4000-8000-000000000000"
     );
     assert_eq!(
-        uuid(&mut |bytes| bytes.fill(0xff)),
+        uuid(&mut all(0xff)).unwrap(),
         "ffffffff-ffff-4fff-bfff-ffffffffffff"
     );
     let generated = Generator::Uuid.generate(&mut seeded(10)).unwrap();
@@ -429,7 +451,7 @@ proptest! {
     #[test]
     fn a_policy_that_is_accepted_is_kept(
         length in 1..40_u32,
-        classes in proptest::sample::subsequence(CharacterClass::ALL.to_vec(), 1..=4),
+        classes in proptest::sample::subsequence(password::ALL_CLASSES.to_vec(), 1..=4),
         symbols in "[!-/:-@\\[-`{-~]{1,10}",
         exclude in "[ -~]{0,30}",
         require_each_class: bool,
@@ -456,7 +478,7 @@ proptest! {
         prop_assert!(password.chars().all(|c| classes.iter().any(|class| of(*class, c))));
         if require_each_class {
             for class in classes {
-                prop_assert!(password.contains(|c| of(class, c)), "{} of {}", class, password);
+                prop_assert!(password.contains(|c| of(class, c)), "{:?} of {}", class, password);
             }
         }
     }

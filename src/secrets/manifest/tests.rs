@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::api::managed_secret::{DeletionPolicy, Existing, Form};
+use crate::crypto::RandomError;
+use crate::secrets::testing::{Dry, all};
 
 const DAY: i64 = 24 * 3600;
 
@@ -24,7 +27,7 @@ fn new_version(number: u8, second: i64) -> NewVersion {
 }
 
 fn with_versions(count: u8) -> Manifest {
-    let mut manifest = Manifest::new("ns-uid", 30).unwrap();
+    let mut manifest = Manifest::new();
     for number in 0..count {
         manifest
             .add_current(new_version(number, i64::from(number)))
@@ -47,24 +50,21 @@ fn full() -> Manifest {
         .record_import(ImportRecord {
             secret: "legacy".to_owned(),
             source_uid: "uid-1".to_owned(),
-            time: time(5),
+            time: Timestamp::from_nanosecond(1_770_000_000_123_456_789).unwrap(),
             keys: BTreeSet::from(["password".to_owned()]),
         })
         .unwrap();
     manifest
-        .record_target(target("orders-db", TargetForm::Sealed))
-        .unwrap();
-    manifest
-        .park(Timestamp::from_nanosecond(1_770_000_000_123_456_789).unwrap())
+        .record_target(target("orders-db", Form::Sealed))
         .unwrap();
     manifest
 }
 
-fn target(name: &str, form: TargetForm) -> TargetRecord {
+fn target(name: &str, form: Form) -> TargetRecord {
     TargetRecord {
         name: name.to_owned(),
         form,
-        existing: ExistingPolicy::Fail,
+        existing: Existing::Fail,
         deletion_policy: DeletionPolicy::Delete,
     }
 }
@@ -81,9 +81,7 @@ fn the_json_has_the_documented_names_and_comes_back_equal() {
     let manifest = full();
     let json: serde_json::Value = serde_json::from_slice(&manifest.to_json()).unwrap();
     assert_eq!(json["format"], 1);
-    assert_eq!(json["namespaceUid"], "ns-uid");
-    assert_eq!(json["recoveryWindowDays"], 30);
-    assert_eq!(json["parkedSince"], "2026-02-02T02:40:00.123456789Z");
+    assert_eq!(json["sequence"], 6);
     assert_eq!(
         json["versions"][2]["stages"],
         serde_json::json!(["Current"])
@@ -97,14 +95,21 @@ fn the_json_has_the_documented_names_and_comes_back_equal() {
         serde_json::json!({"team": "orders"})
     );
     assert_eq!(json["imports"][0]["sourceUid"], "uid-1");
-    assert_eq!(json["targets"][0]["deletionPolicy"], "Delete");
+    assert_eq!(json["imports"][0]["time"], "2026-02-02T02:40:00.123456789Z");
+    let written = serde_json::json!({
+        "name": "orders-db", "form": "Sealed", "existing": "Fail", "deletionPolicy": "Delete",
+    });
+    assert_eq!(json["targets"][0], written);
     assert_eq!(Manifest::from_json(&manifest.to_json()), Ok(manifest));
 }
 
 #[test]
-fn an_absent_parking_date_is_left_out_of_the_json() {
-    let json = String::from_utf8(with_versions(1).to_json()).unwrap();
-    assert!(!json.contains("parkedSince"), "{json}");
+fn a_new_manifest_is_empty_and_valid() {
+    let manifest = Manifest::new();
+    assert_eq!(manifest, Manifest::default());
+    assert_eq!(manifest.sequence(), 1);
+    assert_eq!(manifest.current(), None);
+    assert_eq!(Manifest::from_json(&manifest.to_json()), Ok(manifest));
 }
 
 #[test]
@@ -172,10 +177,6 @@ fn broken_invariants_are_refused_when_read() {
     assert_eq!(
         edited(|json| json["versions"][0]["id"] = id(1).as_str().into()),
         Err(ManifestError::DuplicateVersion { id: id(1) })
-    );
-    assert_eq!(
-        edited(|json| json["recoveryWindowDays"] = 31.into()),
-        Err(ManifestError::RecoveryWindow { days: 31 })
     );
     assert_eq!(
         edited(|json| {
@@ -282,14 +283,15 @@ fn what_changes_nothing_leaves_the_sequence() {
     let import = manifest.imports()[0].clone();
     assert_eq!(manifest.record_import(import), Ok(false));
     assert_eq!(
-        manifest.record_target(target("orders-db", TargetForm::Sealed)),
+        manifest.record_target(target("orders-db", Form::Sealed)),
         Ok(false)
     );
     assert_eq!(manifest.forget_target("other"), Ok(false));
-    assert_eq!(manifest.park(time(99)), Ok(false));
-    assert_eq!(manifest.set_recovery_window_days(30), Ok(false));
-    let key = manifest.versions()[0].key_id.clone();
-    assert_eq!(manifest.set_key(&id(0), &key), Ok(false));
+    let NewVersion {
+        key_id, context, ..
+    } = new_version(0, 0);
+    assert_eq!(manifest.bind(&id(0), &key_id, &context), Ok(false));
+    assert_eq!(manifest.make_room(|_| 10, 30), []);
     assert_eq!(manifest.prune(time(0), 100), Ok(vec![]));
     assert_eq!(manifest, before);
 }
@@ -298,16 +300,86 @@ fn what_changes_nothing_leaves_the_sequence() {
 fn records_are_replaced_by_name() {
     let mut manifest = full();
     manifest
-        .record_target(target("orders-db", TargetForm::Plain))
+        .record_target(target("orders-db", Form::Plain))
         .unwrap();
     manifest
-        .record_target(target("renamed", TargetForm::Plain))
+        .record_target(target("renamed", Form::Plain))
         .unwrap();
     assert_eq!(manifest.forget_target("orders-db"), Ok(true));
-    assert_eq!(manifest.targets(), [target("renamed", TargetForm::Plain)]);
-    assert_eq!(manifest.unpark("ns-uid"), Ok(true));
-    assert_eq!(manifest.parked_since(), None);
+    assert_eq!(manifest.targets(), [target("renamed", Form::Plain)]);
     manifest.check().unwrap();
+}
+
+#[test]
+fn binding_a_version_records_its_key_and_pairs_and_nothing_else() {
+    let mut manifest = with_versions(2);
+    let mut expected = manifest.versions()[0].clone();
+    let key = "99999999-2222-4333-8444-555555555555";
+    let pairs = BTreeMap::from([("team".to_owned(), "billing".to_owned())]);
+
+    key.clone_into(&mut expected.key_id);
+    let before = expected.context.clone();
+    assert_eq!(manifest.bind(&id(0), key, &before), Ok(true));
+    assert_eq!(manifest.version(&id(0)), Some(&expected));
+
+    expected.context = pairs.clone();
+    assert_eq!(manifest.bind(&id(0), key, &pairs), Ok(true));
+    assert_eq!(manifest.version(&id(0)), Some(&expected));
+
+    assert_eq!(manifest.versions()[1], with_versions(2).versions()[1]);
+    assert_eq!(manifest.sequence(), with_versions(2).sequence() + 2);
+    assert_eq!(
+        manifest.bind(&id(7), key, &pairs),
+        Err(ManifestError::NoSuchVersion { id: id(7) })
+    );
+}
+
+/// Six versions; the last two are `Previous` and `Current`, the third carries a label. By their
+/// dates, the second is older than the first.
+fn to_make_room_in() -> Manifest {
+    let mut manifest = with_versions(6);
+    manifest.versions[0].created = time(2);
+    manifest.versions[2].stages.insert("blue".parse().unwrap());
+    manifest
+}
+
+#[test]
+fn room_is_made_by_dropping_the_oldest_without_a_stage_in_one_change() {
+    for (limit, dropped) in [
+        (60, vec![]),
+        (59, vec![1]),
+        (50, vec![1]),
+        (49, vec![1, 0]),
+        (30, vec![1, 0, 3]),
+        (0, vec![1, 0, 3]),
+    ] {
+        let mut manifest = to_make_room_in();
+        let before = manifest.clone();
+        let expected: Vec<_> = dropped.into_iter().map(id).collect();
+        assert_eq!(manifest.make_room(|_| 10, limit), expected, "{limit}");
+        let changed = u64::from(!expected.is_empty());
+        assert_eq!(manifest.sequence(), before.sequence() + changed, "{limit}");
+        let kept = |version: &&VersionRecord| !expected.contains(&version.id);
+        assert!(
+            before
+                .versions()
+                .iter()
+                .filter(kept)
+                .eq(manifest.versions()),
+            "{limit}"
+        );
+    }
+}
+
+#[test]
+fn room_is_made_by_the_size_of_each_version() {
+    let sizes = |version: &VersionId| if *version == id(1) { 100 } else { 1 };
+    assert_eq!(to_make_room_in().make_room(sizes, 5), [id(1)]);
+    // Sizes that no sum of the same type holds.
+    assert_eq!(
+        to_make_room_in().make_room(|_| usize::MAX, usize::MAX),
+        [id(1), id(0), id(3)]
+    );
 }
 
 #[test]
@@ -322,17 +394,19 @@ fn the_last_sequence_number_is_not_passed() {
         manifest.promote(&id(0)),
         Err(ManifestError::SequenceExhausted)
     );
+    assert_eq!(
+        manifest.bind(&id(0), "other", &BTreeMap::new()),
+        Err(ManifestError::SequenceExhausted)
+    );
+    assert_eq!(manifest.make_room(|_| 1, 0), []);
     assert_eq!(manifest, before);
 }
 
 #[test]
 fn version_ids_are_lower_case_uuids() {
-    assert!(
-        VersionId::generate(&mut |bytes| bytes.fill(0xff))
-            .as_str()
-            .parse::<VersionId>()
-            .is_ok()
-    );
+    let generated = VersionId::generate(&mut all(0xff)).unwrap();
+    assert_eq!(generated.as_str().parse(), Ok(generated));
+    assert_eq!(VersionId::generate(&mut Dry), Err(RandomError));
     for text in [
         "",
         "00000000-0000-4000-8000-00000000000",
@@ -353,13 +427,16 @@ fn stage_names_are_bounded_printable_text() {
     }
 }
 
+/// Of each version, where room is made.
+const SIZE: usize = 10;
+
 #[derive(Debug, Clone)]
 enum Change {
     Add(u8, i64),
     Promote(u8),
     Prune(i64, usize),
-    Park(i64),
-    Unpark,
+    MakeRoom(usize),
+    Bind(u8, u8),
     Target(u8),
     Forget(u8),
 }
@@ -369,8 +446,8 @@ fn change() -> impl Strategy<Value = Change> {
         (0..12_u8, 0..3 * DAY).prop_map(|(number, second)| Change::Add(number, second)),
         (0..12_u8).prop_map(Change::Promote),
         (0..6 * DAY, 0..6_usize).prop_map(|(second, kept)| Change::Prune(second, kept)),
-        (0..DAY).prop_map(Change::Park),
-        Just(Change::Unpark),
+        (0..60_usize).prop_map(Change::MakeRoom),
+        (0..12_u8, 0..2_u8).prop_map(|(number, key)| Change::Bind(number, key)),
         (0..4_u8).prop_map(Change::Target),
         (0..4_u8).prop_map(Change::Forget),
     ]
@@ -386,13 +463,16 @@ fn apply(manifest: &mut Manifest, change: &Change) {
         Change::Prune(second, kept) => manifest
             .prune(time(*second), *kept)
             .map(|removed| !removed.is_empty()),
-        Change::Park(second) => manifest.park(time(*second)),
-        Change::Unpark => manifest.unpark("ns-uid"),
+        Change::MakeRoom(limit) => Ok(!manifest.make_room(|_| SIZE, *limit).is_empty()),
+        Change::Bind(number, key) => {
+            let context = BTreeMap::from([("key".to_owned(), key.to_string())]);
+            manifest.bind(&id(*number), &format!("key-{key}"), &context)
+        }
         Change::Target(number) => {
             let form = if number % 2 == 0 {
-                TargetForm::Plain
+                Form::Plain
             } else {
-                TargetForm::Sealed
+                Form::Sealed
             };
             manifest.record_target(target(&format!("t{}", number / 2), form))
         }
@@ -403,7 +483,7 @@ fn apply(manifest: &mut Manifest, change: &Change) {
 proptest! {
     #[test]
     fn invariants_hold_and_the_sequence_rises_with_every_change(changes in prop::collection::vec(change(), 0..40)) {
-        let mut manifest = Manifest::new("ns-uid", 7).unwrap();
+        let mut manifest = Manifest::default();
         for change in &changes {
             let before = manifest.clone();
             apply(&mut manifest, change);
@@ -419,6 +499,14 @@ proptest! {
                     }
                 }
                 prop_assert!(manifest.versions().len() >= before.versions().len().min(*kept));
+            }
+            if let Change::MakeRoom(limit) = change {
+                let staged = |manifest: &Manifest| {
+                    manifest.versions().iter().filter(|version| !version.stages.is_empty()).count()
+                };
+                prop_assert_eq!(staged(&manifest), staged(&before));
+                let fitting = (limit / SIZE).max(staged(&before));
+                prop_assert_eq!(manifest.versions().len(), before.versions().len().min(fitting));
             }
         }
     }

@@ -1,10 +1,8 @@
 use std::process::Command;
 
 use proptest::prelude::*;
-use zeroize::Zeroizing;
 
 use super::*;
-use crate::secrets::value::copy;
 
 /// Keys and their bytes.
 type Entries<'a> = &'a [(&'a str, &'a [u8])];
@@ -14,7 +12,7 @@ const CANARY: &str = "C4N4RY";
 fn values(entries: Entries<'_>) -> SecretValue {
     let owned = entries
         .iter()
-        .map(|(key, bytes)| ((*key).to_owned(), copy(bytes)));
+        .map(|(key, bytes)| ((*key).to_owned(), SecretBytes::copy_of(bytes)));
     SecretValue::from_entries(owned).unwrap()
 }
 
@@ -22,7 +20,7 @@ fn render(source: &str, entries: Entries<'_>) -> Result<Vec<u8>, TemplateError> 
     let template = Template::compile("out", source)?;
     template
         .render(&values(entries))
-        .map(|bytes| bytes.to_vec())
+        .map(|bytes| bytes.expose().to_vec())
 }
 
 #[track_caller]
@@ -436,7 +434,7 @@ fn the_output_is_bounded_to_the_byte() {
 fn loops_inside_of_loops_come_to_an_end() {
     let mut many = SecretValue::new();
     for index in 0..1_000 {
-        many.insert(format!("k{index}"), Zeroizing::new(vec![b'v'; 200]))
+        many.insert(format!("k{index}"), SecretBytes::from(vec![b'v'; 200]))
             .unwrap();
     }
     let body = "[% if keys[a] | b64encode | b64encode == b %]x[% endif %]";
