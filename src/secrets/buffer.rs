@@ -1,9 +1,6 @@
-//! A growing byte buffer that leaves no copy behind: `Vec` frees the old allocation as it is when
-//! it grows, this one zeroizes it first.
+//! Secret bytes that are appended to, up to a limit.
 
-use zeroize::Zeroizing;
-
-use super::value::SecretBytes;
+use crate::crypto::SecretBytes;
 
 /// The buffer would have become longer than its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,23 +16,16 @@ impl Buffer {
     /// An empty buffer that refuses to hold more than `limit` bytes.
     pub(super) fn with_limit(limit: usize) -> Self {
         Self {
-            bytes: Zeroizing::new(Vec::new()),
+            bytes: SecretBytes::new(),
             limit,
         }
     }
 
     /// Appends all of `bytes`, or nothing.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Full> {
-        let needed = self.bytes.len().checked_add(bytes.len()).ok_or(Full)?;
-        if needed > self.limit {
+        // What is held never passes the limit.
+        if bytes.len() > self.limit - self.bytes.len() {
             return Err(Full);
-        }
-        if needed > self.bytes.capacity() {
-            let capacity = needed.max(self.bytes.capacity() * 2).max(64);
-            let mut grown = Zeroizing::new(Vec::with_capacity(capacity));
-            grown.extend_from_slice(&self.bytes);
-            // The assignment drops the old allocation, which zeroizes it.
-            self.bytes = grown;
         }
         self.bytes.extend_from_slice(bytes);
         Ok(())
@@ -59,7 +49,7 @@ mod tests {
             buffer.push(&piece).unwrap();
             expected.extend_from_slice(&piece);
         }
-        assert_eq!(*buffer.into_bytes(), expected);
+        assert_eq!(buffer.into_bytes().expose(), expected);
     }
 
     #[test]
@@ -68,6 +58,6 @@ mod tests {
         buffer.push(b"abc").unwrap();
         assert_eq!(buffer.push(b"de"), Err(Full));
         buffer.push(b"d").unwrap();
-        assert_eq!(&**buffer.into_bytes(), b"abcd");
+        assert_eq!(buffer.into_bytes().expose(), b"abcd");
     }
 }

@@ -14,11 +14,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::Random;
 use super::generate::{Generator, GeneratorError};
-use super::value::{
-    KeyNameError, SecretBytes, SecretValue, ValueError, check_key_name, copy, shown,
-};
+use super::value::{KeyNameError, SecretValue, ValueError, check_key_name, shown};
+use crate::api::managed_secret::Generate;
+use crate::crypto::{Random, SecretBytes};
 
 /// A generator and the key that it fills.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +26,20 @@ pub struct NamedGenerator {
     pub key: String,
     /// How its value is made, once.
     pub generator: Generator,
+}
+
+impl TryFrom<&Generate> for NamedGenerator {
+    type Error = AssembleError;
+
+    /// Fails, with the error that [`assemble`] would give, if not exactly one generator is named.
+    fn try_from(spec: &Generate) -> Result<Self, Self::Error> {
+        let generator =
+            Generator::try_from(spec).map_err(|source| generate_error(&spec.key, source))?;
+        Ok(Self {
+            key: spec.key.clone(),
+            generator,
+        })
+    }
 }
 
 /// A key that comes from another Secret.
@@ -156,7 +169,7 @@ impl Origin<'_> {
 /// `random` is used only for generated keys that the current version does not have.
 pub fn assemble(
     sources: &Sources<'_>,
-    random: &mut Random<'_>,
+    random: &mut dyn Random,
 ) -> Result<Assembled, AssembleError> {
     let origins = origins(sources)?;
     check(sources.current, &origins)?;
@@ -241,21 +254,16 @@ fn bytes_of(
     key: &str,
     origin: &Origin<'_>,
     current: Option<&SecretValue>,
-    random: &mut Random<'_>,
+    random: &mut dyn Random,
 ) -> Result<SecretBytes, AssembleError> {
     let kept = current.and_then(|current| current.get(key));
     match (origin, kept) {
-        (Origin::Literal(text), _) => Ok(copy(text.as_bytes())),
-        (Origin::Generator(_) | Origin::Import(_), Some(kept)) => Ok(copy(kept)),
-        (Origin::Generator(generator), None) => {
-            generator
-                .generate(random)
-                .map_err(|source| AssembleError::Generate {
-                    key: key.to_owned(),
-                    source,
-                })
-        }
-        (Origin::Import(import), None) => import.bytes.map(copy).ok_or_else(|| {
+        (Origin::Literal(text), _) => Ok(SecretBytes::copy_of(text.as_bytes())),
+        (Origin::Generator(_) | Origin::Import(_), Some(kept)) => Ok(SecretBytes::copy_of(kept)),
+        (Origin::Generator(generator), None) => generator
+            .generate(random)
+            .map_err(|source| generate_error(key, source)),
+        (Origin::Import(import), None) => import.bytes.map(SecretBytes::copy_of).ok_or_else(|| {
             let (key, secret) = (key.to_owned(), import.secret.to_owned());
             AssembleError::ImportMissing { key, secret }
         }),

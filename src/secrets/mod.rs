@@ -17,18 +17,15 @@ pub mod generate;
 pub mod manifest;
 pub mod merge;
 pub mod template;
+#[cfg(test)]
+mod testing;
 pub mod value;
 
-pub use generate::{CharacterClass, Encoding, Generator, GeneratorError, PasswordPolicy};
+pub use generate::{Generator, GeneratorError, PasswordPolicy};
 pub use manifest::{
-    DeletionPolicy, ExistingPolicy, ImportRecord, Manifest, ManifestError, NewVersion, Stage,
-    TargetForm, TargetRecord, VersionId, VersionRecord,
+    ImportRecord, Manifest, ManifestError, NewVersion, Stage, TargetRecord, VersionId,
+    VersionRecord,
 };
 pub use merge::{AssembleError, Assembled, ImportedKey, NamedGenerator, Source, Sources, assemble};
 pub use template::{Template, TemplateError, TemplateProblem};
-pub use value::{KeyNameError, MAX_PLAINTEXT, SecretBytes, SecretValue, ValueError};
-
-/// A source of random bytes: fills the whole slice, from a cryptographically secure generator.
-///
-/// An argument everywhere, so that nothing in this module decides by itself where chance comes from.
-pub type Random<'a> = dyn FnMut(&mut [u8]) + 'a;
+pub use value::{KeyNameError, MAX_PLAINTEXT, SecretValue, ValueError};

@@ -25,8 +25,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use subtle::ConstantTimeEq as _;
-use zeroize::Zeroizing;
+use crate::crypto::SecretBytes;
 
 /// Most bytes that the keys and values of one version may have together.
 pub const MAX_PLAINTEXT: usize = 256 * 1024;
@@ -39,16 +38,6 @@ pub const MAX_KEYS: usize = 1_024;
 const FORMAT: u8 = 1;
 const HEADER: usize = 3;
 const ENTRY_OVERHEAD: usize = 6;
-
-/// Plaintext that is zeroized when dropped.
-pub type SecretBytes = Zeroizing<Vec<u8>>;
-
-/// Copies plaintext into an allocation of exactly its size, so that it never moves.
-pub(super) fn copy(bytes: &[u8]) -> SecretBytes {
-    let mut copied = Zeroizing::new(Vec::with_capacity(bytes.len()));
-    copied.extend_from_slice(bytes);
-    copied
-}
 
 /// Why a name cannot be a key of a secret. The rules are those of the API server for Secret data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -213,7 +202,7 @@ impl SecretValue {
 
     /// The bytes of a key.
     pub fn get(&self, key: &str) -> Option<&[u8]> {
-        self.entries.get(key).map(|bytes| bytes.as_slice())
+        self.entries.get(key).map(SecretBytes::expose)
     }
 
     /// The keys, ascending.
@@ -225,7 +214,7 @@ impl SecretValue {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &[u8])> {
         self.entries
             .iter()
-            .map(|(key, bytes)| (key.as_str(), bytes.as_slice()))
+            .map(|(key, bytes)| (key.as_str(), bytes.expose()))
     }
 
     /// The number of keys.
@@ -243,11 +232,11 @@ impl SecretValue {
         self.size
     }
 
-    /// The binary form, in one allocation of its exact size.
+    /// The binary form.
     pub fn encode(&self) -> SecretBytes {
         let length = HEADER + ENTRY_OVERHEAD * self.entries.len() + self.size;
-        let mut encoded = Zeroizing::new(Vec::with_capacity(length));
-        encoded.push(FORMAT);
+        let mut encoded = SecretBytes::with_capacity(length);
+        encoded.extend_from_slice(&[FORMAT]);
         let count = u16::try_from(self.entries.len()).expect("insert allows MAX_KEYS at most");
         encoded.extend_from_slice(&count.to_be_bytes());
         for (key, bytes) in &self.entries {
@@ -256,7 +245,7 @@ impl SecretValue {
             encoded.extend_from_slice(key.as_bytes());
             let length = u32::try_from(bytes.len()).expect("insert allows MAX_PLAINTEXT at most");
             encoded.extend_from_slice(&length.to_be_bytes());
-            encoded.extend_from_slice(bytes);
+            encoded.extend_from_slice(bytes.expose());
         }
         encoded
     }
@@ -297,7 +286,7 @@ fn decode(input: &[u8]) -> Result<SecretValue, DecodeProblem> {
         if size > MAX_PLAINTEXT {
             return Err(DecodeProblem::Length);
         }
-        let bytes = copy(reader.take(length)?);
+        let bytes = SecretBytes::copy_of(reader.take(length)?);
         value.entries.insert(key.to_owned(), bytes);
         value.size = size;
     }
@@ -338,10 +327,7 @@ impl PartialEq for SecretValue {
             return false;
         }
         let pairs = self.entries.values().zip(other.entries.values());
-        let equal = pairs.fold(subtle::Choice::from(1), |equal, (left, right)| {
-            equal & left.as_slice().ct_eq(right.as_slice())
-        });
-        bool::from(equal)
+        pairs.fold(true, |equal, (left, right)| (left == right) & equal)
     }
 }
 

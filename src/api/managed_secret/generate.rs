@@ -61,7 +61,9 @@ pub struct Password {
 }
 
 /// A class of characters of a password.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord,
+)]
 pub enum CharacterClass {
     /// `a` to `z`.
     Lowercase,

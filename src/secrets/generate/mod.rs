@@ -6,14 +6,15 @@
 
 mod encoding;
 mod password;
+mod spec;
 
-pub use encoding::Encoding;
-pub use password::{CharacterClass, DEFAULT_LENGTH, DEFAULT_SYMBOLS, PasswordPolicy};
+pub use password::{DEFAULT_LENGTH, DEFAULT_SYMBOLS, PasswordPolicy};
+pub use spec::DEFAULT_BYTES_LENGTH;
 
 use zeroize::Zeroizing;
 
-use super::Random;
-use super::value::SecretBytes;
+use crate::api::managed_secret::{CharacterClass, Encoding};
+use crate::crypto::{Random, RandomError, SecretBytes};
 
 /// Longest password, in characters.
 pub const MAX_PASSWORD_LENGTH: u32 = 4_096;
@@ -69,7 +70,7 @@ pub enum GeneratorError {
     },
     /// No character of a required class is left.
     #[error(
-        "exclude leaves no character of class {class}; exclude fewer, remove {class} from classes \
+        "exclude leaves no character of class {class:?}; exclude fewer, remove {class:?} from classes \
          or set requireEachClass to false"
     )]
     ClassExcluded {
@@ -97,6 +98,15 @@ pub enum GeneratorError {
          password may begin with (which `-` is not); exclude fewer or add a class"
     )]
     AlphabetTooSmall,
+    /// Not exactly one generator is named. The schema refuses it before.
+    #[error("{count} generators are set; set exactly one of password, bytes, hex, uuid")]
+    Choice {
+        /// How many there are.
+        count: usize,
+    },
+    /// There is no randomness.
+    #[error("the source of randomness failed")]
+    Random(#[source] RandomError),
     /// No candidate satisfied the policy. Impossible with sound randomness.
     #[error("no password satisfied the policy; the source of randomness is not sound")]
     Exhausted,
@@ -114,15 +124,17 @@ impl Generator {
         }
     }
 
-    /// Makes a new value. Fails only where [`validate`](Self::validate) does, or if `random` is
-    /// not random.
-    pub fn generate(&self, random: &mut Random<'_>) -> Result<SecretBytes, GeneratorError> {
+    /// Makes a new value. Fails only where [`validate`](Self::validate) does, or if `random`
+    /// fails or is not random.
+    pub fn generate(&self, random: &mut dyn Random) -> Result<SecretBytes, GeneratorError> {
         self.validate()?;
         match self {
             Self::Password(policy) => policy.generate(random),
-            Self::Bytes { length, encoding } => Ok(bytes(*length, *encoding, random)),
-            Self::Hex { length } => Ok(bytes(*length, Encoding::Hex, random)),
-            Self::Uuid => Ok(Zeroizing::new(uuid(random).into_bytes())),
+            Self::Bytes { length, encoding } => bytes(*length, *encoding, random),
+            Self::Hex { length } => bytes(*length, Encoding::Hex, random),
+            Self::Uuid => uuid(random)
+                .map(SecretBytes::from)
+                .map_err(GeneratorError::Random),
         }
     }
 }
@@ -134,21 +146,27 @@ fn check_length(length: u32, limit: u32) -> Result<(), GeneratorError> {
     Err(GeneratorError::Length { length, limit })
 }
 
-fn bytes(length: u32, encoding: Encoding, random: &mut Random<'_>) -> SecretBytes {
-    let mut raw = Zeroizing::new(vec![0; length as usize]);
-    random(&mut raw);
-    match encoding {
+fn bytes(
+    length: u32,
+    encoding: Encoding,
+    random: &mut dyn Random,
+) -> Result<SecretBytes, GeneratorError> {
+    let mut raw = SecretBytes::zeroed(length as usize);
+    random
+        .fill(raw.expose_mut())
+        .map_err(GeneratorError::Random)?;
+    Ok(match encoding {
         Encoding::Raw => raw,
         Encoding::Base64 | Encoding::Base64Url | Encoding::Base32 | Encoding::Hex => {
-            encoding.encode(&raw)
+            encoding::encode(encoding, raw.expose())
         }
-    }
+    })
 }
 
 /// A random UUID in its canonical text form (RFC 9562, section 5.4): 122 random bits.
-pub(super) fn uuid(random: &mut Random<'_>) -> String {
+pub(super) fn uuid(random: &mut dyn Random) -> Result<String, RandomError> {
     let mut raw = Zeroizing::new([0_u8; 16]);
-    random(&mut *raw);
+    random.fill(&mut *raw)?;
     raw[6] = (raw[6] & 0x0f) | 0x40;
     raw[8] = (raw[8] & 0x3f) | 0x80;
     let mut text = String::with_capacity(36);
@@ -159,7 +177,7 @@ pub(super) fn uuid(random: &mut Random<'_>) -> String {
         text.push(encoding::hex_digit(byte >> 4));
         text.push(encoding::hex_digit(byte & 0x0f));
     }
-    text
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -15,13 +15,12 @@
 //! every policy, so that nobody has to think of it; with the default alphabet it costs 0.023 bits.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use zeroize::Zeroizing;
 
 use super::{GeneratorError, MAX_PASSWORD_LENGTH, check_length};
-use crate::secrets::Random;
-use crate::secrets::value::SecretBytes;
+use crate::api::managed_secret::CharacterClass;
+use crate::crypto::{Random, SecretBytes};
 
 /// The length of a password if nothing else is said: 190 bits with the default alphabet.
 pub const DEFAULT_LENGTH: u32 = 32;
@@ -37,39 +36,13 @@ pub const DEFAULT_SYMBOLS: &str = "-_";
 /// 200,000 passes is then less likely than 2^-109.
 const MAX_CANDIDATES: usize = 200_000;
 
-/// A class of characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CharacterClass {
-    /// `a` to `z`.
-    Lowercase,
-    /// `A` to `Z`.
-    Uppercase,
-    /// `0` to `9`.
-    Digits,
-    /// What [`PasswordPolicy::symbols`] lists.
-    Symbols,
-}
-
-impl CharacterClass {
-    /// All classes.
-    pub const ALL: [Self; 4] = [
-        Self::Lowercase,
-        Self::Uppercase,
-        Self::Digits,
-        Self::Symbols,
-    ];
-}
-
-impl fmt::Display for CharacterClass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Lowercase => "Lowercase",
-            Self::Uppercase => "Uppercase",
-            Self::Digits => "Digits",
-            Self::Symbols => "Symbols",
-        })
-    }
-}
+/// All classes of characters.
+pub(super) const ALL_CLASSES: [CharacterClass; 4] = [
+    CharacterClass::Lowercase,
+    CharacterClass::Uppercase,
+    CharacterClass::Digits,
+    CharacterClass::Symbols,
+];
 
 /// What a password is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +64,7 @@ impl Default for PasswordPolicy {
     fn default() -> Self {
         Self {
             length: DEFAULT_LENGTH,
-            classes: CharacterClass::ALL.into(),
+            classes: ALL_CLASSES.into(),
             symbols: DEFAULT_SYMBOLS.to_owned(),
             exclude: String::new(),
             require_each_class: true,
@@ -123,7 +96,7 @@ impl PasswordPolicy {
                     classes,
                 });
             }
-            let empty = |class: &&CharacterClass| self.characters(**class).is_empty();
+            let empty = |class: &&CharacterClass| self.characters(**class) == 0;
             if let Some(class) = self.classes.iter().find(empty) {
                 return Err(GeneratorError::ClassExcluded { class: *class });
             }
@@ -140,31 +113,30 @@ impl PasswordPolicy {
         Ok(())
     }
 
-    /// What is left of a class, ascending.
-    fn characters(&self, class: CharacterClass) -> BTreeSet<u8> {
-        let all: Vec<u8> = match class {
-            CharacterClass::Lowercase => (b'a'..=b'z').collect(),
-            CharacterClass::Uppercase => (b'A'..=b'Z').collect(),
-            CharacterClass::Digits => (b'0'..=b'9').collect(),
-            CharacterClass::Symbols => self.symbols.bytes().collect(),
+    /// What is left of a class.
+    fn characters(&self, class: CharacterClass) -> CharacterSet {
+        let all = match class {
+            CharacterClass::Lowercase => (b'a'..=b'z').fold(0, with),
+            CharacterClass::Uppercase => (b'A'..=b'Z').fold(0, with),
+            CharacterClass::Digits => (b'0'..=b'9').fold(0, with),
+            CharacterClass::Symbols => self.symbols.bytes().fold(0, with),
         };
-        let excluded = self.exclude.as_bytes();
-        all.into_iter()
-            .filter(|character| !excluded.contains(character))
+        all & !self.exclude.bytes().fold(0, with)
+    }
+
+    /// What is left of all classes, each character once.
+    fn alphabet(&self) -> Vec<u8> {
+        let all = self
+            .classes
+            .iter()
+            .fold(0, |all, class| all | self.characters(*class));
+        (0..128)
+            .filter(|character| all & with(0, *character) != 0)
             .collect()
     }
 
-    fn alphabet(&self) -> Vec<u8> {
-        let classes: BTreeSet<u8> = self
-            .classes
-            .iter()
-            .flat_map(|class| self.characters(*class))
-            .collect();
-        classes.into_iter().collect()
-    }
-
     /// Makes a password. The policy has been validated.
-    pub(super) fn generate(&self, random: &mut Random<'_>) -> Result<SecretBytes, GeneratorError> {
+    pub(super) fn generate(&self, random: &mut dyn Random) -> Result<SecretBytes, GeneratorError> {
         let alphabet = self.alphabet();
         let classes: Vec<_> = self
             .classes
@@ -172,14 +144,15 @@ impl PasswordPolicy {
             .map(|class| self.characters(*class))
             .collect();
         let mut indices = Indices::new(alphabet.len(), random);
-        let mut candidate = Zeroizing::new(vec![0; self.length as usize]);
+        let mut candidate = SecretBytes::zeroed(self.length as usize);
         for _ in 0..MAX_CANDIDATES {
-            for character in candidate.iter_mut() {
+            for character in candidate.expose_mut() {
                 *character = alphabet[indices.next()?];
             }
-            let has = |class: &BTreeSet<u8>| candidate.iter().any(|c| class.contains(c));
-            let complete = !self.require_each_class || classes.iter().all(has);
-            if complete && candidate.first() != Some(&b'-') {
+            let seen = candidate.expose().iter().copied().fold(0, with);
+            let complete =
+                !self.require_each_class || classes.iter().all(|class| class & seen != 0);
+            if complete && candidate.expose().first() != Some(&b'-') {
                 return Ok(candidate);
             }
         }
@@ -187,22 +160,30 @@ impl PasswordPolicy {
     }
 }
 
+/// A set of ASCII characters: bit `n` is the character of code `n`.
+type CharacterSet = u128;
+
+/// The set with one more character, which is ASCII.
+fn with(set: CharacterSet, character: u8) -> CharacterSet {
+    set | 1 << character
+}
+
 fn position_of(text: &str, refused: impl Fn(char) -> bool) -> Option<usize> {
     text.chars().position(refused).map(|index| index + 1)
 }
 
 /// Uniform indices below a bound, from random bytes.
-struct Indices<'a, 'b> {
+struct Indices<'a> {
     bound: usize,
     mask: u8,
-    random: &'a mut Random<'b>,
+    random: &'a mut dyn Random,
     pool: Zeroizing<[u8; 64]>,
     used: usize,
 }
 
-impl<'a, 'b> Indices<'a, 'b> {
+impl<'a> Indices<'a> {
     /// `bound` is the size of an alphabet of ASCII characters: 2 to 94.
-    fn new(bound: usize, random: &'a mut Random<'b>) -> Self {
+    fn new(bound: usize, random: &'a mut dyn Random) -> Self {
         let mask = u8::try_from(bound.next_power_of_two() - 1).expect("an alphabet is ASCII");
         Self {
             bound,
@@ -218,7 +199,9 @@ impl<'a, 'b> Indices<'a, 'b> {
     fn next(&mut self) -> Result<usize, GeneratorError> {
         for _ in 0..4_096 {
             if self.used == self.pool.len() {
-                (self.random)(&mut *self.pool);
+                self.random
+                    .fill(&mut *self.pool)
+                    .map_err(GeneratorError::Random)?;
                 self.used = 0;
             }
             let index = usize::from(self.pool[self.used] & self.mask);

@@ -53,12 +53,6 @@ pub enum ManifestError {
         /// Its name.
         name: String,
     },
-    /// A recovery window outside of [`RECOVERY_WINDOW_DAYS`](super::RECOVERY_WINDOW_DAYS).
-    #[error("recoveryWindowDays is {days}; choose 7 to 30")]
-    RecoveryWindow {
-        /// The days given.
-        days: u16,
-    },
     /// The sequence number cannot be raised any more.
     #[error("the sequence number is at its end")]
     SequenceExhausted,

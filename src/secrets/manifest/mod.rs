@@ -13,9 +13,6 @@
 //! {
 //!   "format": 1,
 //!   "sequence": 7,
-//!   "namespaceUid": "0e4b…",
-//!   "recoveryWindowDays": 30,
-//!   "parkedSince": "2026-03-01T12:00:00Z",
 //!   "versions": [{"id": "6f1c…", "created": "2026-02-01T08:00:00Z", "stages": ["Current"],
 //!                 "keyId": "1b9d…", "context": {"team": "orders"}}],
 //!   "imports": [{"secret": "legacy", "sourceUid": "77aa…", "time": "2026-02-01T08:00:00Z",
@@ -25,8 +22,9 @@
 //! }
 //! ```
 //!
-//! Fields that this release does not know are kept and written back, so that an operator rolled back
-//! by one release loses nothing of a newer one's. A format that it does not know is refused.
+//! Fields that this release does not know, of the manifest and of a version, are kept and written
+//! back, so that an operator rolled back by one release loses nothing of a newer one's. A format that
+//! it does not know is refused.
 
 mod error;
 mod parts;
@@ -34,20 +32,17 @@ mod timestamp;
 
 pub use error::ManifestError;
 pub use parts::{
-    DeletionPolicy, ExistingPolicy, ImportRecord, NewVersion, Stage, StageError, TargetForm,
-    TargetRecord, VersionId, VersionIdError, VersionRecord,
+    ImportRecord, NewVersion, Stage, StageError, TargetRecord, VersionId, VersionIdError,
+    VersionRecord,
 };
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The format that this release writes, and the only one that it reads.
 pub const FORMAT: u32 = 1;
-/// The days that a parked secret can be brought back in.
-pub const RECOVERY_WINDOW_DAYS: RangeInclusive<u16> = 7..=30;
 /// A version younger than this is never pruned, so that a reader that has just learned its id still
 /// finds it.
 pub const MIN_AGE_TO_PRUNE: SignedDuration = SignedDuration::from_hours(24);
@@ -58,14 +53,6 @@ pub const MIN_AGE_TO_PRUNE: SignedDuration = SignedDuration::from_hours(24);
 pub struct Manifest {
     format: u32,
     sequence: u64,
-    namespace_uid: String,
-    recovery_window_days: u16,
-    #[serde(
-        default,
-        with = "timestamp::optional",
-        skip_serializing_if = "Option::is_none"
-    )]
-    parked_since: Option<Timestamp>,
     #[serde(default)]
     versions: Vec<VersionRecord>,
     #[serde(default)]
@@ -76,24 +63,23 @@ pub struct Manifest {
     unknown: BTreeMap<String, serde_json::Value>,
 }
 
+impl Default for Manifest {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Manifest {
     /// A manifest without versions, with sequence 1.
-    pub fn new(
-        namespace_uid: impl Into<String>,
-        recovery_window_days: u16,
-    ) -> Result<Self, ManifestError> {
-        check_window(recovery_window_days)?;
-        Ok(Self {
+    pub fn new() -> Self {
+        Self {
             format: FORMAT,
             sequence: 1,
-            namespace_uid: namespace_uid.into(),
-            recovery_window_days,
-            parked_since: None,
             versions: Vec::new(),
             imports: Vec::new(),
             targets: Vec::new(),
             unknown: BTreeMap::new(),
-        })
+        }
     }
 
     /// Reads the JSON form and checks every invariant.
@@ -127,7 +113,6 @@ impl Manifest {
     /// Checks every invariant: unique ids and records, a stage on one version at most, and exactly
     /// one `Current` if there are versions.
     pub fn check(&self) -> Result<(), ManifestError> {
-        check_window(self.recovery_window_days)?;
         let mut ids = BTreeSet::new();
         let mut stages = BTreeSet::new();
         for version in &self.versions {
@@ -168,22 +153,7 @@ impl Manifest {
         self.sequence
     }
 
-    /// UID of the namespace that the secret belongs to; a re-created namespace has another one.
-    pub fn namespace_uid(&self) -> &str {
-        &self.namespace_uid
-    }
-
-    /// The days that the parked secret can be brought back in.
-    pub fn recovery_window_days(&self) -> u16 {
-        self.recovery_window_days
-    }
-
-    /// When the resource was first seen missing.
-    pub fn parked_since(&self) -> Option<Timestamp> {
-        self.parked_since
-    }
-
-    /// The versions, oldest first.
+    /// The versions, in the order in which they were added.
     pub fn versions(&self) -> &[VersionRecord] {
         &self.versions
     }
@@ -275,35 +245,80 @@ impl Manifest {
     ) -> Result<Vec<VersionId>, ManifestError> {
         let excess = self.versions.len().saturating_sub(max_kept);
         // A date in the future (a clock was put back) has a negative age, and is kept.
-        let prunable = |version: &&VersionRecord| {
-            version.stages.is_empty() && now.duration_since(version.created) >= MIN_AGE_TO_PRUNE
-        };
-        let mut candidates: Vec<_> = self.versions.iter().filter(prunable).collect();
-        candidates.sort_by_key(|version| version.created);
-        let removed: Vec<_> = candidates
-            .into_iter()
+        let old =
+            |version: &&VersionRecord| now.duration_since(version.created) >= MIN_AGE_TO_PRUNE;
+        let removed: Vec<_> = self
+            .oldest_without_stage()
+            .filter(old)
             .take(excess)
             .map(|version| version.id.clone())
             .collect();
-        if !removed.is_empty() {
-            self.bump()?;
-            self.versions
-                .retain(|version| !removed.contains(&version.id));
-        }
+        self.remove(&removed)?;
         Ok(removed)
     }
 
-    /// Records under which key a version is stored now, after it was sealed anew. Returns whether
-    /// anything changed.
-    pub fn set_key(&mut self, id: &VersionId, key_id: &str) -> Result<bool, ManifestError> {
+    /// Removes versions, oldest first and whatever their age, until the sizes of those left are at
+    /// most `limit` together. Never one that carries a stage: if these alone are over the limit,
+    /// they are what is left. Returns the ids of those removed.
+    ///
+    /// Removes nothing if the sequence number is at its end, where no other change is possible.
+    pub fn make_room(
+        &mut self,
+        size: impl Fn(&VersionId) -> usize,
+        limit: usize,
+    ) -> Vec<VersionId> {
+        // Wide enough for any number of sizes.
+        let size = |version: &VersionRecord| size(&version.id) as u128;
+        let mut total: u128 = self.versions.iter().map(size).sum();
+        let mut removed = Vec::new();
+        for version in self.oldest_without_stage() {
+            if total <= limit as u128 {
+                break;
+            }
+            total -= size(version);
+            removed.push(version.id.clone());
+        }
+        match self.remove(&removed) {
+            Ok(()) => removed,
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn oldest_without_stage(&self) -> impl Iterator<Item = &VersionRecord> {
+        let unstaged = |version: &&VersionRecord| version.stages.is_empty();
+        let mut versions: Vec<_> = self.versions.iter().filter(unstaged).collect();
+        versions.sort_by_key(|version| version.created);
+        versions.into_iter()
+    }
+
+    /// Removes these versions, in one change.
+    fn remove(&mut self, ids: &[VersionId]) -> Result<(), ManifestError> {
+        if !ids.is_empty() {
+            self.bump()?;
+            self.versions.retain(|version| !ids.contains(&version.id));
+        }
+        Ok(())
+    }
+
+    /// Records under which key, and with which of the user's pairs, a version is sealed from now on.
+    /// Returns whether anything changed.
+    pub fn bind(
+        &mut self,
+        id: &VersionId,
+        key_id: &str,
+        context: &BTreeMap<String, String>,
+    ) -> Result<bool, ManifestError> {
         let Some(index) = self.versions.iter().position(|version| version.id == *id) else {
             return Err(ManifestError::NoSuchVersion { id: id.clone() });
         };
-        if self.versions[index].key_id == key_id {
+        let version = &self.versions[index];
+        if version.key_id == key_id && version.context == *context {
             return Ok(false);
         }
         self.bump()?;
-        key_id.clone_into(&mut self.versions[index].key_id);
+        let version = &mut self.versions[index];
+        key_id.clone_into(&mut version.key_id);
+        version.context.clone_from(context);
         Ok(true)
     }
 
@@ -340,47 +355,6 @@ impl Manifest {
         self.targets.retain(|target| target.name != name);
         Ok(true)
     }
-
-    /// Parks the secret. The first instant counts: parking it again does not move it. Returns
-    /// whether anything changed.
-    pub fn park(&mut self, now: Timestamp) -> Result<bool, ManifestError> {
-        if self.parked_since.is_some() {
-            return Ok(false);
-        }
-        self.bump()?;
-        self.parked_since = Some(now);
-        Ok(true)
-    }
-
-    /// Ends parking: the resource is back, in a namespace of this UID. Returns whether anything
-    /// changed.
-    pub fn unpark(&mut self, namespace_uid: &str) -> Result<bool, ManifestError> {
-        if self.parked_since.is_none() && self.namespace_uid == namespace_uid {
-            return Ok(false);
-        }
-        self.bump()?;
-        self.parked_since = None;
-        namespace_uid.clone_into(&mut self.namespace_uid);
-        Ok(true)
-    }
-
-    /// Sets the recovery window. Returns whether anything changed.
-    pub fn set_recovery_window_days(&mut self, days: u16) -> Result<bool, ManifestError> {
-        check_window(days)?;
-        if self.recovery_window_days == days {
-            return Ok(false);
-        }
-        self.bump()?;
-        self.recovery_window_days = days;
-        Ok(true)
-    }
-}
-
-fn check_window(days: u16) -> Result<(), ManifestError> {
-    if RECOVERY_WINDOW_DAYS.contains(&days) {
-        return Ok(());
-    }
-    Err(ManifestError::RecoveryWindow { days })
 }
 
 fn check_unique<'a>(

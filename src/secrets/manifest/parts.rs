@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::timestamp;
-use crate::secrets::Random;
+use crate::api::managed_secret::{DeletionPolicy, Existing, Form};
+use crate::crypto::{Random, RandomError};
 use crate::secrets::generate::uuid;
 
 /// The id of a version: a UUID in canonical lower-case text.
@@ -23,8 +24,8 @@ pub struct VersionIdError;
 
 impl VersionId {
     /// A new random id.
-    pub fn generate(random: &mut Random<'_>) -> Self {
-        Self(uuid(random))
+    pub fn generate(random: &mut dyn Random) -> Result<Self, RandomError> {
+        uuid(random).map(Self)
     }
 
     /// The text.
@@ -216,40 +217,9 @@ pub struct TargetRecord {
     /// Name of the Secret.
     pub name: String,
     /// What was written.
-    pub form: TargetForm,
+    pub form: Form,
     /// What was to be done if it existed.
-    pub existing: ExistingPolicy,
+    pub existing: Existing,
     /// What is to become of it.
     pub deletion_policy: DeletionPolicy,
-}
-
-/// What is delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TargetForm {
-    /// One envelope for each key.
-    Sealed,
-    /// The rendered plaintext.
-    Plain,
-    /// Nothing.
-    None,
-}
-
-/// What is done if a Secret of the target's name exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ExistingPolicy {
-    /// It is left alone, and the resource is not ready.
-    Fail,
-    /// It becomes the target.
-    Adopt,
-    /// Keys are added to it.
-    Merge,
-}
-
-/// What becomes of the target with its resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DeletionPolicy {
-    /// It is deleted.
-    Delete,
-    /// It stays.
-    Retain,
 }

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::MAX_OUTPUT;
+use crate::crypto::SecretBytes;
 use crate::secrets::buffer::{Buffer, Full};
-use crate::secrets::value::SecretBytes;
 
 /// The names that a user may write, for messages.
 pub(super) const NAMES: &str =
@@ -74,9 +74,9 @@ fn base64_encode(input: &[u8]) -> Result<SecretBytes, FilterError> {
     if length > MAX_OUTPUT {
         return Err(FilterError::TooLong);
     }
-    let mut encoded = Zeroizing::new(vec![0; length]);
+    let mut encoded = SecretBytes::zeroed(length);
     let written = STANDARD
-        .encode_slice(input, &mut encoded)
+        .encode_slice(input, encoded.expose_mut())
         .expect("length is that of base64");
     debug_assert_eq!(written, length);
     Ok(encoded)

@@ -36,7 +36,8 @@ mod filters;
 mod parse;
 mod render;
 
-use super::value::{MAX_PLAINTEXT, SecretBytes, SecretValue, shown};
+use super::value::{MAX_PLAINTEXT, SecretValue, shown};
+use crate::crypto::SecretBytes;
 
 /// Most bytes that a rendered key may have.
 pub const MAX_OUTPUT: usize = MAX_PLAINTEXT;

@@ -229,10 +229,8 @@ impl<'a> Compiler<'a> {
                     }
                 }
             }
-            Expr::GetAttr(attribute) => {
-                let dotted =
-                    dotted(&attribute.expr).map(|path| format!("{path}.{}", attribute.name));
-                let name = dotted.unwrap_or_else(|| "a.b".to_owned());
+            Expr::GetAttr(_) => {
+                let name = dotted(expression).unwrap_or_else(|| "a.b".to_owned());
                 let remedy = format!("a key with a dot in its name is keys[\"{name}\"]");
                 Err(unsupported(at, "a dot", remedy))
             }
@@ -313,10 +311,13 @@ fn is_all_keys(expression: &ast::Expr<'_>) -> bool {
     matches!(expression, ast::Expr::Var(name) if name.id == ALL_KEYS)
 }
 
-/// `a.b` as written, if it is only names and dots.
+/// The name that `a.b` or `keys.a.b` was meant to be, if it is only names and dots.
 fn dotted(expression: &ast::Expr<'_>) -> Option<String> {
     match expression {
         ast::Expr::Var(name) => Some(name.id.to_owned()),
+        ast::Expr::GetAttr(attribute) if is_all_keys(&attribute.expr) => {
+            Some(attribute.name.to_owned())
+        }
         ast::Expr::GetAttr(attribute) => {
             dotted(&attribute.expr).map(|path| format!("{path}.{}", attribute.name))
         }

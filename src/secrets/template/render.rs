@@ -2,8 +2,9 @@
 
 use super::filters::FilterError;
 use super::{Condition, Fault, Key, MAX_OUTPUT, Node, TemplateProblem, Text};
+use crate::crypto::SecretBytes;
 use crate::secrets::buffer::Buffer;
-use crate::secrets::value::{SecretBytes, SecretValue};
+use crate::secrets::value::SecretValue;
 
 /// How much a rendering may do, in bytes read or written by its parts. Two hundred times the longest
 /// output, and a fraction of a second.
@@ -47,7 +48,7 @@ impl Piece<'_> {
     fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Borrowed(bytes) => bytes,
-            Bytes::Owned(bytes) => bytes,
+            Bytes::Owned(bytes) => bytes.expose(),
         }
     }
 
