@@ -42,7 +42,11 @@ pub(super) struct Args {
     #[arg(long, env = "KEYSTEAD_ROOT_PROVIDER", value_enum, default_value_t = Provider::Secret)]
     root_provider: Provider,
     /// The file that holds the root key: 32 bytes, or their base64.
-    #[arg(long, env = "KEYSTEAD_ROOT_FILE", required_if_eq("root_provider", "file"))]
+    #[arg(
+        long,
+        env = "KEYSTEAD_ROOT_FILE",
+        required_if_eq("root_provider", "file")
+    )]
     root_file: Option<PathBuf>,
     /// The region in the ARNs of a new installation's keys. Fixed for life.
     #[arg(long, env = "KEYSTEAD_REGION", default_value = "ks-local-1")]
@@ -83,9 +87,20 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.http_address)
         .await
         .with_context(|| format!("cannot listen on {}", args.http_address))?;
-    let http = telemetry::serve(listener, readiness.clone(), metrics.clone(), stopped(stop.clone()));
+    let http = telemetry::serve(
+        listener,
+        readiness.clone(),
+        metrics.clone(),
+        stopped(stop.clone()),
+    );
     let http = tokio::spawn(http);
-    let operator = Operator { args, client, readiness, metrics, stop };
+    let operator = Operator {
+        args,
+        client,
+        readiness,
+        metrics,
+        stop,
+    };
     operator.run().await?;
     http.await.context("the health listener failed")
 }
@@ -179,7 +194,12 @@ impl Operator {
             complete.send_replace(true);
         });
         let lead = |leadership: Leadership| {
-            let context = self.context(leadership, installation.clone(), keyring.clone(), key_changes.clone());
+            let context = self.context(
+                leadership,
+                installation.clone(),
+                keyring.clone(),
+                key_changes.clone(),
+            );
             let is_complete = is_complete.clone();
             let metrics = self.metrics.clone();
             async move {
@@ -206,8 +226,10 @@ impl Operator {
         key_changes: tokio::sync::broadcast::Sender<crate::keys::KeyChanged>,
     ) -> Context {
         let (client, namespace) = (self.client.clone(), self.args.operator_namespace.clone());
-        let reporter =
-            Reporter { controller: "keystead".to_owned(), instance: Some(self.args.identity.clone()) };
+        let reporter = Reporter {
+            controller: "keystead".to_owned(),
+            instance: Some(self.args.identity.clone()),
+        };
         Context {
             scope: scope(&self.args.watch_namespaces),
             concurrency: self.args.concurrency,
@@ -231,8 +253,16 @@ impl Operator {
 }
 
 fn scope(namespaces: &[String]) -> Scope {
-    let names: Vec<_> = namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
-    if names.is_empty() { Scope::Cluster } else { Scope::Namespaces(names) }
+    let names: Vec<_> = namespaces
+        .iter()
+        .filter(|name| !name.is_empty())
+        .cloned()
+        .collect();
+    if names.is_empty() {
+        Scope::Cluster
+    } else {
+        Scope::Namespaces(names)
+    }
 }
 
 /// Makes sure that the two halves of the binary agree on one provider of TLS.
@@ -240,4 +270,3 @@ pub(super) fn install_crypto_provider() {
     // An error only says that one is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
-

@@ -47,17 +47,27 @@ pub(crate) fn adoption(claimant: &Claimant<'_>, waiting: &Waiting<'_>) -> Adopti
     if claimant.uid == waiting.object_uid {
         return Adoption::Own;
     }
-    if claimant.annotations.get(ANNOTATION_ADOPT).is_some_and(|value| value == ADOPT_NEVER) {
+    if claimant
+        .annotations
+        .get(ANNOTATION_ADOPT)
+        .is_some_and(|value| value == ADOPT_NEVER)
+    {
         return Adoption::Fresh;
     }
-    let Some(namespace) = claimant.namespace else { return Adoption::NeedsApproval };
+    let Some(namespace) = claimant.namespace else {
+        return Adoption::NeedsApproval;
+    };
     let same = namespace.uid == waiting.namespace_uid;
     let approved = waiting.approved == Some(namespace.uid.as_str());
     let restored = match (namespace.created, namespace.approved_before) {
         (Some(created), Some(before)) => created < before,
         _ => false,
     };
-    if same || approved || restored { Adoption::Adopt } else { Adoption::NeedsApproval }
+    if same || approved || restored {
+        Adoption::Adopt
+    } else {
+        Adoption::NeedsApproval
+    }
 }
 
 /// What to tell the user who waits for an administrator.
@@ -82,14 +92,28 @@ mod tests {
         }
     }
 
-    fn decide(facts: &NamespaceFacts, annotation: Option<&str>, approved: Option<&str>) -> Adoption {
+    fn decide(
+        facts: &NamespaceFacts,
+        annotation: Option<&str>,
+        approved: Option<&str>,
+    ) -> Adoption {
         let annotations: BTreeMap<_, _> = annotation
             .map(|value| (ANNOTATION_ADOPT.to_owned(), value.to_owned()))
             .into_iter()
             .collect();
-        let claimant =
-            Claimant { uid: "new", annotations: &annotations, namespace: Some(facts) };
-        adoption(&claimant, &Waiting { object_uid: "old", namespace_uid: "ns-1", approved })
+        let claimant = Claimant {
+            uid: "new",
+            annotations: &annotations,
+            namespace: Some(facts),
+        };
+        adoption(
+            &claimant,
+            &Waiting {
+                object_uid: "old",
+                namespace_uid: "ns-1",
+                approved,
+            },
+        )
     }
 
     #[test]
@@ -99,13 +123,22 @@ mod tests {
 
     #[test]
     fn a_re_created_namespace_inherits_nothing() {
-        assert_eq!(decide(&namespace("ns-2"), None, None), Adoption::NeedsApproval);
-        assert_eq!(decide(&namespace("ns-2"), None, Some("ns-3")), Adoption::NeedsApproval);
+        assert_eq!(
+            decide(&namespace("ns-2"), None, None),
+            Adoption::NeedsApproval
+        );
+        assert_eq!(
+            decide(&namespace("ns-2"), None, Some("ns-3")),
+            Adoption::NeedsApproval
+        );
     }
 
     #[test]
     fn an_administrator_approves_one_namespace_by_its_uid() {
-        assert_eq!(decide(&namespace("ns-2"), None, Some("ns-2")), Adoption::Adopt);
+        assert_eq!(
+            decide(&namespace("ns-2"), None, Some("ns-2")),
+            Adoption::Adopt
+        );
     }
 
     #[test]
@@ -119,15 +152,29 @@ mod tests {
 
     #[test]
     fn a_user_who_wants_a_fresh_start_gets_it() {
-        assert_eq!(decide(&namespace("ns-1"), Some("Never"), None), Adoption::Fresh);
-        assert_eq!(decide(&namespace("ns-1"), Some("Always"), None), Adoption::Adopt);
+        assert_eq!(
+            decide(&namespace("ns-1"), Some("Never"), None),
+            Adoption::Fresh
+        );
+        assert_eq!(
+            decide(&namespace("ns-1"), Some("Always"), None),
+            Adoption::Adopt
+        );
     }
 
     #[test]
     fn what_is_owned_already_needs_no_look_at_the_namespace() {
         let annotations = BTreeMap::new();
-        let claimant = Claimant { uid: "old", annotations: &annotations, namespace: None };
-        let waiting = Waiting { object_uid: "old", namespace_uid: "ns-1", approved: None };
+        let claimant = Claimant {
+            uid: "old",
+            annotations: &annotations,
+            namespace: None,
+        };
+        let waiting = Waiting {
+            object_uid: "old",
+            namespace_uid: "ns-1",
+            approved: None,
+        };
         assert_eq!(adoption(&claimant, &waiting), Adoption::Own);
     }
 }

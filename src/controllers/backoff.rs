@@ -24,7 +24,9 @@ pub struct Failures<K> {
 
 impl<K> Default for Failures<K> {
     fn default() -> Self {
-        Self { counts: Mutex::default() }
+        Self {
+            counts: Mutex::default(),
+        }
     }
 }
 
@@ -40,7 +42,10 @@ impl<K: Eq + Hash> Failures<K> {
 
     /// Forgets the failures of an object: it succeeded, or what it waits for has changed.
     pub fn reset(&self, object: &K) {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
+        self.counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(object);
     }
 }
 
@@ -52,7 +57,9 @@ pub struct Repairs<K> {
 
 impl<K> Default for Repairs<K> {
     fn default() -> Self {
-        Self { last: Mutex::default() }
+        Self {
+            last: Mutex::default(),
+        }
     }
 }
 
@@ -70,7 +77,10 @@ impl<K: Eq + Hash + Clone> Repairs<K> {
             None => Duration::ZERO,
             Some(further) => (FIRST_DELAY * 2_u32.pow(further.min(6))).min(LONGEST_DELAY),
         };
-        if let Some(rest) = gap.checked_sub(elapsed(*at, now)).filter(|rest| !rest.is_zero()) {
+        if let Some(rest) = gap
+            .checked_sub(elapsed(*at, now))
+            .filter(|rest| !rest.is_zero())
+        {
             return Some(rest);
         }
         (*at, *count) = (now, count.saturating_add(1));
@@ -110,9 +120,13 @@ mod tests {
     fn delays_grow_to_the_cap_and_start_over_after_a_reset() {
         let failures = Failures::default();
         let middle = 127;
-        let delays: Vec<_> =
-            (0..9).map(|_| failures.delay("a", Class::Transient, middle).as_secs()).collect();
-        assert!(delays.windows(2).all(|pair| pair[0] <= pair[1]), "{delays:?}");
+        let delays: Vec<_> = (0..9)
+            .map(|_| failures.delay("a", Class::Transient, middle).as_secs())
+            .collect();
+        assert!(
+            delays.windows(2).all(|pair| pair[0] <= pair[1]),
+            "{delays:?}"
+        );
         assert!(delays[8] >= 59 && delays[8] <= 60, "{delays:?}");
         failures.reset(&"a");
         assert!(failures.delay("a", Class::Transient, middle).as_secs() <= 1);
@@ -134,7 +148,9 @@ mod tests {
         assert_eq!(repairs.admit(&"a", at(0)), None);
         assert_eq!(repairs.admit(&"b", at(0)), None);
         // Somebody changes it every second for 200 s.
-        let repaired = (1..200).filter(|&s| repairs.admit(&"a", at(s)).is_none()).count();
+        let repaired = (1..200)
+            .filter(|&s| repairs.admit(&"a", at(s)).is_none())
+            .count();
         assert!((8..=14).contains(&repaired), "{repaired}");
         // After a quiet time the next one is repaired at once.
         assert_eq!(repairs.admit(&"a", at(2000)), None);

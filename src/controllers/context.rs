@@ -103,7 +103,8 @@ impl Context {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        let published = super::error::call("create", "Event", self.recorder.publish(&event, object));
+        let published =
+            super::error::call("create", "Event", self.recorder.publish(&event, object));
         if let Err(error) = published.await {
             warn!(%error, "an event was lost");
         }

@@ -17,16 +17,30 @@ pub async fn apply(client: Client) {
     for crd in api::crds::crds() {
         match apply_one(&api, &crd).await {
             Ok(false) => {}
-            Ok(true) => info!(crd = crd.name_any(), "the definition was brought up to date"),
-            Err(error) => warn!(crd = crd.name_any(), %error, "the definition could not be brought up to date"),
+            Ok(true) => info!(
+                crd = crd.name_any(),
+                "the definition was brought up to date"
+            ),
+            Err(error) => {
+                warn!(crd = crd.name_any(), %error, "the definition could not be brought up to date")
+            }
         }
     }
 }
 
-async fn apply_one(api: &Api<CustomResourceDefinition>, crd: &CustomResourceDefinition) -> Result<bool, Error> {
+async fn apply_one(
+    api: &Api<CustomResourceDefinition>,
+    crd: &CustomResourceDefinition,
+) -> Result<bool, Error> {
     let name = crd.name_any();
-    let found = call("get", format!("CustomResourceDefinition {name}"), api.get_opt(&name)).await?;
-    let hash = |crd: &CustomResourceDefinition| crd.annotations().get(ANNOTATION_SCHEMA_HASH).cloned();
+    let found = call(
+        "get",
+        format!("CustomResourceDefinition {name}"),
+        api.get_opt(&name),
+    )
+    .await?;
+    let hash =
+        |crd: &CustomResourceDefinition| crd.annotations().get(ANNOTATION_SCHEMA_HASH).cloned();
     if found.as_ref().is_some_and(|found| hash(found) == hash(crd)) {
         return Ok(false);
     }
@@ -37,5 +51,11 @@ async fn apply_one(api: &Api<CustomResourceDefinition>, crd: &CustomResourceDefi
     }
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let object = format!("CustomResourceDefinition {name}");
-    call("apply", object, api.patch(&name, &params, &Patch::Apply(&wanted))).await.map(|_| true)
+    call(
+        "apply",
+        object,
+        api.patch(&name, &params, &Patch::Apply(&wanted)),
+    )
+    .await
+    .map(|_| true)
 }

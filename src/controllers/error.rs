@@ -99,9 +99,11 @@ impl Error {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Api { source, .. } if is(source, Status::is_forbidden) => Reason::Forbidden,
-            Self::Api { source, operation: "apply", object }
-                if is(source, Status::is_invalid) && object.starts_with("Secret ") =>
-            {
+            Self::Api {
+                source,
+                operation: "apply",
+                object,
+            } if is(source, Status::is_invalid) && object.starts_with("Secret ") => {
                 Reason::TargetRefused
             }
             Self::Api { .. }
@@ -144,8 +146,11 @@ pub fn describe(error: &kube::Error) -> String {
         return status.message.clone();
     }
     let causes = status.details.iter().flat_map(|details| &details.causes);
-    let fields: Vec<_> =
-        causes.map(|c| c.field.as_str()).filter(|f| !f.is_empty()).take(8).collect();
+    let fields: Vec<_> = causes
+        .map(|c| c.field.as_str())
+        .filter(|f| !f.is_empty())
+        .take(8)
+        .collect();
     let mut text = format!("{} ({})", status.reason, status.code);
     if !fields.is_empty() {
         text.push_str(" at ");
@@ -162,9 +167,14 @@ pub async fn call<T>(
 ) -> Result<T, Error> {
     match tokio::time::timeout(CALL_TIMEOUT, request).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(source)) => {
-            Err(Error::Api { operation, object: object.to_string(), source: Box::new(source) })
-        }
-        Err(_) => Err(Error::Timeout { operation, object: object.to_string() }),
+        Ok(Err(source)) => Err(Error::Api {
+            operation,
+            object: object.to_string(),
+            source: Box::new(source),
+        }),
+        Err(_) => Err(Error::Timeout {
+            operation,
+            object: object.to_string(),
+        }),
     }
 }

@@ -40,16 +40,26 @@ pub async fn run(ctx: Arc<Context>) {
     for place in places(&ctx.scope) {
         let stop = ctx.leadership.stopping();
         let api = api_in(&ctx, place.as_deref());
-        controllers.push(Box::pin(managed_key::run(ctx.clone(), api, keys.clone(), stop)));
+        controllers.push(Box::pin(managed_key::run(
+            ctx.clone(),
+            api,
+            keys.clone(),
+            stop,
+        )));
         let watches = managed_secret::Watches {
             secrets: api_in(&ctx, place.as_deref()),
             targets: api_in(&ctx, place.as_deref()),
             truth: Api::namespaced(ctx.client.clone(), &ctx.namespace),
         };
         let stop = ctx.leadership.stopping();
-        controllers.push(Box::pin(managed_secret::run(ctx.clone(), watches, secrets.clone(), stop)));
+        controllers.push(Box::pin(managed_secret::run(
+            ctx.clone(),
+            watches,
+            secrets.clone(),
+            stop,
+        )));
     }
-    let parking: Task = Box::pin(async {
+    let parking: Task = Box::pin(async move {
         tokio::join!(
             parking::run::<KeyTruths>(ctx.clone(), keys, key_news),
             parking::run::<SecretTruths>(ctx.clone(), secrets, secret_news),

@@ -40,7 +40,10 @@ where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     fn clone(&self) -> Self {
-        Self { stores: self.stores.clone(), gone: self.gone.clone() }
+        Self {
+            stores: self.stores.clone(),
+            gone: self.gone.clone(),
+        }
     }
 }
 
@@ -59,7 +62,13 @@ where
     /// An empty one, and where its news arrives.
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Gone<K>>) {
         let (gone, news) = mpsc::unbounded_channel();
-        (Self { stores: Arc::default(), gone }, news)
+        (
+            Self {
+                stores: Arc::default(),
+                gone,
+            },
+            news,
+        )
     }
 
     /// Adds what a watch knows.
@@ -139,7 +148,11 @@ pub(super) async fn run<T: Truths>(
             }
         }
         suspects = settle::<T>(&ctx, &presence, suspects).await;
-        let wait = if suspects.is_empty() && !compare { COMPARE_EVERY } else { RETRY_AFTER };
+        let wait = if suspects.is_empty() && !compare {
+            COMPARE_EVERY
+        } else {
+            RETRY_AFTER
+        };
         match tokio::time::timeout(wait, news.recv()).await {
             Ok(Some(Gone::One(object))) => {
                 suspects.insert(object);
@@ -176,10 +189,16 @@ async fn settle<T: Truths>(
 }
 
 /// The watch's word is not enough to start a window: the API server itself must say that it is gone.
-async fn park_if_gone<T: Truths>(ctx: &Context, owner: &ObjectRef<T::Resource>) -> Result<bool, Error> {
+async fn park_if_gone<T: Truths>(
+    ctx: &Context,
+    owner: &ObjectRef<T::Resource>,
+) -> Result<bool, Error> {
     let namespace = owner.namespace.as_deref().unwrap_or_default();
     let api: Api<T::Resource> = Api::namespaced(ctx.client.clone(), namespace);
-    if call("get", owner, api.get_metadata_opt(&owner.name)).await?.is_some() {
+    if call("get", owner, api.get_metadata_opt(&owner.name))
+        .await?
+        .is_some()
+    {
         return Ok(false);
     }
     ctx.check_leadership()?;

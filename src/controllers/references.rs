@@ -37,7 +37,10 @@ impl References {
         let before = if references.is_empty() {
             index.of.remove(secret).unwrap_or_default()
         } else {
-            index.of.insert(secret.clone(), references.clone()).unwrap_or_default()
+            index
+                .of
+                .insert(secret.clone(), references.clone())
+                .unwrap_or_default()
         };
         for gone in before.difference(&references) {
             if let Some(secrets) = index.by.get_mut(gone) {
@@ -49,14 +52,24 @@ impl References {
             }
         }
         for new in references.difference(&before) {
-            index.by.entry(new.clone()).or_default().insert(secret.clone());
+            index
+                .by
+                .entry(new.clone())
+                .or_default()
+                .insert(secret.clone());
         }
     }
 
     /// The secrets that refer to that.
     pub fn to(&self, reference: &Reference) -> Vec<ObjectRef<ManagedSecret>> {
         let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        index.by.get(reference).into_iter().flatten().cloned().collect()
+        index
+            .by
+            .get(reference)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     /// Remembers the state that we ourselves wrote, so that its echo wakes nobody.

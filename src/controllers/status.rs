@@ -3,8 +3,8 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::EventType;
 use kube::{Api, Resource, ResourceExt};
@@ -35,7 +35,10 @@ pub(crate) struct Publication<'a, K, S> {
 
 impl<K, S> Publication<'_, K, S>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug,
     S: Serialize + PartialEq,
 {
     /// Publishes, if there is anything new. An object that is gone meanwhile needs no status.
@@ -44,7 +47,10 @@ where
             return Ok(());
         }
         ctx.check_leadership()?;
-        let (namespace, name) = (self.object.namespace().unwrap_or_default(), self.object.name_any());
+        let (namespace, name) = (
+            self.object.namespace().unwrap_or_default(),
+            self.object.name_any(),
+        );
         let api: Api<K> = Api::namespaced(ctx.client.clone(), &namespace);
         let body = json!({
             "apiVersion": K::api_version(&()),
@@ -55,7 +61,13 @@ where
         });
         let params = PatchParams::apply(self.manager).force();
         let object = format!("status of {} {namespace}/{name}", K::kind(&()));
-        match call("apply", object, api.patch_status(&name, &params, &Patch::Apply(body))).await {
+        match call(
+            "apply",
+            object,
+            api.patch_status(&name, &params, &Patch::Apply(body)),
+        )
+        .await
+        {
             Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_not_found) => {
                 return Ok(());
             }
@@ -81,6 +93,12 @@ where
             EventType::Warning
         };
         let reference = self.object.object_ref(&());
-        ctx.event(&reference, type_, self.ready.reason, self.ready.message.clone()).await;
+        ctx.event(
+            &reference,
+            type_,
+            self.ready.reason,
+            self.ready.message.clone(),
+        )
+        .await;
     }
 }

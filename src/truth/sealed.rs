@@ -143,19 +143,16 @@ impl SealedSecrets {
         Ok(!self.api.list_metadata(&params).await?.items.is_empty())
     }
 
-    /// Writes new truth, or over exactly the state that it was read in.
-    pub async fn write(&self, stored: &Stored) -> kube::Result<()> {
+    /// Writes new truth, or over exactly the state that it was read in; returns the new state's version.
+    pub async fn write(&self, stored: &Stored) -> kube::Result<String> {
         let secret = stored.to_secret();
-        match &stored.resource_version {
-            None => self.api.create(&params(), &secret).await.map(|_| ()),
-            Some(_) => {
-                let name = truth_name(&stored.namespace, &stored.name);
-                self.api
-                    .replace(&name, &params(), &secret)
-                    .await
-                    .map(|_| ())
-            }
-        }
+        let written = if stored.resource_version.is_none() {
+            self.api.create(&params(), &secret).await?
+        } else {
+            let name = truth_name(&stored.namespace, &stored.name);
+            self.api.replace(&name, &params(), &secret).await?
+        };
+        Ok(written.metadata.resource_version.unwrap_or_default())
     }
 
     /// Keeps waiting truth under another name, before somebody starts afresh in its place.

@@ -36,9 +36,21 @@ spec:
     bed.wait_ready("shop", "sealed").await;
     bed.wait_ready("shop", "plain").await;
     let sealed = bed.data("shop", "sealed").await.unwrap();
-    assert_eq!(sealed.keys().collect::<Vec<_>>(), ["password.sealed", "username.sealed"]);
+    assert_eq!(
+        sealed.keys().collect::<Vec<_>>(),
+        ["password.sealed", "username.sealed"]
+    );
     let url = String::from_utf8(bed.value("shop", "plain", "URL").await).unwrap();
-    assert!(url.starts_with("postgres://orders:") && url.ends_with("@db/orders"), "{url}");
-    let shown = bed.kubectl(&["get", "managedkeys,managedsecrets", "-n", "shop"]).await.expect_ok();
-    assert!(shown.contains("Enabled") && shown.contains("Synced"), "{shown}");
+    assert!(
+        url.starts_with("postgres://orders:") && url.ends_with("@db/orders"),
+        "{url}"
+    );
+    let shown = bed
+        .kubectl(&["get", "managedkeys,managedsecrets", "-n", "shop"])
+        .await
+        .expect_ok();
+    assert!(
+        shown.contains("Enabled") && shown.contains("Synced"),
+        "{shown}"
+    );
 }

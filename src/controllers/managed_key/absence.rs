@@ -18,15 +18,26 @@ impl Truths for KeyTruths {
 
     async fn owners(ctx: &Context) -> Result<Vec<ObjectRef<ManagedKey>>, Error> {
         let spec = |key: &std::sync::Arc<crate::keys::Key>| key.truth.spec.clone();
-        let waiting = ctx.keyring.all().iter().map(spec).filter(|s| s.parked_since.is_none()).collect::<Vec<_>>();
-        Ok(waiting.iter().map(|s| ObjectRef::new(&s.name).within(&s.namespace)).collect())
+        let waiting = ctx
+            .keyring
+            .all()
+            .iter()
+            .map(spec)
+            .filter(|s| s.parked_since.is_none())
+            .collect::<Vec<_>>();
+        Ok(waiting
+            .iter()
+            .map(|s| ObjectRef::new(&s.name).within(&s.namespace))
+            .collect())
     }
 
     async fn park(ctx: &Context, owner: &ObjectRef<ManagedKey>) -> Result<bool, Error> {
         let namespace = owner.namespace.as_deref().unwrap_or_default();
         let object = format!("KeyMaterial of {namespace}/{}", owner.name);
         let mut parked = false;
-        for mut material in call("list", object, ctx.materials.named(namespace, &owner.name)).await? {
+        for mut material in
+            call("list", object, ctx.materials.named(namespace, &owner.name)).await?
+        {
             if material.spec.parked_since.is_some() {
                 continue;
             }

@@ -18,14 +18,17 @@ pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result
         Step::Replace(material) => {
             let object = format!("KeyMaterial {}", material.name_any());
             call("replace", object, ctx.materials.replace(material)).await?;
-            ctx.metrics.truth_written(crate::telemetry::Truth::KeyMaterial);
+            ctx.metrics
+                .truth_written(crate::telemetry::Truth::KeyMaterial);
             Ok(())
         }
     }
 }
 
 async fn create(seen: &Observed, ctx: &Context) -> Result<(), Error> {
-    let Some(namespace) = &seen.namespace else { return Ok(()) };
+    let Some(namespace) = &seen.namespace else {
+        return Ok(());
+    };
     let name = seen.key.namespace().unwrap_or_default();
     let spec = &seen.key.spec;
     let arn = Arn {
@@ -55,12 +58,21 @@ async fn create(seen: &Observed, ctx: &Context) -> Result<(), Error> {
     let first = new_generation(&new, &material, &mut OsRandom).map_err(|_| Error::Random)?;
     material.generations.push(first);
     let object = format!("KeyMaterial {}", seen.new_id);
-    match call("create", object, ctx.materials.create(seen.new_id, material)).await {
+    match call(
+        "create",
+        object,
+        ctx.materials.create(seen.new_id, material),
+    )
+    .await
+    {
         // Made by an earlier attempt whose answer was lost, or by another leader: that one counts.
-        Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_already_exists) => Ok(()),
+        Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_already_exists) => {
+            Ok(())
+        }
         Err(error) => Err(error),
         Ok(_) => {
-            ctx.metrics.truth_written(crate::telemetry::Truth::KeyMaterial);
+            ctx.metrics
+                .truth_written(crate::telemetry::Truth::KeyMaterial);
             Ok(())
         }
     }

@@ -98,7 +98,8 @@ async fn reconcile(key: Arc<ManagedKey>, ctx: Arc<Context>) -> Result<Action, Er
         Ok(_) => Outcome::Success,
         Err(error) => error.class().into(),
     };
-    ctx.metrics.reconciled(Kind::ManagedKey, outcome, started.elapsed());
+    ctx.metrics
+        .reconciled(Kind::ManagedKey, outcome, started.elapsed());
     if result.is_ok() {
         ctx.key_failures.reset(&ObjectRef::from_obj(&*key));
     }
@@ -139,7 +140,9 @@ async fn reconcile_once(key: Arc<ManagedKey>, ctx: &Context) -> Result<Action, E
 
 /// Puts what failed into the status, unless trying again soon will mend it.
 fn note_failure(plan: &mut plan::Plan, error: &Error, key: &ManagedKey, ctx: &Context) {
-    let (Some(status), Some(ready)) = (&mut plan.status, &mut plan.ready) else { return };
+    let (Some(status), Some(ready)) = (&mut plan.status, &mut plan.ready) else {
+        return;
+    };
     if error.class() != Class::Permanent {
         // What is there stays; the next attempt will know more.
         plan.status = key.status.clone();

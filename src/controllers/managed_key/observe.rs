@@ -55,13 +55,21 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         true => None,
         false => find_material(&namespace_name, &key.name_any(), &uid, ctx).await?,
     };
-    let claimed = material.as_ref().is_some_and(|m| m.truth.spec.object_uid == uid);
+    let claimed = material
+        .as_ref()
+        .is_some_and(|m| m.truth.spec.object_uid == uid);
     let namespace = match in_operator_namespace || claimed {
         true => None,
         false => Some(namespace_facts(&namespace_name, ctx).await?),
     };
     let new_id = derive_key_id(ctx.installation.id, &uid);
-    Ok(Observed { key, in_operator_namespace, material, new_id, namespace })
+    Ok(Observed {
+        key,
+        in_operator_namespace,
+        material,
+        new_id,
+        namespace,
+    })
 }
 
 /// The material that this resource claimed; otherwise what waits under its name, asked of the API server
@@ -74,16 +82,29 @@ async fn find_material(
 ) -> Result<Option<Material>, Error> {
     let known = ctx.keyring.named(namespace, name);
     if let Some(key) = known.iter().find(|key| key.truth.spec.object_uid == uid) {
-        return Ok(Some(Material { truth: key.truth.clone(), loaded: Some(key.clone()) }));
+        return Ok(Some(Material {
+            truth: key.truth.clone(),
+            loaded: Some(key.clone()),
+        }));
     }
     let object = format!("KeyMaterial of {namespace}/{name}");
     let mut stored = call("list", object, ctx.materials.named(namespace, name)).await?;
     stored.sort_by_key(|m| {
-        let created = m.spec.generations.first().map(|g| std::cmp::Reverse(g.created.0));
-        (m.spec.object_uid != uid, m.spec.parked_since.is_some(), created)
+        let created = m
+            .spec
+            .generations
+            .first()
+            .map(|g| std::cmp::Reverse(g.created.0));
+        (
+            m.spec.object_uid != uid,
+            m.spec.parked_since.is_some(),
+            created,
+        )
     });
     Ok(stored.into_iter().next().map(|truth| {
-        let same = |key: &&Arc<Key>| key.truth.metadata.resource_version == truth.metadata.resource_version;
+        let same = |key: &&Arc<Key>| {
+            key.truth.metadata.resource_version == truth.metadata.resource_version
+        };
         let loaded = known.iter().find(same).cloned();
         Material { truth, loaded }
     }))
@@ -92,7 +113,12 @@ async fn find_material(
 /// Looks at a namespace.
 pub(crate) async fn namespace_facts(name: &str, ctx: &Context) -> Result<NamespaceFacts, Error> {
     let namespaces: Api<Namespace> = Api::all(ctx.client.clone());
-    let found = call("get", format!("Namespace {name}"), namespaces.get_metadata(name)).await?;
+    let found = call(
+        "get",
+        format!("Namespace {name}"),
+        namespaces.get_metadata(name),
+    )
+    .await?;
     let approved = approved_before(ctx.client.clone(), &ctx.namespace);
     let approved_before = call("get", "the installation record", approved).await?;
     Ok(NamespaceFacts {

@@ -32,11 +32,21 @@ pub(crate) enum Step {
 /// Decides.
 pub(crate) fn plan(seen: &Observed, now: Timestamp) -> Plan {
     if seen.key.metadata.deletion_timestamp.is_some() {
-        return Plan { steps: Vec::new(), status: None, ready: None };
+        return Plan {
+            steps: Vec::new(),
+            status: None,
+            ready: None,
+        };
     }
     if seen.in_operator_namespace {
         let message = "keys cannot live in the operator's own namespace; use another";
-        return say(seen, Vec::new(), None, NewCondition::not_ready(Reason::OperatorNamespace, message), now);
+        return say(
+            seen,
+            Vec::new(),
+            None,
+            NewCondition::not_ready(Reason::OperatorNamespace, message),
+            now,
+        );
     }
     match &seen.material {
         None => plan_new(seen, now),
@@ -45,13 +55,23 @@ pub(crate) fn plan(seen: &Observed, now: Timestamp) -> Plan {
 }
 
 fn plan_new(seen: &Observed, now: Timestamp) -> Plan {
-    let had = seen.key.status.as_ref().and_then(|status| status.key_id.as_deref());
+    let had = seen
+        .key
+        .status
+        .as_ref()
+        .and_then(|status| status.key_id.as_deref());
     if let Some(id) = had {
         let message = format!(
             "key material {id} is gone from the operator's namespace; restore it from a backup. Nothing is made in \
              its place: what it encrypted would be lost. To give it up, delete this resource and apply it again"
         );
-        return say(seen, Vec::new(), None, NewCondition::not_ready(Reason::MaterialMissing, message), now);
+        return say(
+            seen,
+            Vec::new(),
+            None,
+            NewCondition::not_ready(Reason::MaterialMissing, message),
+            now,
+        );
     }
     creating(seen, now)
 }
@@ -72,7 +92,10 @@ fn plan_existing(seen: &Observed, material: &Material, now: Timestamp) -> Plan {
     let waiting = Waiting {
         object_uid: &truth.spec.object_uid,
         namespace_uid: &truth.spec.namespace_uid,
-        approved: truth.annotations().get(ANNOTATION_APPROVE_ADOPTION).map(String::as_str),
+        approved: truth
+            .annotations()
+            .get(ANNOTATION_APPROVE_ADOPTION)
+            .map(String::as_str),
     };
     match adoption(&claimant, &waiting) {
         Adoption::Fresh => creating(seen, now),
@@ -113,7 +136,10 @@ fn ready(seen: &Observed, material: &Material) -> NewCondition {
     let Some(loaded) = &material.loaded else {
         return NewCondition::not_ready(Reason::Creating, "the key is being loaded");
     };
-    let unreadable = loaded.generations.iter().find_map(|g| Some((g.version, g.material.as_ref().err()?)));
+    let unreadable = loaded
+        .generations
+        .iter()
+        .find_map(|g| Some((g.version, g.material.as_ref().err()?)));
     if let Some((version, error)) = unreadable {
         let message = format!("version {version} of the material cannot be opened: {error}");
         return NewCondition::not_ready(Reason::MaterialUnreadable, message);
@@ -121,7 +147,10 @@ fn ready(seen: &Observed, material: &Material) -> NewCondition {
     if enabled(seen) {
         NewCondition::ready(Reason::Enabled, "the key can be used")
     } else {
-        NewCondition::not_ready(Reason::Disabled, "spec.enabled is false: every use of the key is refused")
+        NewCondition::not_ready(
+            Reason::Disabled,
+            "spec.enabled is false: every use of the key is refused",
+        )
     }
 }
 
@@ -158,7 +187,11 @@ fn say(
             conditions,
         },
     };
-    Plan { steps, status: Some(status), ready: Some(ready) }
+    Plan {
+        steps,
+        status: Some(status),
+        ready: Some(ready),
+    }
 }
 
 fn state_of(ready: &NewCondition) -> KeyState {

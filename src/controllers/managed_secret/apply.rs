@@ -16,9 +16,7 @@ use super::plan::{Step, TargetState, TargetWrite};
 use super::target::{annotations, owner_reference, sealed_context};
 use super::write_truth::write_truth;
 use crate::api::managed_secret::Existing;
-use crate::api::names::{
-    DEFAULT_KEY, FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX,
-};
+use crate::api::names::{DEFAULT_KEY, FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX};
 use crate::api::{ManagedKey, ManagedKeySpec, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call, is};
@@ -40,14 +38,19 @@ pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result
 }
 
 fn secrets(seen: &Observed, ctx: &Context) -> Api<Secret> {
-    Api::namespaced(ctx.client.clone(), &seen.secret.namespace().unwrap_or_default())
+    Api::namespaced(
+        ctx.client.clone(),
+        &seen.secret.namespace().unwrap_or_default(),
+    )
 }
 
 async fn create_default_key(seen: &Observed, ctx: &Context) -> Result<(), Error> {
     let namespace = seen.secret.namespace().unwrap_or_default();
     let keys: Api<ManagedKey> = Api::namespaced(ctx.client.clone(), &namespace);
     let spec = ManagedKeySpec {
-        description: Some("Encrypts the secrets of this namespace that name no other key".to_owned()),
+        description: Some(
+            "Encrypts the secrets of this namespace that name no other key".to_owned(),
+        ),
         ..ManagedKeySpec::default()
     };
     let mut key = ManagedKey::new(DEFAULT_KEY, spec);
@@ -55,24 +58,41 @@ async fn create_default_key(seen: &Observed, ctx: &Context) -> Result<(), Error>
         labels: Some([(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned())].into()),
         ..key.metadata
     };
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let params = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
     let object = format!("ManagedKey {namespace}/{DEFAULT_KEY}");
     match call("create", object, keys.create(&params, &key)).await {
         // Another secret of the namespace was faster.
-        Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_already_exists) => Ok(()),
+        Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_already_exists) => {
+            Ok(())
+        }
         other => other.map(|_| ()),
     }
 }
 
 async fn apply_target(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Result<(), Error> {
-    let object = format!("Secret {}/{}", seen.secret.namespace().unwrap_or_default(), write.name);
+    let object = format!(
+        "Secret {}/{}",
+        seen.secret.namespace().unwrap_or_default(),
+        write.name
+    );
     let body = target_body(write, seen, ctx)?;
     // Our own keys are ours: a change by anybody else is undone at once. What exists and is not ours was looked at
     // before, and a Secret that was not there must not be taken over.
-    let params = PatchParams { force: write.over.is_some(), ..PatchParams::apply(FIELD_MANAGER) };
+    let params = PatchParams {
+        force: write.over.is_some(),
+        ..PatchParams::apply(FIELD_MANAGER)
+    };
     let api = secrets(seen, ctx);
     let patch = Patch::Apply(&body);
-    let written = call("apply", &object, api.patch_metadata(&write.name, &params, &patch)).await?;
+    let written = call(
+        "apply",
+        &object,
+        api.patch_metadata(&write.name, &params, &patch),
+    )
+    .await?;
     if write.over.is_none() && is_shared(&written.metadata) {
         // Somebody made it between our look and our write: take our keys out again and look anew.
         release(seen, &write.name, ctx).await?;
@@ -80,14 +100,23 @@ async fn apply_target(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Re
     }
     let namespace = seen.secret.namespace().unwrap_or_default();
     if let Some(version) = written.metadata.resource_version {
-        ctx.references.wrote(Reference::Secret(namespace, write.name.clone()), version);
+        ctx.references
+            .wrote(Reference::Secret(namespace, write.name.clone()), version);
     }
-    let form = if write.seal_under.is_some() { Delivery::Sealed } else { Delivery::Plain };
+    let form = if write.seal_under.is_some() {
+        Delivery::Sealed
+    } else {
+        Delivery::Plain
+    };
     ctx.metrics.target_written(form);
     if write.repair {
         let reference = seen.secret.object_ref(&());
-        let note = format!("Secret {} was changed or deleted by somebody else and was restored", write.name);
-        ctx.event(&reference, EventType::Warning, Reason::DriftRepaired, note).await;
+        let note = format!(
+            "Secret {} was changed or deleted by somebody else and was restored",
+            write.name
+        );
+        ctx.event(&reference, EventType::Warning, Reason::DriftRepaired, note)
+            .await;
     }
     Ok(())
 }
@@ -95,7 +124,9 @@ async fn apply_target(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Re
 /// Whether others own fields of an object that was to be only ours.
 fn is_shared(meta: &ObjectMeta) -> bool {
     let managers = meta.managed_fields.iter().flatten();
-    managers.into_iter().any(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER))
+    managers
+        .into_iter()
+        .any(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER))
 }
 
 fn target_body(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Result<Value, Error> {
@@ -130,7 +161,11 @@ fn target_data(
     ctx: &Context,
 ) -> Result<BTreeMap<String, String>, Error> {
     let Some(key) = write.seal_under else {
-        return Ok(write.content.iter().map(|(k, bytes)| (k.to_owned(), BASE64.encode(bytes))).collect());
+        return Ok(write
+            .content
+            .iter()
+            .map(|(k, bytes)| (k.to_owned(), BASE64.encode(bytes)))
+            .collect());
     };
     let namespace = seen.secret.namespace().unwrap_or_default();
     let user = user_context(&seen.secret).unwrap_or_default();
@@ -140,7 +175,10 @@ fn target_data(
         let envelope = ctx
             .keyring
             .seal(key, &namespace, &context, bytes, &mut OsRandom)
-            .map_err(|source| Error::Crypto { operation: "seal", source })?;
+            .map_err(|source| Error::Crypto {
+                operation: "seal",
+                source,
+            })?;
         Ok((format!("{name}{SEALED_SUFFIX}"), BASE64.encode(envelope)))
     };
     write.content.iter().map(seal).collect()
@@ -153,14 +191,22 @@ async fn release(seen: &Observed, name: &str, ctx: &Context) -> Result<(), Error
 }
 
 /// See [`release`].
-pub(super) async fn release_target(namespace: &str, name: &str, ctx: &Context) -> Result<(), Error> {
+pub(super) async fn release_target(
+    namespace: &str,
+    name: &str,
+    ctx: &Context,
+) -> Result<(), Error> {
     ctx.check_leadership()?;
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
     let body = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name, "namespace": namespace } });
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let object = format!("Secret {namespace}/{name}");
-    let released: Result<PartialObjectMeta<Secret>, _> =
-        call("release", object, api.patch_metadata(name, &params, &Patch::Apply(&body))).await;
+    let released: Result<PartialObjectMeta<Secret>, _> = call(
+        "release",
+        object,
+        api.patch_metadata(name, &params, &Patch::Apply(&body)),
+    )
+    .await;
     released.map(|_| ())
 }
 
@@ -173,8 +219,18 @@ async fn delete(seen: &Observed, target: &TargetState, ctx: &Context) -> Result<
         }),
         ..DeleteParams::default()
     };
-    let object = format!("Secret {}/{}", seen.secret.namespace().unwrap_or_default(), target.name);
-    match call("delete", object, secrets(seen, ctx).delete(&target.name, &params)).await {
+    let object = format!(
+        "Secret {}/{}",
+        seen.secret.namespace().unwrap_or_default(),
+        target.name
+    );
+    match call(
+        "delete",
+        object,
+        secrets(seen, ctx).delete(&target.name, &params),
+    )
+    .await
+    {
         Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_not_found) => Ok(()),
         other => other.map(|_| ()),
     }

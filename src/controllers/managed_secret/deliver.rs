@@ -21,17 +21,25 @@ const ENVELOPE_OVERHEAD: usize = 640;
 
 /// What a consumer shall get: the value, or what the template makes of it.
 pub(super) fn render(seen: &Observed, value: &SecretValue) -> Result<SecretValue, Refusal> {
-    let Some(template) = &seen.secret.spec.template else { return copy(value) };
+    let Some(template) = &seen.secret.spec.template else {
+        return copy(value);
+    };
     let mut content = SecretValue::new();
     for (key, source) in &template.data {
         let failed = |error: &dyn std::error::Error| {
-            Refusal(Reason::TemplateFailed, format!("spec.template.data: {}", with_causes(error)))
+            Refusal(
+                Reason::TemplateFailed,
+                format!("spec.template.data: {}", with_causes(error)),
+            )
         };
         let compiled = Template::compile(key, source).map_err(|error| failed(&error))?;
         let rendered = compiled.render(value).map_err(|error| failed(&error))?;
-        content
-            .insert(key.clone(), rendered)
-            .map_err(|error| Refusal(Reason::ValueTooLarge, format!("spec.template.data: {error}")))?;
+        content.insert(key.clone(), rendered).map_err(|error| {
+            Refusal(
+                Reason::ValueTooLarge,
+                format!("spec.template.data: {error}"),
+            )
+        })?;
     }
     Ok(content)
 }
@@ -53,7 +61,9 @@ pub(super) fn plan(
     key: KeyId,
     base: &Base<'_>,
 ) -> Result<Vec<Step>, Refusal> {
-    let Some(name) = target_name(&seen.secret) else { return Ok(Vec::new()) };
+    let Some(name) = target_name(&seen.secret) else {
+        return Ok(Vec::new());
+    };
     check_size(seen, &content)?;
     let type_ = wanted_type(seen);
     let existing = wanted_existing(seen);
@@ -72,7 +82,11 @@ pub(super) fn plan(
     };
     check_owner(seen, target, existing)?;
     // How it came to us is a fact about the past; the policy only decides at the first encounter.
-    write.existing = if target.is_ours() { target.existing } else { existing };
+    write.existing = if target.is_ours() {
+        target.existing
+    } else {
+        existing
+    };
     if write.existing != Existing::Fail && names_no_type(seen) {
         write.type_.clone_from(&target.type_);
     }
@@ -97,7 +111,10 @@ pub(super) fn plan(
 /// A type cannot be changed, so the Secret is deleted and made anew, if nothing in it is anybody else's.
 fn remake(target: &Target, write: TargetWrite) -> Result<Vec<Step>, Refusal> {
     if target.is_only_ours() {
-        return Ok(vec![Step::DeleteTarget(TargetState::of(target)), Step::ApplyTarget(Box::new(write))]);
+        return Ok(vec![
+            Step::DeleteTarget(TargetState::of(target)),
+            Step::ApplyTarget(Box::new(write)),
+        ]);
     }
     let message = format!(
         "Secret {} has type {}, wanted is {}; a type cannot be changed, and what others keep in it is not thrown \
@@ -112,14 +129,18 @@ fn check_owner(seen: &Observed, target: &Target, existing: Existing) -> Result<(
     match &target.owner {
         Owner::Us => Ok(()),
         Owner::Other(owner) => {
-            let message = format!("Secret {name} is the target of ManagedSecret {owner}; name another target");
+            let message = format!(
+                "Secret {name} is the target of ManagedSecret {owner}; name another target"
+            );
             Err(Refusal(Reason::TargetOwnedByOther, message))
         }
         Owner::Controller(owner) => {
             let message = format!("Secret {name} is controlled by {owner}; name another target");
             Err(Refusal(Reason::TargetOwnedByOther, message))
         }
-        Owner::Nobody if existing == Existing::Fail => Err(Refusal(Reason::TargetExists, exists(seen, name))),
+        Owner::Nobody if existing == Existing::Fail => {
+            Err(Refusal(Reason::TargetExists, exists(seen, name)))
+        }
         Owner::Nobody => Ok(()),
     }
 }
@@ -140,19 +161,37 @@ fn is_delivered(target: &Target, write: &TargetWrite) -> bool {
 /// Whether a consumer gets from the target what he should.
 fn same_content(target: &Target, write: &TargetWrite) -> bool {
     write.content.iter().all(|(key, bytes)| {
-        target.delivered.get(key).is_some_and(|found| *found == SecretBytes::copy_of(bytes))
+        target
+            .delivered
+            .get(key)
+            .is_some_and(|found| *found == SecretBytes::copy_of(bytes))
     })
 }
 
 /// The names of the entries that the target shall have from us.
 fn entries(write: &TargetWrite) -> std::collections::BTreeSet<String> {
-    let suffix = if write.seal_under.is_some() { SEALED_SUFFIX } else { "" };
-    write.content.keys().map(|key| format!("{key}{suffix}")).collect()
+    let suffix = if write.seal_under.is_some() {
+        SEALED_SUFFIX
+    } else {
+        ""
+    };
+    write
+        .content
+        .keys()
+        .map(|key| format!("{key}{suffix}"))
+        .collect()
 }
 
 /// Whether the last status said that everything is delivered and nothing was asked since.
 fn was_synced(seen: &Observed, base: &Base<'_>) -> bool {
-    let Some(status) = seen.secret.status.as_ref().filter(|_| base.truth().is_some()) else { return false };
+    let Some(status) = seen
+        .secret
+        .status
+        .as_ref()
+        .filter(|_| base.truth().is_some())
+    else {
+        return false;
+    };
     let ready = crate::api::condition::find(&status.conditions, ConditionType::Ready);
     status.observed_generation == seen.secret.metadata.generation
         && ready.is_some_and(|ready| ready.status == "True")
@@ -163,16 +202,27 @@ fn wanted_type(seen: &Observed) -> String {
         return SECRET_TYPE_SEALED.to_owned();
     }
     let template = seen.secret.spec.template.as_ref();
-    template.and_then(|template| template.type_.clone()).unwrap_or_else(|| "Opaque".to_owned())
+    template
+        .and_then(|template| template.type_.clone())
+        .unwrap_or_else(|| "Opaque".to_owned())
 }
 
 /// Whether the spec leaves the type open; a Secret that was there before then keeps the one it has.
 fn names_no_type(seen: &Observed) -> bool {
-    seen.secret.spec.template.as_ref().is_none_or(|template| template.type_.is_none())
+    seen.secret
+        .spec
+        .template
+        .as_ref()
+        .is_none_or(|template| template.type_.is_none())
 }
 
 fn wanted_existing(seen: &Observed) -> Existing {
-    seen.secret.spec.target.as_ref().and_then(|target| target.existing).unwrap_or_default()
+    seen.secret
+        .spec
+        .target
+        .as_ref()
+        .and_then(|target| target.existing)
+        .unwrap_or_default()
 }
 
 /// Refuses what the API server would refuse, before anything is written.
@@ -188,10 +238,15 @@ fn check_size(seen: &Observed, content: &SecretValue) -> Result<(), Refusal> {
         );
         return Err(Refusal(Reason::InvalidSpec, message));
     }
-    let user = user_context(&seen.secret).map_err(|message| Refusal(Reason::InvalidSpec, message))?;
+    let user =
+        user_context(&seen.secret).map_err(|message| Refusal(Reason::InvalidSpec, message))?;
     let size = content.iter().try_fold(0, |size, (key, bytes)| {
-        let context = sealed_context(&seen.secret, key, &user)
-            .map_err(|error| Refusal(Reason::InvalidSpec, format!("spec.encryptionContext: {error}")))?;
+        let context = sealed_context(&seen.secret, key, &user).map_err(|error| {
+            Refusal(
+                Reason::InvalidSpec,
+                format!("spec.encryptionContext: {error}"),
+            )
+        })?;
         // Each 4 KiB of a message carry 32 bytes of frame.
         let frames = bytes.len() / 4096 * 32;
         Ok(size + ENVELOPE_OVERHEAD + context.to_bytes().len() + bytes.len() + frames)
@@ -209,7 +264,11 @@ fn check_size(seen: &Observed, content: &SecretValue) -> Result<(), Refusal> {
 /// Writes down which targets there are, before they are: so that none is ever forgotten.
 pub(super) fn record(seen: &Observed, manifest: &mut Manifest) -> Result<(), ManifestError> {
     let wanted = target_name(&seen.secret);
-    let known: Vec<_> = manifest.targets().iter().map(|record| record.name.clone()).collect();
+    let known: Vec<_> = manifest
+        .targets()
+        .iter()
+        .map(|record| record.name.clone())
+        .collect();
     for name in known {
         let left = !keeps(seen) && seen.leftovers.iter().any(|target| target.name == name);
         if Some(&name) != wanted.as_ref() && !left {
@@ -217,7 +276,11 @@ pub(super) fn record(seen: &Observed, manifest: &mut Manifest) -> Result<(), Man
         }
     }
     if let Some(name) = wanted {
-        let existing = seen.target.as_ref().filter(|t| t.is_ours()).map(|t| t.existing);
+        let existing = seen
+            .target
+            .as_ref()
+            .filter(|t| t.is_ours())
+            .map(|t| t.existing);
         manifest.record_target(TargetRecord {
             name,
             form: form(&seen.secret),
@@ -234,7 +297,11 @@ pub(super) fn clean_up(seen: &Observed) -> Vec<Step> {
         Existing::Merge => Step::ReleaseTarget(TargetState::of(target)),
         Existing::Fail | Existing::Adopt => Step::DeleteTarget(TargetState::of(target)),
     };
-    seen.leftovers.iter().filter(|_| !keeps(seen)).map(step).collect()
+    seen.leftovers
+        .iter()
+        .filter(|_| !keeps(seen))
+        .map(step)
+        .collect()
 }
 
 /// Whether targets outlive their being wanted.
@@ -245,7 +312,12 @@ fn keeps(seen: &Observed) -> bool {
 /// The message of `Ready=True`.
 pub(super) fn summary(seen: &Observed, note: Option<String>) -> String {
     let delivered = target_name(&seen.secret).map_or_else(
-        || format!("stored; nothing is delivered for {}", seen.secret.name_any()),
+        || {
+            format!(
+                "stored; nothing is delivered for {}",
+                seen.secret.name_any()
+            )
+        },
         |name| format!("stored and delivered in Secret {name}"),
     );
     note.map_or(delivered.clone(), |note| format!("{delivered}; {note}"))

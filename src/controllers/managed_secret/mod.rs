@@ -33,9 +33,9 @@ use super::error::{Class, Error};
 use super::parking::Presence;
 use super::references::Reference;
 use super::status::Publication;
+use crate::api::ManagedSecret;
 use crate::api::condition::NewCondition;
 use crate::api::names::{ANNOTATION_MANAGED_BY, FIELD_MANAGER_SECRET, SECRET_TYPE_SEALED};
-use crate::api::ManagedSecret;
 use crate::crypto::OsRandom;
 use crate::telemetry::{Kind, Outcome};
 use crate::truth::{is_truth, owner_of};
@@ -72,7 +72,9 @@ pub(super) async fn run(
         .inspect(move |event| notice.see(event))
         .modify(|secret| {
             secret.managed_fields_mut().clear();
-            secret.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+            secret
+                .annotations_mut()
+                .remove("kubectl.kubernetes.io/last-applied-configuration");
         })
         .reflect(writer)
         .applied_objects()
@@ -86,7 +88,9 @@ pub(super) async fn run(
         .watches(watches.targets, watcher::Config::default(), move |secret| {
             concerned(&secret, &for_targets)
         })
-        .watches(watches.truth, truth_only, move |truth| owner(&truth, &for_truth))
+        .watches(watches.truth, truth_only, move |truth| {
+            owner(&truth, &for_truth)
+        })
         .reconcile_on(with_changed_keys(&ctx))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)
@@ -104,11 +108,17 @@ pub(super) async fn run(
 fn concerned(secret: &PartialObjectMeta<Secret>, ctx: &Context) -> Vec<ObjectRef<ManagedSecret>> {
     let namespace = secret.namespace().unwrap_or_default();
     let reference = Reference::Secret(namespace.clone(), secret.name_any());
-    if ctx.references.is_echo(&reference, secret.metadata.resource_version.as_deref()) {
+    if ctx
+        .references
+        .is_echo(&reference, secret.metadata.resource_version.as_deref())
+    {
         return Vec::new();
     }
     let mut concerned = ctx.references.to(&reference);
-    let owner = secret.annotations().get(ANNOTATION_MANAGED_BY).and_then(|owner| owner.split_once('/'));
+    let owner = secret
+        .annotations()
+        .get(ANNOTATION_MANAGED_BY)
+        .and_then(|owner| owner.split_once('/'));
     if let Some((owner_namespace, name)) = owner
         && owner_namespace == namespace
     {
@@ -123,14 +133,19 @@ fn owner(truth: &PartialObjectMeta<Secret>, ctx: &Context) -> Vec<ObjectRef<Mana
         return Vec::new();
     }
     let reference = Reference::Secret(ctx.namespace.clone(), truth.name_any());
-    if ctx.references.is_echo(&reference, truth.metadata.resource_version.as_deref()) {
+    if ctx
+        .references
+        .is_echo(&reference, truth.metadata.resource_version.as_deref())
+    {
         return Vec::new();
     }
     woken(owner_of(&truth.metadata).into_iter().collect(), ctx)
 }
 
 /// Secrets whose key changed.
-fn with_changed_keys(ctx: &Arc<Context>) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + 'static {
+fn with_changed_keys(
+    ctx: &Arc<Context>,
+) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + 'static {
     let ctx = ctx.clone();
     BroadcastStream::new(ctx.key_changes.subscribe()).flat_map(move |change| {
         let keys: Vec<_> = match change {
@@ -138,7 +153,10 @@ fn with_changed_keys(ctx: &Arc<Context>) -> impl Stream<Item = ObjectRef<Managed
             // Too many at once to be told one by one: all of them.
             Err(_) => {
                 let spec = |key: Arc<crate::keys::Key>| {
-                    Reference::Key(key.truth.spec.namespace.clone(), key.truth.spec.name.clone())
+                    Reference::Key(
+                        key.truth.spec.namespace.clone(),
+                        key.truth.spec.name.clone(),
+                    )
                 };
                 ctx.keyring.all().into_iter().map(spec).collect()
             }
@@ -164,14 +182,18 @@ async fn reconcile(secret: Arc<ManagedSecret>, ctx: Arc<Context>) -> Result<Acti
         Ok((_, outcome)) => *outcome,
         Err(error) => error.class().into(),
     };
-    ctx.metrics.reconciled(Kind::ManagedSecret, outcome, started.elapsed());
+    ctx.metrics
+        .reconciled(Kind::ManagedSecret, outcome, started.elapsed());
     if result.is_ok() {
         ctx.secret_failures.reset(&ObjectRef::from_obj(&*secret));
     }
     result.map(|(action, _)| action)
 }
 
-async fn reconcile_once(secret: Arc<ManagedSecret>, ctx: &Context) -> Result<(Action, Outcome), Error> {
+async fn reconcile_once(
+    secret: Arc<ManagedSecret>,
+    ctx: &Context,
+) -> Result<(Action, Outcome), Error> {
     let object = ObjectRef::from_obj(&*secret);
     let seen = observe(secret, ctx).await?;
     let mut plan = plan(&seen, ctx.now(), &mut OsRandom);
@@ -199,19 +221,30 @@ async fn reconcile_once(secret: Arc<ManagedSecret>, ctx: &Context) -> Result<(Ac
 /// A target that somebody else keeps changing is repaired at once, then ever more slowly: two writers in a fight
 /// must not wear the API server out.
 fn repair_delay(plan: &Plan, object: &ObjectRef<ManagedSecret>, ctx: &Context) -> Option<Duration> {
-    let repair = plan.steps.iter().any(|step| matches!(step, Step::ApplyTarget(write) if write.repair));
-    if repair { ctx.repairs.admit(object, ctx.now()) } else { None }
+    let repair = plan
+        .steps
+        .iter()
+        .any(|step| matches!(step, Step::ApplyTarget(write) if write.repair));
+    if repair {
+        ctx.repairs.admit(object, ctx.now())
+    } else {
+        None
+    }
 }
 
 async fn publish(seen: &observe::Observed, plan: &Plan, ctx: &Context) -> Result<(), Error> {
-    let Some(ready) = &plan.ready else { return Ok(()) };
+    let Some(ready) = &plan.ready else {
+        return Ok(());
+    };
     let new = status::status(seen, plan, ready.clone(), ctx.now());
     let old = seen.secret.status.as_ref();
     let publication = Publication {
         object: &*seen.secret,
         old,
         new: &new,
-        old_conditions: old.map(|status| status.conditions.as_slice()).unwrap_or_default(),
+        old_conditions: old
+            .map(|status| status.conditions.as_slice())
+            .unwrap_or_default(),
         ready,
         manager: FIELD_MANAGER_SECRET,
     };

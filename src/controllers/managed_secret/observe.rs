@@ -58,17 +58,30 @@ pub(crate) enum KeySeen {
 
 /// Name of the key that a secret is encrypted under.
 pub(super) fn key_name(secret: &ManagedSecret) -> &str {
-    secret.spec.key_ref.as_ref().map_or(DEFAULT_KEY, |KeyRef { name }| name)
+    secret
+        .spec
+        .key_ref
+        .as_ref()
+        .map_or(DEFAULT_KEY, |KeyRef { name }| name)
 }
 
 /// The form that a secret is delivered in.
 pub(super) fn form(secret: &ManagedSecret) -> Form {
-    secret.spec.target.as_ref().and_then(|target| target.form).unwrap_or_default()
+    secret
+        .spec
+        .target
+        .as_ref()
+        .and_then(|target| target.form)
+        .unwrap_or_default()
 }
 
 /// Name of the Secret that a secret is delivered in, if it is.
 pub(super) fn target_name(secret: &ManagedSecret) -> Option<String> {
-    let name = secret.spec.target.as_ref().and_then(|target| target.name.clone());
+    let name = secret
+        .spec
+        .target
+        .as_ref()
+        .and_then(|target| target.name.clone());
     (form(secret) != Form::None).then(|| name.unwrap_or_else(|| secret.name_any()))
 }
 
@@ -77,7 +90,11 @@ pub(super) fn target_name(secret: &ManagedSecret) -> Option<String> {
 /// # Errors
 /// They break a rule; says which.
 pub(super) fn user_context(secret: &ManagedSecret) -> Result<EncryptionContext, String> {
-    let pairs = secret.spec.encryption_context.iter().map(|(k, v)| (k.clone(), v.clone()));
+    let pairs = secret
+        .spec
+        .encryption_context
+        .iter()
+        .map(|(k, v)| (k.clone(), v.clone()));
     EncryptionContext::user(pairs).map_err(|error| format!("spec.encryptionContext: {error}"))
 }
 
@@ -102,8 +119,16 @@ pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result
     }
     let uid = seen.secret.uid().unwrap_or_default();
     let name = seen.secret.name_any();
-    let stored = call("get", format!("truth of {namespace}/{name}"), ctx.sealed.get(&namespace, &name)).await?;
-    if stored.as_ref().is_none_or(|s| s.as_ref().is_ok_and(|s| s.claim.object_uid != uid)) {
+    let stored = call(
+        "get",
+        format!("truth of {namespace}/{name}"),
+        ctx.sealed.get(&namespace, &name),
+    )
+    .await?;
+    if stored
+        .as_ref()
+        .is_none_or(|s| s.as_ref().is_ok_and(|s| s.claim.object_uid != uid))
+    {
         seen.namespace = Some(namespace_facts(&namespace, ctx).await?);
     }
     seen.truth = truth::open(stored, ctx);
@@ -117,17 +142,35 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
     for import in &seen.secret.spec.import {
         if Source::must_be_read(import, &seen.secret, seen.truth.manifest()) {
             let name = &import.secret_ref.name;
-            let found = call("get", format!("Secret {namespace}/{name}"), secrets.get_opt(name)).await?;
+            let found = call(
+                "get",
+                format!("Secret {namespace}/{name}"),
+                secrets.get_opt(name),
+            )
+            .await?;
             seen.sources.push(Source::new(name, found));
         }
     }
     let wanted = target_name(&seen.secret);
     if let Some(name) = &wanted {
-        let found = call("get", format!("Secret {namespace}/{name}"), secrets.get_opt(name)).await?;
+        let found = call(
+            "get",
+            format!("Secret {namespace}/{name}"),
+            secrets.get_opt(name),
+        )
+        .await?;
         seen.target = found.map(|found| target::read(found, seen, ctx));
     }
-    let former: Vec<_> = seen.truth.manifest().into_iter().flat_map(|m| m.targets().to_vec()).collect();
-    for record in former.iter().filter(|record| Some(&record.name) != wanted.as_ref()) {
+    let former: Vec<_> = seen
+        .truth
+        .manifest()
+        .into_iter()
+        .flat_map(|m| m.targets().to_vec())
+        .collect();
+    for record in former
+        .iter()
+        .filter(|record| Some(&record.name) != wanted.as_ref())
+    {
         let object = format!("Secret {namespace}/{}", record.name);
         let found = call("get", object, secrets.get_opt(&record.name)).await?;
         let target = found.map(|found| target::read(found, seen, ctx));
@@ -138,9 +181,16 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
 
 /// Tells the index what this secret waits for.
 fn refer(secret: &ManagedSecret, namespace: &str, ctx: &Context) {
-    let mut references = HashSet::from([Reference::Key(namespace.to_owned(), key_name(secret).to_owned())]);
+    let mut references = HashSet::from([Reference::Key(
+        namespace.to_owned(),
+        key_name(secret).to_owned(),
+    )]);
     references.insert(truth_reference(secret, ctx));
-    let imports = secret.spec.import.iter().map(|import| import.secret_ref.name.clone());
+    let imports = secret
+        .spec
+        .import
+        .iter()
+        .map(|import| import.secret_ref.name.clone());
     for name in imports.chain(target_name(secret)) {
         references.insert(Reference::Secret(namespace.to_owned(), name));
     }
@@ -162,12 +212,14 @@ fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
         return KeySeen::Problem(Reason::KeyNotFound, message);
     };
     match key.state() {
-        KeyState::Enabled => {
-            KeySeen::Usable { id: key.id, namespace_uid: key.truth.spec.namespace_uid.clone() }
-        }
-        KeyState::Disabled => {
-            KeySeen::Problem(Reason::KeyDisabled, format!("ManagedKey {namespace}/{name} is disabled"))
-        }
+        KeyState::Enabled => KeySeen::Usable {
+            id: key.id,
+            namespace_uid: key.truth.spec.namespace_uid.clone(),
+        },
+        KeyState::Disabled => KeySeen::Problem(
+            Reason::KeyDisabled,
+            format!("ManagedKey {namespace}/{name} is disabled"),
+        ),
         KeyState::PendingDeletion if name == DEFAULT_KEY => KeySeen::DefaultMissing,
         KeyState::PendingDeletion => {
             let message = format!(

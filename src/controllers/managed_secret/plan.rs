@@ -117,14 +117,22 @@ pub(crate) struct Refusal(pub(crate) Reason, pub(crate) String);
 /// Decides.
 pub(crate) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Plan {
     if seen.secret.metadata.deletion_timestamp.is_some() {
-        return Plan { steps: Vec::new(), ready: None, shown: None, soon: false };
+        return Plan {
+            steps: Vec::new(),
+            ready: None,
+            shown: None,
+            soon: false,
+        };
     }
     let shown = match &seen.truth {
         TruthSeen::Present(truth) => Some(show(&truth.manifest, &truth.current)),
         TruthSeen::Absent | TruthSeen::Unreadable { .. } => None,
     };
     match decide(seen, now, random) {
-        Ok(plan) => Plan { shown: plan.shown.or(shown), ..plan },
+        Ok(plan) => Plan {
+            shown: plan.shown.or(shown),
+            ..plan
+        },
         Err(Refusal(reason, message)) => Plan {
             steps: Vec::new(),
             ready: Some(NewCondition::not_ready(reason, message)),
@@ -146,7 +154,8 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     };
     let base = base(seen)?;
     if base.claim(seen).namespace_uid != *key_namespace {
-        let message = "the key of this name belongs to a namespace that was deleted, and waits to be adopted";
+        let message =
+            "the key of this name belongs to a namespace that was deleted, and waits to be adopted";
         return Err(Refusal(Reason::KeyNotReady, message.to_owned()));
     }
     let next = value::next(seen, &base, key, now, random)?;
@@ -156,14 +165,23 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     deliver::record(seen, &mut manifest).map_err(|error| internal(&error))?;
     let mut steps = Vec::new();
     let keys = next.fresh.last().map_or_else(
-        || base.truth().map(|truth| names(&truth.current)).unwrap_or_default(),
+        || {
+            base.truth()
+                .map(|truth| names(&truth.current))
+                .unwrap_or_default()
+        },
         |(_, value)| names(value),
     );
-    let shown = Shown { manifest: manifest.clone(), keys };
+    let shown = Shown {
+        manifest: manifest.clone(),
+        keys,
+    };
     let unchanged = base.truth().is_some_and(|truth| truth.manifest == manifest);
     if !unchanged || base.claim_changes(seen) {
         steps.extend(base.archive());
-        steps.push(Step::WriteTruth(Box::new(base.write(seen, manifest, next.fresh, key))));
+        steps.push(Step::WriteTruth(Box::new(
+            base.write(seen, manifest, next.fresh, key),
+        )));
     }
     let clean_up = deliver::clean_up(seen);
     let soon = !clean_up.is_empty();
@@ -172,7 +190,12 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     let (removals, note) = value::remove_sources(seen, &base);
     steps.extend(removals);
     let ready = NewCondition::ready(Reason::Synced, deliver::summary(seen, note));
-    Ok(Plan { steps, ready: Some(ready), shown: Some(shown), soon })
+    Ok(Plan {
+        steps,
+        ready: Some(ready),
+        shown: Some(shown),
+        soon,
+    })
 }
 
 fn default_key() -> Plan {
@@ -190,7 +213,10 @@ pub(super) fn internal(error: &dyn std::fmt::Display) -> Refusal {
 }
 
 fn show(manifest: &Manifest, current: &SecretValue) -> Shown {
-    Shown { manifest: manifest.clone(), keys: names(current) }
+    Shown {
+        manifest: manifest.clone(),
+        keys: names(current),
+    }
 }
 
 fn names(value: &SecretValue) -> Vec<String> {
@@ -223,8 +249,14 @@ impl Base<'_> {
     }
 
     fn claim(&self, seen: &Observed) -> Claim {
-        let recorded = self.truth().map(|truth| truth.stored.claim.namespace_uid.clone());
-        let namespace_uid = seen.namespace.as_ref().map(|facts| facts.uid.clone()).or(recorded);
+        let recorded = self
+            .truth()
+            .map(|truth| truth.stored.claim.namespace_uid.clone());
+        let namespace_uid = seen
+            .namespace
+            .as_ref()
+            .map(|facts| facts.uid.clone())
+            .or(recorded);
         Claim {
             object_uid: seen.secret.uid().unwrap_or_default(),
             namespace_uid: namespace_uid.unwrap_or_default(),
@@ -253,7 +285,14 @@ impl Base<'_> {
             }
             Self::Fresh(stored) => (None, stored.resource_version.clone()),
         };
-        TruthWrite { manifest, fresh, key, claim: self.claim(seen), before, over }
+        TruthWrite {
+            manifest,
+            fresh,
+            key,
+            claim: self.claim(seen),
+            before,
+            over,
+        }
     }
 }
 
@@ -262,8 +301,15 @@ fn base(seen: &Observed) -> Result<Base<'_>, Refusal> {
     let stored = match &seen.truth {
         TruthSeen::Absent => return absent(seen),
         TruthSeen::Present(truth) => &truth.stored,
-        TruthSeen::Unreadable { stored: Some(stored), .. } => stored,
-        TruthSeen::Unreadable { stored: None, reason, message } => {
+        TruthSeen::Unreadable {
+            stored: Some(stored),
+            ..
+        } => stored,
+        TruthSeen::Unreadable {
+            stored: None,
+            reason,
+            message,
+        } => {
             return Err(Refusal(*reason, message.clone()));
         }
     };
@@ -286,7 +332,12 @@ fn base(seen: &Observed) -> Result<Base<'_>, Refusal> {
             Err(Refusal(Reason::AdoptionNeedsApproval, message))
         }
         (_, TruthSeen::Present(truth)) => not_rolled_back(seen, truth).map(|()| Base::Truth(truth)),
-        (_, TruthSeen::Unreadable { reason, message, .. }) => Err(Refusal(*reason, message.clone())),
+        (
+            _,
+            TruthSeen::Unreadable {
+                reason, message, ..
+            },
+        ) => Err(Refusal(*reason, message.clone())),
         (_, TruthSeen::Absent) => Ok(Base::New),
     }
 }
@@ -294,7 +345,11 @@ fn base(seen: &Observed) -> Result<Base<'_>, Refusal> {
 /// There is no truth. If a value once existed, no new one is made: whoever still uses the old one would be
 /// locked out.
 fn absent(seen: &Observed) -> Result<Base<'_>, Refusal> {
-    let known = seen.secret.status.as_ref().is_some_and(|status| !status.versions.is_empty());
+    let known = seen
+        .secret
+        .status
+        .as_ref()
+        .is_some_and(|status| !status.versions.is_empty());
     let delivered = seen.target.as_ref().is_some_and(Target::is_ours);
     if !known && !delivered {
         return Ok(Base::New);
@@ -308,7 +363,12 @@ fn absent(seen: &Observed) -> Result<Base<'_>, Refusal> {
 
 /// Truth older than what the status speaks of was put back by somebody.
 fn not_rolled_back(seen: &Observed, truth: &Truth) -> Result<(), Refusal> {
-    let last = seen.secret.status.as_ref().and_then(|status| status.sequence).unwrap_or(0);
+    let last = seen
+        .secret
+        .status
+        .as_ref()
+        .and_then(|status| status.sequence)
+        .unwrap_or(0);
     let stored = i64::try_from(truth.manifest.sequence()).unwrap_or(i64::MAX);
     if stored >= last {
         return Ok(());

@@ -32,7 +32,11 @@ pub(crate) struct Found {
 impl Source {
     /// Whether the Secret has to be looked at: it was not imported yet, it shall be imported once more, keys
     /// of it are wanted that were not, or it shall be deleted.
-    pub(super) fn must_be_read(import: &Import, secret: &ManagedSecret, manifest: Option<&Manifest>) -> bool {
+    pub(super) fn must_be_read(
+        import: &Import,
+        secret: &ManagedSecret,
+        manifest: Option<&Manifest>,
+    ) -> bool {
         let record = manifest.and_then(|manifest| record_of(manifest, &import.secret_ref.name));
         let Some(record) = record else { return true };
         let wanted = import.secret_ref.keys.iter().flatten();
@@ -47,22 +51,33 @@ impl Source {
             resource_version: secret.resource_version().unwrap_or_default(),
             data: plain(secret),
         });
-        Self { name: name.to_owned(), found }
+        Self {
+            name: name.to_owned(),
+            found,
+        }
     }
 }
 
 /// The record of an import, if it was done.
 pub(super) fn record_of<'a>(manifest: &'a Manifest, name: &str) -> Option<&'a ImportRecord> {
-    manifest.imports().iter().find(|record| record.secret == name)
+    manifest
+        .imports()
+        .iter()
+        .find(|record| record.secret == name)
 }
 
 /// UID of a Secret that the user wants to be imported once more.
 pub(super) fn asked_again(secret: &ManagedSecret) -> Option<&str> {
-    secret.annotations().get(ANNOTATION_IMPORT).map(String::as_str)
+    secret
+        .annotations()
+        .get(ANNOTATION_IMPORT)
+        .map(String::as_str)
 }
 
 /// The data of a Secret in memory that is wiped.
 pub(super) fn plain(secret: Secret) -> BTreeMap<String, SecretBytes> {
     let data = secret.data.unwrap_or_default();
-    data.into_iter().map(|(key, bytes)| (key, SecretBytes::from(bytes.0))).collect()
+    data.into_iter()
+        .map(|(key, bytes)| (key, SecretBytes::from(bytes.0)))
+        .collect()
 }

@@ -20,11 +20,18 @@ pub(super) fn status(
     let delivered = ready.status;
     let mut conditions = old.conditions.clone();
     condition::set(&mut conditions, ready, generation, now);
-    let target = target_name(&seen.secret).map(|name| TargetStatus { name, form: form(&seen.secret) });
+    let target = target_name(&seen.secret).map(|name| TargetStatus {
+        name,
+        form: form(&seen.secret),
+    });
     let mut status = ManagedSecretStatus {
         observed_generation: Some(generation),
         conditions,
-        target_ref: if delivered { target } else { old.target_ref.clone() },
+        target_ref: if delivered {
+            target
+        } else {
+            old.target_ref.clone()
+        },
         ..old
     };
     if let Some(shown) = &plan.shown {
@@ -41,7 +48,13 @@ fn describe(status: &mut ManagedSecretStatus, shown: &Shown) {
         key_id: version.key_id.clone(),
     };
     status.keys.clone_from(&shown.keys);
-    status.versions = shown.manifest.versions().iter().rev().map(version).collect();
+    status.versions = shown
+        .manifest
+        .versions()
+        .iter()
+        .rev()
+        .map(version)
+        .collect();
     let sequence = i64::try_from(shown.manifest.sequence()).unwrap_or(i64::MAX);
     // Never backwards: it is what a roll-back is noticed by.
     status.sequence = Some(sequence.max(status.sequence.unwrap_or(0)));

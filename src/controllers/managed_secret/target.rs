@@ -73,12 +73,21 @@ impl Target {
 pub(super) fn read(secret: Secret, seen: &Observed, ctx: &Context) -> Target {
     let managed = &*seen.secret;
     let owner = owner_of(&secret, managed);
-    let existing = match secret.annotations().get(ANNOTATION_EXISTING).map(String::as_str) {
+    let existing = match secret
+        .annotations()
+        .get(ANNOTATION_EXISTING)
+        .map(String::as_str)
+    {
         Some("Adopt") => Existing::Adopt,
         Some("Merge") => Existing::Merge,
         _ => Existing::Fail,
     };
-    let keys: BTreeSet<_> = secret.data.iter().flatten().map(|(key, _)| key.clone()).collect();
+    let keys: BTreeSet<_> = secret
+        .data
+        .iter()
+        .flatten()
+        .map(|(key, _)| key.clone())
+        .collect();
     Target {
         name: secret.name_any(),
         uid: secret.uid().unwrap_or_default(),
@@ -86,7 +95,13 @@ pub(super) fn read(secret: Secret, seen: &Observed, ctx: &Context) -> Target {
         type_: secret.type_.clone().unwrap_or_else(|| "Opaque".to_owned()),
         immutable: secret.immutable.unwrap_or(false),
         existing,
-        owned: owned_keys(secret.metadata.managed_fields.as_deref().unwrap_or_default()),
+        owned: owned_keys(
+            secret
+                .metadata
+                .managed_fields
+                .as_deref()
+                .unwrap_or_default(),
+        ),
         dressed: owner == Owner::Us && is_dressed(&secret, managed, existing),
         owner,
         delivered: delivered(secret, seen, ctx),
@@ -99,25 +114,39 @@ fn owner_of(secret: &Secret, managed: &ManagedSecret) -> Owner {
     match secret.annotations().get(ANNOTATION_MANAGED_BY) {
         Some(owner) if *owner == place => return Owner::Us,
         // A copy made by hand in another namespace carries the name of the original's owner.
-        Some(owner) if owner.split_once('/').map(|(ns, _)| ns) == managed.namespace().as_deref() => {
+        Some(owner)
+            if owner.split_once('/').map(|(ns, _)| ns) == managed.namespace().as_deref() =>
+        {
             return Owner::Other(owner.clone());
         }
         _ => {}
     }
-    let controller = secret.owner_references().iter().find(|owner| owner.controller == Some(true));
-    controller.map_or(Owner::Nobody, |owner| Owner::Controller(format!("{} {}", owner.kind, owner.name)))
+    let controller = secret
+        .owner_references()
+        .iter()
+        .find(|owner| owner.controller == Some(true));
+    controller.map_or(Owner::Nobody, |owner| {
+        Owner::Controller(format!("{} {}", owner.kind, owner.name))
+    })
 }
 
 /// What is written on a target to say whose it is.
 pub(super) fn place_of(managed: &ManagedSecret) -> String {
-    format!("{}/{}", managed.namespace().unwrap_or_default(), managed.name_any())
+    format!(
+        "{}/{}",
+        managed.namespace().unwrap_or_default(),
+        managed.name_any()
+    )
 }
 
 /// The annotations of a target.
 pub(super) fn annotations(managed: &ManagedSecret, existing: Existing) -> BTreeMap<String, String> {
     let mut annotations = BTreeMap::from([
         (ANNOTATION_MANAGED_BY.to_owned(), place_of(managed)),
-        (ANNOTATION_DELETION_POLICY.to_owned(), deletion_policy(managed).as_str().to_owned()),
+        (
+            ANNOTATION_DELETION_POLICY.to_owned(),
+            deletion_policy(managed).as_str().to_owned(),
+        ),
     ]);
     if existing != Existing::Fail {
         annotations.insert(ANNOTATION_EXISTING.to_owned(), existing.as_str().to_owned());
@@ -126,17 +155,29 @@ pub(super) fn annotations(managed: &ManagedSecret, existing: Existing) -> BTreeM
 }
 
 /// The owner reference of a target, unless it must survive its owner. It does not block the owner's deletion.
-pub(super) fn owner_reference(managed: &ManagedSecret, existing: Existing) -> Option<OwnerReference> {
+pub(super) fn owner_reference(
+    managed: &ManagedSecret,
+    existing: Existing,
+) -> Option<OwnerReference> {
     if deletion_policy(managed) == DeletionPolicy::Retain || existing == Existing::Merge {
         return None;
     }
     let owner = managed.controller_owner_ref(&())?;
-    Some(OwnerReference { controller: None, block_owner_deletion: None, ..owner })
+    Some(OwnerReference {
+        controller: None,
+        block_owner_deletion: None,
+        ..owner
+    })
 }
 
 /// What happens to the target when its secret goes.
 pub(super) fn deletion_policy(managed: &ManagedSecret) -> DeletionPolicy {
-    managed.spec.target.as_ref().and_then(|target| target.deletion_policy).unwrap_or_default()
+    managed
+        .spec
+        .target
+        .as_ref()
+        .and_then(|target| target.deletion_policy)
+        .unwrap_or_default()
 }
 
 fn is_dressed(secret: &Secret, managed: &ManagedSecret, existing: Existing) -> bool {
@@ -144,9 +185,17 @@ fn is_dressed(secret: &Secret, managed: &ManagedSecret, existing: Existing) -> b
     let found = secret.annotations();
     let owner = owner_reference(managed, existing);
     let uid = managed.uid().unwrap_or_default();
-    let owned = secret.owner_references().iter().any(|reference| reference.uid == uid);
-    wanted.iter().all(|(key, value)| found.get(key) == Some(value))
-        && secret.labels().get(LABEL_MANAGED_BY).is_some_and(|value| value == MANAGED_BY)
+    let owned = secret
+        .owner_references()
+        .iter()
+        .any(|reference| reference.uid == uid);
+    wanted
+        .iter()
+        .all(|(key, value)| found.get(key) == Some(value))
+        && secret
+            .labels()
+            .get(LABEL_MANAGED_BY)
+            .is_some_and(|value| value == MANAGED_BY)
         && owned == owner.is_some()
 }
 
@@ -170,7 +219,8 @@ fn delivered(secret: Secret, seen: &Observed, ctx: &Context) -> BTreeMap<String,
     if form(&seen.secret) != Form::Sealed {
         return data;
     }
-    let (KeySeen::Usable { id: key, .. }, Ok(user)) = (&seen.key, user_context(&seen.secret)) else {
+    let (KeySeen::Usable { id: key, .. }, Ok(user)) = (&seen.key, user_context(&seen.secret))
+    else {
         return BTreeMap::new();
     };
     let open = |(entry, envelope): (String, SecretBytes)| {
@@ -205,5 +255,10 @@ pub(super) fn sealed_context(
     user: &EncryptionContext,
 ) -> Result<EncryptionContext, crypto::ContextError> {
     let (namespace, secret) = (managed.namespace().unwrap_or_default(), managed.name_any());
-    Purpose::Sealed { namespace: &namespace, secret: &secret, key }.context(user)
+    Purpose::Sealed {
+        namespace: &namespace,
+        secret: &secret,
+        key,
+    }
+    .context(user)
 }

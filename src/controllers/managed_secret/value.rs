@@ -31,7 +31,9 @@ impl Next {
     /// The current value.
     pub(super) fn value<'a>(&'a self, base: &'a Base<'_>) -> &'a SecretValue {
         let fresh = self.fresh.last().map(|(_, value)| value);
-        fresh.or_else(|| base.truth().map(|truth| &truth.current)).expect("a secret has a value")
+        fresh
+            .or_else(|| base.truth().map(|truth| &truth.current))
+            .expect("a secret has a value")
     }
 }
 
@@ -44,12 +46,22 @@ pub(super) fn next(
     random: &mut dyn Random,
 ) -> Result<Next, Refusal> {
     user_context(&seen.secret).map_err(|message| Refusal(Reason::InvalidSpec, message))?;
-    let mut manifest = base.truth().map_or_else(Manifest::new, |truth| truth.manifest.clone());
+    let mut manifest = base
+        .truth()
+        .map_or_else(Manifest::new, |truth| truth.manifest.clone());
     let taken = taken_over(seen, base)?;
     let wanted = wanted_imports(seen, base)?;
     let current = current_without_reimports(base, &wanted, taken.as_ref())?;
     let imported: Vec<_> = wanted.iter().flat_map(WantedImport::keys).collect();
-    let generators: Vec<_> = seen.secret.spec.generate.iter().map(NamedGenerator::from).collect();
+    let generators = seen
+        .secret
+        .spec
+        .generate
+        .iter()
+        .map(NamedGenerator::try_from);
+    let generators = generators
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| refused(&error))?;
     let sources = Sources {
         current: current.as_ref(),
         literals: &seen.secret.spec.literals,
@@ -69,11 +81,15 @@ pub(super) fn next(
             add(&mut manifest, &mut fresh, backup, seen, key, now, random)?;
         }
         add(&mut manifest, &mut fresh, value, seen, key, now, random)?;
-        manifest.prune(now, MAX_VERSIONS).map_err(|error| internal(&error))?;
+        manifest
+            .prune(now, MAX_VERSIONS)
+            .map_err(|error| internal(&error))?;
     }
     for import in &wanted {
         if let Some(record) = import.record(now) {
-            manifest.record_import(record).map_err(|error| internal(&error))?;
+            manifest
+                .record_import(record)
+                .map_err(|error| internal(&error))?;
         }
     }
     rebind(&mut manifest, seen, key)?;
@@ -96,7 +112,9 @@ fn add(
         key_id: key.to_string(),
         context: seen.secret.spec.encryption_context.clone(),
     };
-    manifest.add_current(version).map_err(|error| internal(&error))?;
+    manifest
+        .add_current(version)
+        .map_err(|error| internal(&error))?;
     fresh.push((id.to_string(), value));
     Ok(())
 }
@@ -104,7 +122,11 @@ fn add(
 /// Says of every kept version that it is sealed under the key and the pairs that the spec names now; what is
 /// sealed otherwise is sealed anew when the truth is written.
 fn rebind(manifest: &mut Manifest, seen: &Observed, key: KeyId) -> Result<(), Refusal> {
-    let ids: Vec<_> = manifest.versions().iter().map(|version| version.id.clone()).collect();
+    let ids: Vec<_> = manifest
+        .versions()
+        .iter()
+        .map(|version| version.id.clone())
+        .collect();
     for id in ids {
         manifest
             .bind(&id, &key.to_string(), &seen.secret.spec.encryption_context)
@@ -129,7 +151,10 @@ impl<'a> WantedImport<'a> {
         self.keys.iter().map(|key| ImportedKey {
             key,
             secret: self.name,
-            bytes: self.reading.and_then(|found| found.data.get(key)).map(SecretBytes::expose),
+            bytes: self
+                .reading
+                .and_then(|found| found.data.get(key))
+                .map(SecretBytes::expose),
         })
     }
 
@@ -145,7 +170,10 @@ impl<'a> WantedImport<'a> {
 
 /// What is to be imported. A Secret that was imported is not read again, whatever became of it, unless the user
 /// asks for it by its UID or for more of its keys.
-fn wanted_imports<'a>(seen: &'a Observed, base: &Base<'_>) -> Result<Vec<WantedImport<'a>>, Refusal> {
+fn wanted_imports<'a>(
+    seen: &'a Observed,
+    base: &Base<'_>,
+) -> Result<Vec<WantedImport<'a>>, Refusal> {
     let want = |import| want_import(import, seen, base);
     seen.secret.spec.import.iter().map(want).collect()
 }
@@ -158,36 +186,60 @@ fn want_import<'a>(
     let name = import.secret_ref.name.as_str();
     let source = seen.sources.iter().find(|source| source.name == name);
     let found = source.and_then(|source| source.found.as_ref());
-    let record = base.truth().and_then(|truth| record_of(&truth.manifest, name));
+    let record = base
+        .truth()
+        .and_then(|truth| record_of(&truth.manifest, name));
     let asked = import.secret_ref.keys.as_ref();
     if let Some(record) = record {
-        let again = found
-            .filter(|found| found.uid != record.source_uid && asked_again(&seen.secret) == Some(&found.uid));
-        let missing = asked.into_iter().flatten().any(|key| !record.keys.contains(key));
+        let again = found.filter(|found| {
+            found.uid != record.source_uid && asked_again(&seen.secret) == Some(&found.uid)
+        });
+        let missing = asked
+            .into_iter()
+            .flatten()
+            .any(|key| !record.keys.contains(key));
         if again.is_none() && !missing {
-            let keys = asked.map_or_else(|| record.keys.clone(), |keys| keys.iter().cloned().collect());
-            return Ok(WantedImport { name, keys, reading: None, again: false });
+            let keys = asked.map_or_else(
+                || record.keys.clone(),
+                |keys| keys.iter().cloned().collect(),
+            );
+            return Ok(WantedImport {
+                name,
+                keys,
+                reading: None,
+                again: false,
+            });
         }
         if again.is_none() && found.is_some_and(|found| found.uid != record.source_uid) {
-            return Err(Refusal(Reason::ImportSourceMissing, format!(
-                "Secret {name} is not the one that was imported before, so that no further keys are taken from it; the \
+            return Err(Refusal(
+                Reason::ImportSourceMissing,
+                format!(
+                    "Secret {name} is not the one that was imported before, so that no further keys are taken from it; the \
                  annotation {} with its UID imports it anew",
-                crate::api::names::ANNOTATION_IMPORT
-            )));
+                    crate::api::names::ANNOTATION_IMPORT
+                ),
+            ));
         }
     }
     let Some(found) = found else {
         let message = format!("Secret {name}, to be imported, does not exist");
         return Err(Refusal(Reason::ImportSourceMissing, message));
     };
-    let keys: BTreeSet<String> =
-        asked.map_or_else(|| found.data.keys().cloned().collect(), |keys| keys.iter().cloned().collect());
+    let keys: BTreeSet<String> = asked.map_or_else(
+        || found.data.keys().cloned().collect(),
+        |keys| keys.iter().cloned().collect(),
+    );
     if let Some(key) = keys.iter().find(|key| !found.data.contains_key(*key)) {
         let message = format!("Secret {name}, to be imported, has no key {key}");
         return Err(Refusal(Reason::ImportSourceMissing, message));
     }
     let again = record.is_some_and(|record| record.source_uid != found.uid);
-    Ok(WantedImport { name, keys, reading: Some(found), again })
+    Ok(WantedImport {
+        name,
+        keys,
+        reading: Some(found),
+        again,
+    })
 }
 
 /// The current value as the next one is assembled from it: without what is imported anew, and for a secret that
@@ -197,8 +249,14 @@ fn current_without_reimports(
     wanted: &[WantedImport<'_>],
     taken: Option<&SecretValue>,
 ) -> Result<Option<SecretValue>, Refusal> {
-    let Some(current) = base.truth().map(|truth| &truth.current).or(taken) else { return Ok(None) };
-    let anew = |key: &str| wanted.iter().any(|import| import.again && import.keys.contains(key));
+    let Some(current) = base.truth().map(|truth| &truth.current).or(taken) else {
+        return Ok(None);
+    };
+    let anew = |key: &str| {
+        wanted
+            .iter()
+            .any(|import| import.again && import.keys.contains(key))
+    };
     let kept = current.iter().filter(|(key, _)| !anew(key));
     copy_of(kept).map(Some)
 }
@@ -215,41 +273,72 @@ fn copy_of<'a>(entries: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Sec
 
 /// Whether this secret, being new, takes over a Secret that exists.
 fn takes_over(seen: &Observed, base: &Base<'_>) -> bool {
-    let existing = seen.secret.spec.target.as_ref().and_then(|target| target.existing);
+    let existing = seen
+        .secret
+        .spec
+        .target
+        .as_ref()
+        .and_then(|target| target.existing);
     base.truth().is_none()
         && matches!(existing, Some(Existing::Adopt | Existing::Merge))
-        && seen.target.as_ref().is_some_and(|target| target.owner == Owner::Nobody)
+        && seen
+            .target
+            .as_ref()
+            .is_some_and(|target| target.owner == Owner::Nobody)
 }
 
 /// The values of generated keys in a Secret that is taken over: somebody uses them, so they are kept.
 fn taken_over(seen: &Observed, base: &Base<'_>) -> Result<Option<SecretValue>, Refusal> {
-    let Some(target) = seen.target.as_ref().filter(|_| takes_over(seen, base)) else { return Ok(None) };
+    let Some(target) = seen.target.as_ref().filter(|_| takes_over(seen, base)) else {
+        return Ok(None);
+    };
     let generated = |key: &str| seen.secret.spec.generate.iter().any(|g| g.key == key);
     let kept = target.delivered.iter().filter(|(key, _)| generated(key));
     copy_of(kept.map(|(key, bytes)| (key.as_str(), bytes.expose()))).map(Some)
 }
 
 /// What a Secret that is taken over held under keys that get another value: kept as the previous version.
-fn backup(seen: &Observed, base: &Base<'_>, next: &SecretValue) -> Result<Option<SecretValue>, Refusal> {
-    let Some(target) = seen.target.as_ref().filter(|_| takes_over(seen, base)) else { return Ok(None) };
+fn backup(
+    seen: &Observed,
+    base: &Base<'_>,
+    next: &SecretValue,
+) -> Result<Option<SecretValue>, Refusal> {
+    let Some(target) = seen.target.as_ref().filter(|_| takes_over(seen, base)) else {
+        return Ok(None);
+    };
     let content = super::deliver::render(seen, next)?;
-    let differs = |key: &str, bytes: &SecretBytes| content.get(key).is_some_and(|new| new != bytes.expose());
-    if !target.delivered.iter().any(|(key, bytes)| differs(key, bytes)) {
+    let differs =
+        |key: &str, bytes: &SecretBytes| content.get(key).is_some_and(|new| new != bytes.expose());
+    if !target
+        .delivered
+        .iter()
+        .any(|(key, bytes)| differs(key, bytes))
+    {
         return Ok(None);
     }
-    copy_of(target.delivered.iter().map(|(key, bytes)| (key.as_str(), bytes.expose()))).map(Some)
+    copy_of(
+        target
+            .delivered
+            .iter()
+            .map(|(key, bytes)| (key.as_str(), bytes.expose())),
+    )
+    .map(Some)
 }
 
 /// Deletes Secrets that were imported, as asked; says which were changed since and therefore stay.
 pub(super) fn remove_sources(seen: &Observed, base: &Base<'_>) -> (Vec<Step>, Option<String>) {
     let mut steps = Vec::new();
     let mut note = None;
-    let Some(truth) = base.truth() else { return (steps, note) };
+    let Some(truth) = base.truth() else {
+        return (steps, note);
+    };
     for import in &seen.secret.spec.import {
         let name = &import.secret_ref.name;
         let source = seen.sources.iter().find(|source| source.name == *name);
         let found = source.and_then(|source: &Source| source.found.as_ref());
-        let (Some(found), Some(record)) = (found, record_of(&truth.manifest, name)) else { continue };
+        let (Some(found), Some(record)) = (found, record_of(&truth.manifest, name)) else {
+            continue;
+        };
         let asked = import.delete_after_import.unwrap_or(false);
         let is_target = target_name(&seen.secret).is_some_and(|target| target == *name);
         if !asked || found.uid != record.source_uid || is_target {
@@ -266,7 +355,9 @@ pub(super) fn remove_sources(seen: &Observed, base: &Base<'_>) -> (Vec<Step>, Op
                 resource_version: found.resource_version.clone(),
             }));
         } else {
-            note = Some(format!("Secret {name} was changed after it was imported and is not deleted"));
+            note = Some(format!(
+                "Secret {name} was changed after it was imported and is not deleted"
+            ));
         }
     }
     (steps, note)

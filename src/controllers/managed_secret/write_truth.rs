@@ -18,14 +18,27 @@ use crate::truth::Stored;
 const MAX_ENVELOPES: usize = 960 * 1024;
 
 /// Seals the manifest and every version that is new or bound otherwise, and writes all of it in one update.
-pub(super) async fn write_truth(write: &TruthWrite, seen: &Observed, ctx: &Context) -> Result<(), Error> {
-    let (namespace, name) = (seen.secret.namespace().unwrap_or_default(), seen.secret.name_any());
+pub(super) async fn write_truth(
+    write: &TruthWrite,
+    seen: &Observed,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let (namespace, name) = (
+        seen.secret.namespace().unwrap_or_default(),
+        seen.secret.name_any(),
+    );
     let mut manifest = write.manifest.clone();
     let mut versions = BTreeMap::new();
     for version in write.manifest.versions() {
-        versions.insert(version.id.to_string(), envelope(version, write, &namespace, &name, ctx)?);
+        versions.insert(
+            version.id.to_string(),
+            envelope(version, write, &namespace, &name, ctx)?,
+        );
     }
-    for dropped in manifest.make_room(|id| versions.get(id.as_str()).map_or(0, Vec::len), MAX_ENVELOPES) {
+    for dropped in manifest.make_room(
+        |id| versions.get(id.as_str()).map_or(0, Vec::len),
+        MAX_ENVELOPES,
+    ) {
         versions.remove(dropped.as_str());
     }
     let context = bound(manifest_context(&namespace, &name))?;
@@ -41,7 +54,8 @@ pub(super) async fn write_truth(write: &TruthWrite, seen: &Observed, ctx: &Conte
     };
     let object = format!("truth of {}/{}", stored.namespace, stored.name);
     let written = call("write", object, ctx.sealed.write(&stored)).await?;
-    ctx.references.wrote(truth_reference(&seen.secret, ctx), written);
+    ctx.references
+        .wrote(truth_reference(&seen.secret, ctx), written);
     ctx.metrics.truth_written(Truth::SealedSecret);
     Ok(())
 }
@@ -60,7 +74,10 @@ fn envelope(
         return seal_value(write, namespace, &context, value, ctx);
     }
     let before = write.before.as_ref().and_then(|(stored, manifest)| {
-        Some((stored.versions.get(version.id.as_str())?, manifest.version(&version.id)?))
+        Some((
+            stored.versions.get(version.id.as_str())?,
+            manifest.version(&version.id)?,
+        ))
     });
     let Some((envelope, old)) = before else {
         return Err(Error::VersionLost(version.id.to_string()));
@@ -74,7 +91,10 @@ fn envelope(
     let opened = ctx
         .keyring
         .open(envelope, namespace, &old_context)
-        .map_err(|source| Error::Crypto { operation: "open a version to encrypt it anew", source })?;
+        .map_err(|source| Error::Crypto {
+            operation: "open a version to encrypt it anew",
+            source,
+        })?;
     seal(write, namespace, &context, opened.expose(), ctx)
 }
 
@@ -97,7 +117,10 @@ fn seal(
 ) -> Result<Vec<u8>, Error> {
     ctx.keyring
         .seal(write.key, namespace, context, plaintext, &mut OsRandom)
-        .map_err(|source| Error::Crypto { operation: "seal the truth", source })
+        .map_err(|source| Error::Crypto {
+            operation: "seal the truth",
+            source,
+        })
 }
 
 fn bound(context: Result<EncryptionContext, ContextError>) -> Result<EncryptionContext, Error> {

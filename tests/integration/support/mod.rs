@@ -75,15 +75,23 @@ impl Bed {
     /// The same with other options and values (`key=value`).
     pub(crate) async fn start_with(options: Options, values: &[&str]) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let programs = Binaries::ensure(&[Set::ControlPlane, Set::Helm]).expect("the programs are built");
+        let programs =
+            Binaries::ensure(&[Set::ControlPlane, Set::Helm]).expect("the programs are built");
         let tools = Tools {
             kubectl: programs.path("kubectl").to_owned(),
             helm: programs.path("helm").to_owned(),
         };
-        let cluster = ControlPlane::start(options).await.expect("a control plane starts");
+        let cluster = ControlPlane::start(options)
+            .await
+            .expect("a control plane starts");
         let client = cluster.client().expect("a client");
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let bed = Self { cluster, client, tools, dir };
+        let bed = Self {
+            cluster,
+            client,
+            tools,
+            dir,
+        };
         bed.install("keystead", values).await;
         bed
     }
@@ -92,7 +100,14 @@ impl Bed {
     pub(crate) async fn install(&self, release: &str, values: &[&str]) {
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/keystead");
         let chart = chart.to_string_lossy().into_owned();
-        let mut args = vec!["install", release, &chart, "-n", SYSTEM, "--create-namespace"];
+        let mut args = vec![
+            "install",
+            release,
+            &chart,
+            "-n",
+            SYSTEM,
+            "--create-namespace",
+        ];
         for value in values {
             args.extend(["--set", value]);
         }
@@ -108,9 +123,15 @@ impl Bed {
 
     /// Starts an operator process under a name and with further arguments, and does not wait.
     pub(crate) async fn operator_named(&self, name: &str, args: &[&str]) -> Operator {
-        let kubeconfig = self.cluster.kubeconfig_for_service_account(SYSTEM, "keystead-controller").await;
+        let kubeconfig = self
+            .cluster
+            .kubeconfig_for_service_account(SYSTEM, "keystead-controller")
+            .await;
         let kubeconfig = kubeconfig.expect("the chart made the ServiceAccount");
-        let log = self.dir.path().join(format!("operator-{name}-{}.log", fastrand()));
+        let log = self
+            .dir
+            .path()
+            .join(format!("operator-{name}-{}.log", fastrand()));
         Operator::spawn(name, &kubeconfig, log, args)
     }
 
@@ -134,18 +155,23 @@ impl Bed {
     pub(crate) fn apply(&self, yaml: &str) -> impl Future<Output = ()> {
         let yaml = yaml.to_owned();
         async move {
-            self.kubectl_with(&["apply", "-f", "-"], &yaml).await.expect_ok();
+            self.kubectl_with(&["apply", "-f", "-"], &yaml)
+                .await
+                .expect_ok();
         }
     }
 
     /// `kubectl apply -f -` as somebody else.
     pub(crate) async fn apply_as(&self, user: &str, yaml: &str) -> Printed {
-        self.kubectl_with(&["apply", "--as", user, "-f", "-"], yaml).await
+        self.kubectl_with(&["apply", "--as", user, "-f", "-"], yaml)
+            .await
     }
 
     /// Makes a namespace.
     pub(crate) async fn namespace(&self, name: &str) {
-        self.kubectl(&["create", "namespace", name]).await.expect_ok();
+        self.kubectl(&["create", "namespace", name])
+            .await
+            .expect_ok();
     }
 
     /// Waits until a `ManagedSecret` is Ready for its current generation.
@@ -159,26 +185,50 @@ impl Bed {
     }
 
     /// The data of a native Secret, if there is one.
-    pub(crate) async fn data(&self, namespace: &str, name: &str) -> Option<BTreeMap<String, Vec<u8>>> {
+    pub(crate) async fn data(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Option<BTreeMap<String, Vec<u8>>> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let secret = secrets.get_opt(name).await.expect("the API server answers")?;
-        Some(secret.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect())
+        let secret = secrets
+            .get_opt(name)
+            .await
+            .expect("the API server answers")?;
+        Some(
+            secret
+                .data
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(k, v)| (k, v.0))
+                .collect(),
+        )
     }
 
     /// One value of a native Secret that must be there.
     #[track_caller]
-    pub(crate) fn value(&self, namespace: &str, name: &str, key: &str) -> impl Future<Output = Vec<u8>> {
+    pub(crate) fn value(
+        &self,
+        namespace: &str,
+        name: &str,
+        key: &str,
+    ) -> impl Future<Output = Vec<u8>> {
         async move {
             let data = self.data(namespace, name).await;
             let data = data.unwrap_or_else(|| panic!("Secret {namespace}/{name} is not there"));
-            data.get(key).cloned().unwrap_or_else(|| panic!("Secret {namespace}/{name} has no {key}"))
+            data.get(key)
+                .cloned()
+                .unwrap_or_else(|| panic!("Secret {namespace}/{name} has no {key}"))
         }
     }
 }
 
 /// A number for a file name.
 fn fastrand() -> u32 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").subsec_nanos()
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .subsec_nanos()
 }
 
 async fn run(program: &Path, kubeconfig: &Path, args: &[&str], stdin: &str) -> Printed {

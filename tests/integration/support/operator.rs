@@ -21,11 +21,19 @@ pub(crate) struct Operator {
 
 impl Operator {
     pub(super) fn spawn(name: &str, kubeconfig: &Path, log: PathBuf, args: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("a free port")
+            .port();
         let out = File::create(&log).expect("the log can be written");
         let err = out.try_clone().expect("the log can be written");
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_keystead"), "controller"])
+            .args([
+                "--pdeathsig",
+                "KILL",
+                env!("CARGO_BIN_EXE_keystead"),
+                "controller",
+            ])
             .args(["--operator-namespace", SYSTEM, "--identity", name])
             .args(["--http-address", &format!("127.0.0.1:{port}")])
             .args(args)
@@ -46,7 +54,10 @@ impl Operator {
 
     /// Whether the process is still there.
     pub(crate) fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("the operator can be waited for").is_none()
+        self.child
+            .try_wait()
+            .expect("the operator can be waited for")
+            .is_none()
     }
 
     /// kill -9.
@@ -58,7 +69,14 @@ impl Operator {
     pub(crate) async fn stop(mut self) {
         self.signal("TERM").await;
         let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await;
-        assert!(ended.expect("the operator ends in time").expect("a status").success(), "{}", self.log());
+        assert!(
+            ended
+                .expect("the operator ends in time")
+                .expect("a status")
+                .success(),
+            "{}",
+            self.log()
+        );
     }
 
     /// SIGSTOP.
@@ -73,7 +91,10 @@ impl Operator {
 
     async fn signal(&self, signal: &str) {
         let pid = self.pid().to_string();
-        let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).status().await;
+        let sent = Command::new("kill")
+            .args([&format!("-{signal}"), &pid])
+            .status()
+            .await;
         assert!(sent.expect("kill runs").success());
     }
 
@@ -85,7 +106,8 @@ impl Operator {
     /// The body and status code of a path of its health listener.
     pub(crate) async fn http(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.ok()?;
@@ -97,7 +119,9 @@ impl Operator {
     /// Waits until /readyz says so.
     pub(crate) async fn wait_ready(&self) {
         eventually("the operator is ready", || async {
-            self.http("/readyz").await.is_some_and(|(code, _)| code == 200)
+            self.http("/readyz")
+                .await
+                .is_some_and(|(code, _)| code == 200)
         })
         .await;
     }

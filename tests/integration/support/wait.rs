@@ -26,7 +26,10 @@ where
 {
     let started = Instant::now();
     while !condition().await {
-        assert!(started.elapsed() < patience, "not within {patience:?}: {what}");
+        assert!(
+            started.elapsed() < patience,
+            "not within {patience:?}: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -44,10 +47,14 @@ pub(super) async fn secret_ready(
     let started = Instant::now();
     loop {
         let secret = secrets.get_opt(name).await.ok().flatten();
-        let generation = secret.as_ref().and_then(|secret| secret.metadata.generation);
+        let generation = secret
+            .as_ref()
+            .and_then(|secret| secret.metadata.generation);
         let seen = secret.and_then(|secret| secret.status);
         let conditions = seen.map(|status| status.conditions).unwrap_or_default();
-        let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
+        let ready = conditions
+            .into_iter()
+            .find(|condition| condition.type_ == "Ready");
         if let Some(ready) = &ready
             && ready.status == status
             && ready.observed_generation == generation

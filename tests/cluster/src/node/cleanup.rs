@@ -38,7 +38,11 @@ pub(super) fn down(dir: &Path) -> Result<()> {
     let state = StateDir::new(dir)?;
     let Some(record) = Record::read(dir)? else {
         let empty = fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
-        ensure!(empty, "{} holds something else than a cluster", dir.display());
+        ensure!(
+            empty,
+            "{} holds something else than a cluster",
+            dir.display()
+        );
         return Ok(());
     };
     stop_processes(&state)?;
@@ -54,8 +58,12 @@ pub(super) fn down(dir: &Path) -> Result<()> {
         if path.file_name() == Some(OsStr::new(super::RECORD)) {
             continue;
         }
-        if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }
-            .with_context(|| format!("remove {}", path.display()))?;
+        if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        }
+        .with_context(|| format!("remove {}", path.display()))?;
     }
     fs::remove_dir_all(state.path()).with_context(|| format!("remove {}", state.path().display()))
 }
@@ -108,20 +116,39 @@ impl Entry {
 /// All processes but zombies and this one.
 fn processes() -> BTreeMap<u32, Entry> {
     let mut found = BTreeMap::new();
-    let Ok(entries) = fs::read_dir("/proc") else { return found };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return found;
+    };
     for entry in entries.flatten() {
         let path = entry.path();
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
             continue;
         };
         // A zombie has no program.
-        let Ok(program) = fs::read_link(path.join("exe")) else { continue };
-        let Ok(status) = fs::read_to_string(path.join("status")) else { continue };
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok());
+        let Ok(program) = fs::read_link(path.join("exe")) else {
+            continue;
+        };
+        let Ok(status) = fs::read_to_string(path.join("status")) else {
+            continue;
+        };
+        let parent = status
+            .lines()
+            .find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok());
         let arguments = fs::read(path.join("cmdline")).unwrap_or_default();
         let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
         if pid != std::process::id() {
-            found.insert(pid, Entry { parent: parent.unwrap_or(0), program, arguments });
+            found.insert(
+                pid,
+                Entry {
+                    parent: parent.unwrap_or(0),
+                    program,
+                    arguments,
+                },
+            );
         }
     }
     found
@@ -153,7 +180,9 @@ fn mounts_below(dir: &Path) -> Result<Vec<PathBuf>> {
         let point = line.split(|byte| *byte == b' ').nth(4)?;
         Some(PathBuf::from(OsStr::from_bytes(&unescape(point))))
     });
-    Ok(points.filter(|point| point.starts_with(dir) && point != dir).collect())
+    Ok(points
+        .filter(|point| point.starts_with(dir) && point != dir)
+        .collect())
 }
 
 /// Spaces and the like are written as three octal digits.
@@ -161,9 +190,10 @@ fn unescape(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     let mut rest = text;
     while let [first, tail @ ..] = rest {
-        let code = tail.get(..3).filter(|_| *first == b'\\').and_then(|digits| {
-            u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
-        });
+        let code = tail
+            .get(..3)
+            .filter(|_| *first == b'\\')
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
         plain.push(code.unwrap_or(*first));
         rest = if code.is_some() { &tail[3..] } else { tail };
     }
@@ -173,13 +203,19 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 /// The packet tables that there are, as `family name`.
 pub(super) fn tables() -> Result<Vec<String>> {
     let list = run("nft", &["list", "tables"]).context("list packet tables")?;
-    Ok(list.lines().filter_map(|line| line.strip_prefix("table ")).map(str::to_owned).collect())
+    Ok(list
+        .lines()
+        .filter_map(|line| line.strip_prefix("table "))
+        .map(str::to_owned)
+        .collect())
 }
 
 /// Removes kube-proxy's tables, and empty ones that asking for the old ones made.
 fn remove_tables(before: &[String]) -> Result<()> {
     for table in tables()? {
-        let Some((family, name)) = table.split_once(' ') else { continue };
+        let Some((family, name)) = table.split_once(' ') else {
+            continue;
+        };
         let ours = name == "kube-proxy";
         if before.contains(&table) && !ours {
             continue;
@@ -198,16 +234,25 @@ fn remove_tables(before: &[String]) -> Result<()> {
 
 /// Removes the control groups of pods that are gone. One that is still in use refuses.
 fn remove_cgroups(_dir: &Path) {
-    let Ok(hierarchies) = fs::read_dir("/sys/fs/cgroup") else { return };
+    let Ok(hierarchies) = fs::read_dir("/sys/fs/cgroup") else {
+        return;
+    };
     let mut roots = vec![PathBuf::from("/sys/fs/cgroup")];
-    roots.extend(hierarchies.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()));
+    roots.extend(
+        hierarchies
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir()),
+    );
     for root in roots {
         remove_empty_groups(&root.join("kubepods"));
     }
 }
 
 fn remove_empty_groups(group: &Path) {
-    let Ok(entries) = fs::read_dir(group) else { return };
+    let Ok(entries) = fs::read_dir(group) else {
+        return;
+    };
     for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
         remove_empty_groups(&entry.path());
     }
@@ -216,14 +261,19 @@ fn remove_empty_groups(group: &Path) {
 
 /// The system folders that are not there now.
 pub(super) fn absent_folders() -> Vec<PathBuf> {
-    SYSTEM_FOLDERS.iter().map(PathBuf::from).filter(|folder| !folder.exists()).collect()
+    SYSTEM_FOLDERS
+        .iter()
+        .map(PathBuf::from)
+        .filter(|folder| !folder.exists())
+        .collect()
 }
 
 /// Removes what the programs keep outside the state folder. Best effort: none of it does anything.
 fn remove_leftovers(state: &StateDir, record: &Record) {
     let prefix = format!("{}-", record.network.name());
     remove_if("/var/lib/cni/results", |path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
     });
     remove_if("/var/log/containers", |path| {
         fs::read_link(path).is_ok_and(|target| target.starts_with(state.path()))
@@ -231,7 +281,9 @@ fn remove_leftovers(state: &StateDir, record: &Record) {
     // Sockets of shims that are gone.
     let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
     remove_if("/run/containerd/s", |path| {
-        !sockets.lines().any(|line| line.ends_with(&*path.to_string_lossy()))
+        !sockets
+            .lines()
+            .any(|line| line.ends_with(&*path.to_string_lossy()))
     });
     for folder in &record.absent {
         remove_empty_folders(folder);
@@ -239,8 +291,14 @@ fn remove_leftovers(state: &StateDir, record: &Record) {
 }
 
 fn remove_if(folder: &str, ours: impl Fn(&Path) -> bool) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for path in entries.flatten().map(|entry| entry.path()).filter(|path| ours(path)) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for path in entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| ours(path))
+    {
         let _ = fs::remove_file(path);
     }
 }
