@@ -127,9 +127,10 @@ async fn connection(
         _ = stop.wait_for(|stop| *stop) => {}
     }
     connection.as_mut().graceful_shutdown();
-    match timeout(limits.grace, connection).await {
-        Ok(result) => report(result),
-        Err(_) => debug!("closed a connection that did not end"),
+    if let Ok(result) = timeout(limits.grace, connection).await {
+        report(result);
+    } else {
+        debug!("closed a connection that did not end");
     }
 }
 

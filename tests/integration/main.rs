@@ -1,0 +1,33 @@
+//! Tests against real control planes.
+//!
+//! Each file is a part of the product. A test that only uses the API server shares a control plane
+//! with the others that run at the same time; one that stops or restarts it starts its own.
+
+mod leader;
+
+use std::sync::{Arc, Weak};
+
+use keystead_cluster::{ControlPlane, Options};
+use tokio::sync::Mutex;
+
+/// The control plane that tests of the same moment share. It ends with the last of them; a static
+/// handle would never be dropped.
+static SHARED: Mutex<Weak<ControlPlane>> = Mutex::const_new(Weak::new());
+
+/// A control plane that no test may stop, pause or restart.
+async fn shared_control_plane() -> Arc<ControlPlane> {
+    let mut shared = SHARED.lock().await;
+    if let Some(control_plane) = shared.upgrade() {
+        return control_plane;
+    }
+    let control_plane = Arc::new(own_control_plane().await);
+    *shared = Arc::downgrade(&control_plane);
+    control_plane
+}
+
+/// A control plane of the caller's own.
+async fn own_control_plane() -> ControlPlane {
+    ControlPlane::start(Options::default())
+        .await
+        .expect("a control plane must start")
+}
