@@ -225,7 +225,7 @@ mod tests {
         let observed = Observed {
             spec: &unsigned,
             since: SINCE,
-            history: History::Changed,
+            history: Changed,
         };
         let candidate = Candidate {
             identity: ME,
@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn any_history() -> impl Strategy<Value = History> {
-        prop_oneof![Just(History::Unchanged), Just(History::Changed)]
+        prop_oneof![Just(Unchanged), Just(Changed)]
     }
 
     proptest! {

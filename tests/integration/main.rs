@@ -2,6 +2,7 @@
 //!
 //! Each file is a part of the product. A test that only uses the API server shares a control plane
 //! with the others that run at the same time; one that stops or restarts it starts its own.
+#![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
 
 mod leader;
 
