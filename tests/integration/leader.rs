@@ -1,5 +1,7 @@
 //! Leader election: real candidates, a real Lease, a real API server.
 
+mod replica;
+
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
@@ -7,120 +9,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use keystead::leader::{self, Config, InvalidConfig, Leadership, LeadershipLost};
+use keystead::leader::{self, Config, Leadership, LeadershipLost};
 use keystead_cluster::{Component, ControlPlane};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
+use self::replica::{NAMESPACE, PATIENCE, Replica, config};
 use crate::{own_control_plane, shared_control_plane};
-
-const NAMESPACE: &str = "default";
-/// Longer than anything here takes on a busy machine: a test that hangs fails instead.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Short, but with the proportions of the real durations.
-fn config(name: &str, identity: &str) -> Config {
-    Config {
-        lease_duration: Duration::from_secs(4),
-        renew_deadline: Duration::from_millis(2_500),
-        retry_period: Duration::from_millis(400),
-        shutdown_grace: Duration::from_millis(600),
-        ..Config::new(NAMESPACE, name, identity)
-    }
-}
-
-/// What a candidate's work tells of itself.
-#[derive(Debug)]
-enum Report {
-    Leads(Leadership),
-    Dropped,
-}
-
-/// Reports its end however it comes about.
-struct Work(mpsc::UnboundedSender<Report>);
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        let _ = self.0.send(Report::Dropped);
-    }
-}
-
-/// A replica on a task of its own.
-struct Replica {
-    reports: mpsc::UnboundedReceiver<Report>,
-    stop: oneshot::Sender<()>,
-    task: JoinHandle<Result<Option<Infallible>, InvalidConfig>>,
-}
-
-impl Replica {
-    /// A replica whose work never ends by itself, and does not care for being asked to.
-    fn start(config: Config, client: Client) -> Self {
-        let (send, reports) = mpsc::unbounded_channel();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let lead = move |leadership| {
-            let work = Work(send.clone());
-            send.send(Report::Leads(leadership)).unwrap();
-            async move {
-                let _work = work;
-                pending::<Infallible>().await
-            }
-        };
-        let shutdown = async {
-            // A replica whose handle is gone goes on.
-            if stopped.await.is_err() {
-                pending::<()>().await;
-            }
-        };
-        Self {
-            reports,
-            stop,
-            task: tokio::spawn(leader::run(config, client, shutdown, lead)),
-        }
-    }
-
-    async fn report(&mut self) -> Report {
-        timeout(PATIENCE, self.reports.recv())
-            .await
-            .expect("must report")
-            .expect("must live")
-    }
-
-    async fn leads(&mut self) -> Leadership {
-        match self.report().await {
-            Report::Leads(leadership) => leadership,
-            Report::Dropped => panic!("the work was dropped"),
-        }
-    }
-
-    async fn dropped(&mut self) {
-        assert!(matches!(self.report().await, Report::Dropped));
-    }
-
-    /// Whether it has not led in this time.
-    async fn is_quiet_for(&mut self, time: Duration) -> bool {
-        timeout(time, self.reports.recv()).await.is_err()
-    }
-
-    /// Dies without a last word, as by SIGKILL.
-    async fn kill(self) {
-        self.task.abort();
-        assert!(self.task.await.unwrap_err().is_cancelled());
-    }
-
-    /// Ends in order, as by SIGTERM.
-    async fn stop(self) {
-        self.stop.send(()).unwrap();
-        let ended = timeout(PATIENCE, self.task)
-            .await
-            .expect("must end")
-            .unwrap();
-        assert!(matches!(ended, Ok(None)));
-    }
-}
 
 fn leases(control_plane: &ControlPlane) -> Api<Lease> {
     Api::namespaced(control_plane.client().unwrap(), NAMESPACE)
