@@ -112,6 +112,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use History::{Changed, Unchanged};
 
     const ME: &str = "me";
     const OTHER: &str = "other";
@@ -137,7 +138,8 @@ mod tests {
         Config::new("ns", "lease", ME)
     }
 
-    fn decide(spec: &LeaseSpec, history: History, now: Duration) -> Decision {
+    /// What we decide about a Lease that we have seen unchanged for so many seconds.
+    fn decide(spec: &LeaseSpec, history: History, seconds: u64) -> Decision {
         let observed = Observed {
             spec,
             since: SINCE,
@@ -147,6 +149,7 @@ mod tests {
             identity: ME,
             tenure: Some(at(TENURE)),
         };
+        let now = SINCE + Duration::from_secs(seconds);
         evaluate(Some(&observed), candidate, now, &config())
     }
 
@@ -158,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_lease_is_acquired() {
+    fn a_lease_that_is_missing_released_or_was_never_held_is_acquired() {
         let candidate = Candidate {
             identity: ME,
             tenure: None,
@@ -167,137 +170,49 @@ mod tests {
             evaluate(None, candidate, SINCE, &config()),
             Decision::Acquire
         );
+        assert_eq!(decide(&spec(None, 1), Unchanged, 0), Decision::Acquire);
+        assert_eq!(decide(&spec(Some(""), 1), Changed, 0), Decision::Acquire);
     }
 
     #[test]
-    fn decisions_follow_holder_history_and_local_time() {
-        use History::{Changed, Unchanged};
-        let second = Duration::from_secs;
-        let no_duration = LeaseSpec {
-            lease_duration_seconds: None,
-            ..spec(Some(OTHER), TENURE)
+    fn what_this_process_wrote_is_renewed_however_old() {
+        let ours = spec(Some(ME), TENURE);
+        assert_eq!(decide(&ours, Changed, 1), Decision::Renew);
+        assert_eq!(decide(&ours, Changed, 99), Decision::Renew);
+    }
+
+    #[test]
+    fn another_holder_is_waited_for_until_its_lease_expires() {
+        let other = spec(Some(OTHER), 1);
+        assert_eq!(decide(&other, Unchanged, 0), wait(OTHER, 2));
+        assert_eq!(decide(&other, Changed, 13), wait(OTHER, 2));
+        assert_eq!(decide(&other, Changed, 14), wait(OTHER, 1));
+        assert_eq!(decide(&other, Changed, 15), Decision::Acquire);
+        // Its acquire time may equal ours by chance.
+        assert_eq!(
+            decide(&spec(Some(OTHER), TENURE), Changed, 0),
+            wait(OTHER, 2)
+        );
+    }
+
+    #[test]
+    fn an_earlier_life_is_succeeded_at_once_and_a_living_twin_is_not() {
+        let same_name = spec(Some(ME), 7);
+        assert_eq!(decide(&same_name, Unchanged, 0), Decision::Acquire);
+        assert_eq!(decide(&same_name, Changed, 0), wait(ME, 2));
+        assert_eq!(decide(&same_name, Changed, 15), Decision::Acquire);
+    }
+
+    #[test]
+    fn the_duration_in_the_lease_counts_and_ours_if_there_is_no_sensible_one() {
+        let lasting = |lease_duration_seconds| LeaseSpec {
+            lease_duration_seconds,
+            ..spec(Some(OTHER), 1)
         };
-        let negative = LeaseSpec {
-            lease_duration_seconds: Some(-1),
-            ..spec(Some(OTHER), TENURE)
-        };
-        let long = LeaseSpec {
-            lease_duration_seconds: Some(60),
-            ..spec(Some(OTHER), TENURE)
-        };
-        let cases = [
-            (
-                "never held",
-                spec(None, 1),
-                Unchanged,
-                second(0),
-                Decision::Acquire,
-            ),
-            (
-                "released",
-                spec(Some(""), 1),
-                Changed,
-                second(0),
-                Decision::Acquire,
-            ),
-            (
-                "ours",
-                spec(Some(ME), TENURE),
-                Changed,
-                second(1),
-                Decision::Renew,
-            ),
-            (
-                "ours, expired",
-                spec(Some(ME), TENURE),
-                Changed,
-                second(99),
-                Decision::Renew,
-            ),
-            (
-                "our former life",
-                spec(Some(ME), 7),
-                Unchanged,
-                second(0),
-                Decision::Acquire,
-            ),
-            (
-                "our living twin",
-                spec(Some(ME), 7),
-                Changed,
-                second(0),
-                wait(ME, 2),
-            ),
-            (
-                "our dead twin",
-                spec(Some(ME), 7),
-                Changed,
-                second(15),
-                Decision::Acquire,
-            ),
-            (
-                "other, just seen",
-                spec(Some(OTHER), 1),
-                Unchanged,
-                second(0),
-                wait(OTHER, 2),
-            ),
-            (
-                "other, at our tenure",
-                spec(Some(OTHER), TENURE),
-                Changed,
-                second(0),
-                wait(OTHER, 2),
-            ),
-            (
-                "other, soon expired",
-                spec(Some(OTHER), 1),
-                Changed,
-                second(14),
-                wait(OTHER, 1),
-            ),
-            (
-                "other, expired",
-                spec(Some(OTHER), 1),
-                Changed,
-                second(15),
-                Decision::Acquire,
-            ),
-            (
-                "no duration, alive",
-                no_duration.clone(),
-                Changed,
-                second(14),
-                wait(OTHER, 1),
-            ),
-            (
-                "no duration, expired",
-                no_duration,
-                Changed,
-                second(15),
-                Decision::Acquire,
-            ),
-            (
-                "absurd duration",
-                negative,
-                Changed,
-                second(14),
-                wait(OTHER, 1),
-            ),
-            (
-                "the holder's duration counts",
-                long,
-                Changed,
-                second(59),
-                wait(OTHER, 1),
-            ),
-        ];
-        for (name, spec, history, unchanged_for, expected) in cases {
-            assert_eq!(
-                decide(&spec, history, SINCE + unchanged_for),
-                expected,
-                "{name}"
-            );
+        assert_eq!(decide(&lasting(Some(60)), Changed, 59), wait(OTHER, 1));
+        for senseless in [None, Some(0), Some(-1)] {
+            assert_eq!(decide(&lasting(senseless), Changed, 14), wait(OTHER, 1));
+            assert_eq!(decide(&lasting(senseless), Changed, 15), Decision::Acquire);
         }
     }
 
@@ -310,7 +225,7 @@ mod tests {
         let observed = Observed {
             spec: &unsigned,
             since: SINCE,
-            history: History::Changed,
+            history: Changed,
         };
         let candidate = Candidate {
             identity: ME,
@@ -323,14 +238,14 @@ mod tests {
     }
 
     fn any_history() -> impl Strategy<Value = History> {
-        prop_oneof![Just(History::Unchanged), Just(History::Changed)]
+        prop_oneof![Just(Unchanged), Just(Changed)]
     }
 
     proptest! {
         #[test]
         fn a_live_lease_of_another_is_never_taken_and_a_dead_one_always(
             since in 0_u64..1_000_000,
-            duration in 1_i32..100_000,
+            duration in 1_i32..100,
             unchanged_for in 0_u64..200_000,
             written in -1_000_000_000_i64..4_000_000_000,
             history in any_history(),
@@ -338,20 +253,19 @@ mod tests {
             let mut spec = spec(Some(OTHER), written);
             spec.lease_duration_seconds = Some(duration);
             let since = Duration::from_millis(since);
-            let unchanged_for = Duration::from_millis(unchanged_for * 1000 / 999);
+            let now = since + Duration::from_millis(unchanged_for);
             let observed = Observed { spec: &spec, since, history };
             let candidate = Candidate { identity: ME, tenure: Some(at(TENURE)) };
-            let decision = evaluate(Some(&observed), candidate, since + unchanged_for, &config());
-            let duration = Duration::from_secs(u64::try_from(duration).unwrap());
-            if unchanged_for >= duration {
-                prop_assert_eq!(decision, Decision::Acquire);
-            } else {
-                let Decision::Wait { retry_after, .. } = decision else {
-                    return Err(TestCaseError::fail("took a live lease"));
-                };
-                prop_assert!(!retry_after.is_zero());
-                prop_assert!(retry_after <= config().retry_period);
-                prop_assert!(retry_after <= duration - unchanged_for);
+            let expires = since + Duration::from_secs(u64::try_from(duration).unwrap());
+            match evaluate(Some(&observed), candidate, now, &config()) {
+                Decision::Acquire => prop_assert!(now >= expires),
+                Decision::Renew => prop_assert!(false, "renewed the lease of another"),
+                Decision::Wait { retry_after, .. } => {
+                    prop_assert!(now < expires);
+                    prop_assert!(!retry_after.is_zero());
+                    prop_assert!(retry_after <= config().retry_period);
+                    prop_assert!(now + retry_after <= expires);
+                }
             }
         }
 
@@ -364,11 +278,8 @@ mod tests {
         ) {
             let mut skewed = spec(Some(OTHER), acquired);
             skewed.renew_time = Some(MicroTime(at(renewed)));
-            let now = SINCE + Duration::from_secs(unchanged_for);
-            prop_assert_eq!(
-                decide(&skewed, history, now),
-                decide(&spec(Some(OTHER), 0), history, now)
-            );
+            let decision = decide(&skewed, history, unchanged_for);
+            prop_assert_eq!(decision, decide(&spec(Some(OTHER), 0), history, unchanged_for));
         }
     }
 }

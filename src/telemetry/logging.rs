@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn json_lines_are_objects_with_the_fields_at_the_top() {
         let line = logged(Format::Json, "info", || {
-            info!(key = "shop/orders", "rotated")
+            info!(key = "shop/orders", "rotated");
         });
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(line["message"], "rotated");
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn text_lines_carry_no_terminal_codes() {
         let line = logged(Format::Text, "info", || {
-            info!(key = "shop/orders", "rotated")
+            info!(key = "shop/orders", "rotated");
         });
         assert!(line.contains("rotated key=\"shop/orders\""), "{line}");
         assert!(!line.contains('\u{1b}'), "{line}");

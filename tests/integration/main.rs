@@ -3,5 +3,6 @@
 //! Every test starts from [`support::Bed`]: etcd, API server and controller manager in a temporary folder, the chart
 //! installed with Helm, and as many operator processes as the test wants.
 
+mod leader;
 mod smoke;
 mod support;
