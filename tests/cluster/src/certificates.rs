@@ -122,17 +122,24 @@ impl Pki {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         if !subject.hosts.is_empty() {
-            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+            params
+                .extended_key_usages
+                .push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().context("generate a key")?;
-        let certificate = params.signed_by(&key, &issuer).context("sign a certificate")?;
+        let certificate = params
+            .signed_by(&key, &issuer)
+            .context("sign a certificate")?;
         let certificate = if subject.groups.is_empty() {
             certificate.pem()
         } else {
             subject::replace(certificate.der(), subject.name, subject.groups, &issuer_key)?
         };
-        Ok(Identity { certificate, key: key.serialize_pem() })
+        Ok(Identity {
+            certificate,
+            key: key.serialize_pem(),
+        })
     }
 
     /// Signs and keeps the result as `<file>.crt` and `<file>.key`.

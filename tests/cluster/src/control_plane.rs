@@ -322,7 +322,12 @@ impl ControlPlane {
 
     /// What a node is declared with.
     pub(crate) fn split(&mut self) -> (&StateDir, &Access, &mut Components, &mut Lease) {
-        (&self.state, &self.access, &mut self.components, &mut self.ports)
+        (
+            &self.state,
+            &self.access,
+            &mut self.components,
+            &mut self.ports,
+        )
     }
 
     /// Leaves stopping, reporting and removing to the caller.

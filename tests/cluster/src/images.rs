@@ -161,7 +161,8 @@ impl Image {
             "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "keystead"}],
         });
         let config = serde_json::to_vec(&config)?;
-        let (config_file, layer_file) = (format!("{}.json", sha256(&config)), format!("{digest}.tar"));
+        let (config_file, layer_file) =
+            (format!("{}.json", sha256(&config)), format!("{digest}.tar"));
         let manifest = json!([
             {"Config": config_file, "RepoTags": [self.name], "Layers": [layer_file]}
         ]);
@@ -169,8 +170,16 @@ impl Image {
         let mut archive = Builder::new(file);
         append(&mut archive, &config_file, 0o644, &config)?;
         append(&mut archive, &layer_file, 0o644, &layer)?;
-        append(&mut archive, "manifest.json", 0o644, &serde_json::to_vec(&manifest)?)?;
-        archive.into_inner().with_context(|| format!("write {}", out.display()))?.flush()?;
+        append(
+            &mut archive,
+            "manifest.json",
+            0o644,
+            &serde_json::to_vec(&manifest)?,
+        )?;
+        archive
+            .into_inner()
+            .with_context(|| format!("write {}", out.display()))?
+            .flush()?;
         Ok(())
     }
 
@@ -179,7 +188,9 @@ impl Image {
         for path in self.nodes.keys() {
             for parent in Path::new(path).ancestors().skip(1) {
                 if let Some(parent) = parent.to_str().filter(|parent| !parent.is_empty()) {
-                    nodes.entry(parent.to_owned()).or_insert(Node::Folder(0o755));
+                    nodes
+                        .entry(parent.to_owned())
+                        .or_insert(Node::Folder(0o755));
                 }
             }
         }
@@ -222,11 +233,15 @@ fn header(kind: EntryType, mode: u32, size: u64) -> Header {
 
 fn append(archive: &mut Builder<impl Write>, path: &str, mode: u32, bytes: &[u8]) -> Result<()> {
     let mut header = header(EntryType::Regular, mode, u64::try_from(bytes.len())?);
-    archive.append_data(&mut header, path, bytes).with_context(|| format!("archive {path}"))
+    archive
+        .append_data(&mut header, path, bytes)
+        .with_context(|| format!("archive {path}"))
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 /// The image that holds a pod's namespaces, compiled here.
@@ -235,7 +250,10 @@ pub(crate) fn pause(dir: &Path) -> Result<Image> {
     fs::write(&source, PAUSE_SOURCE)?;
     let (from, to) = (source.display().to_string(), program.display().to_string());
     run("cc", &["-static", "-Os", "-s", "-o", &to, &from]).context("compile the pause program")?;
-    Ok(Image::scratch(PAUSE).file("/pause", program).entrypoint(["/pause"]).user(65535))
+    Ok(Image::scratch(PAUSE)
+        .file("/pause", program)
+        .entrypoint(["/pause"])
+        .user(65535))
 }
 
 /// The system's static busybox with a link for each of its applets.

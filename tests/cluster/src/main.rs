@@ -161,7 +161,10 @@ async fn up(state: PathBuf) -> Result<()> {
     } else {
         Cluster::up(&state, NodeOptions::default()).await?;
     }
-    println!("export KUBECONFIG={}", std::path::absolute(state)?.join("kubeconfig").display());
+    println!(
+        "export KUBECONFIG={}",
+        std::path::absolute(state)?.join("kubeconfig").display()
+    );
     Ok(())
 }
 

@@ -20,7 +20,9 @@ const SUBJECT: usize = 5;
 
 /// The certificate, PEM, for another subject.
 pub(crate) fn replace(der: &[u8], name: &str, groups: &[&str], issuer: &KeyPair) -> Result<String> {
-    let [certificate] = &elements(der)?[..] else { return Err(anyhow::anyhow!("one certificate")) };
+    let [certificate] = &elements(der)?[..] else {
+        return Err(anyhow::anyhow!("one certificate"));
+    };
     let parts = elements(certificate.content)?;
     ensure!(parts.len() == 3, "a certificate has three parts");
     let fields = elements(parts[0].content)?;
@@ -33,13 +35,20 @@ pub(crate) fn replace(der: &[u8], name: &str, groups: &[&str], issuer: &KeyPair)
     let subject = encode(SEQUENCE, &rdns);
     let mut signed = Vec::new();
     for (index, field) in fields.iter().enumerate() {
-        signed.extend_from_slice(if index == SUBJECT { &subject } else { field.whole });
+        signed.extend_from_slice(if index == SUBJECT {
+            &subject
+        } else {
+            field.whole
+        });
     }
     let signed = encode(SEQUENCE, &signed);
     let signature = issuer.sign(&signed).context("sign a certificate")?;
     // The first byte counts unused bits.
     let signature = encode(BIT_STRING, &[&[0], signature.as_slice()].concat());
-    let der = encode(SEQUENCE, &[signed.as_slice(), parts[1].whole, &signature].concat());
+    let der = encode(
+        SEQUENCE,
+        &[signed.as_slice(), parts[1].whole, &signature].concat(),
+    );
     Ok(pem(&der))
 }
 
@@ -58,16 +67,28 @@ fn elements(mut bytes: &[u8]) -> Result<Vec<Element<'_>>> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
         let first = *bytes.get(1).context("an element has a length")?;
-        let digits = if first < 0x80 { 0 } else { usize::from(first & 0x7f) };
+        let digits = if first < 0x80 {
+            0
+        } else {
+            usize::from(first & 0x7f)
+        };
         ensure!(digits <= 4, "an element is not that long");
         let mut length = if digits == 0 { usize::from(first) } else { 0 };
-        for digit in bytes.get(2..2 + digits).context("an element has a whole length")? {
+        for digit in bytes
+            .get(2..2 + digits)
+            .context("an element has a whole length")?
+        {
             length = length << 8 | usize::from(*digit);
         }
         let start = 2 + digits;
-        let end = start.checked_add(length).context("an element is not that long")?;
+        let end = start
+            .checked_add(length)
+            .context("an element is not that long")?;
         let whole = bytes.get(..end).context("an element is complete")?;
-        found.push(Element { whole, content: &whole[start..] });
+        found.push(Element {
+            whole,
+            content: &whole[start..],
+        });
         bytes = &bytes[end..];
     }
     Ok(found)

@@ -38,14 +38,18 @@ pub(super) fn down(dir: &Path) -> Result<()> {
     let state = StateDir::new(dir)?;
     let Some(record) = Record::read(dir)? else {
         let empty = fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
-        ensure!(empty, "{} holds something else than a cluster", dir.display());
+        ensure!(
+            empty,
+            "{} holds something else than a cluster",
+            dir.display()
+        );
         return Ok(());
     };
     stop_processes(&state)?;
     unmount_below(state.path())?;
     record.network.down()?;
     remove_tables(&record.tables)?;
-    remove_cgroups(state.path());
+    remove_cgroups(&state);
     remove_leftovers(&state, &record);
     network::restore(&record.settings);
     // Last of all the record: while it is there, this can be repeated.
@@ -54,8 +58,12 @@ pub(super) fn down(dir: &Path) -> Result<()> {
         if path.file_name() == Some(OsStr::new(super::RECORD)) {
             continue;
         }
-        if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }
-            .with_context(|| format!("remove {}", path.display()))?;
+        if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        }
+        .with_context(|| format!("remove {}", path.display()))?;
     }
     fs::remove_dir_all(state.path()).with_context(|| format!("remove {}", state.path().display()))
 }
@@ -103,25 +111,49 @@ impl Entry {
     fn is_ours(&self, programs: &Path, below: &str) -> bool {
         self.program.starts_with(programs) && self.arguments.contains(below)
     }
+
+    fn is_kubelet(&self) -> bool {
+        let name = self.program.file_name().map(OsStr::to_string_lossy);
+        name.is_some_and(|name| name.starts_with("kubelet"))
+    }
 }
 
 /// All processes but zombies and this one.
 fn processes() -> BTreeMap<u32, Entry> {
     let mut found = BTreeMap::new();
-    let Ok(entries) = fs::read_dir("/proc") else { return found };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return found;
+    };
     for entry in entries.flatten() {
         let path = entry.path();
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
             continue;
         };
         // A zombie has no program.
-        let Ok(program) = fs::read_link(path.join("exe")) else { continue };
-        let Ok(status) = fs::read_to_string(path.join("status")) else { continue };
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok());
+        let Ok(program) = fs::read_link(path.join("exe")) else {
+            continue;
+        };
+        let Ok(status) = fs::read_to_string(path.join("status")) else {
+            continue;
+        };
+        let parent = status
+            .lines()
+            .find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok());
         let arguments = fs::read(path.join("cmdline")).unwrap_or_default();
         let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
         if pid != std::process::id() {
-            found.insert(pid, Entry { parent: parent.unwrap_or(0), program, arguments });
+            found.insert(
+                pid,
+                Entry {
+                    parent: parent.unwrap_or(0),
+                    program,
+                    arguments,
+                },
+            );
         }
     }
     found
@@ -153,7 +185,9 @@ fn mounts_below(dir: &Path) -> Result<Vec<PathBuf>> {
         let point = line.split(|byte| *byte == b' ').nth(4)?;
         Some(PathBuf::from(OsStr::from_bytes(&unescape(point))))
     });
-    Ok(points.filter(|point| point.starts_with(dir) && point != dir).collect())
+    Ok(points
+        .filter(|point| point.starts_with(dir) && point != dir)
+        .collect())
 }
 
 /// Spaces and the like are written as three octal digits.
@@ -161,9 +195,10 @@ fn unescape(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     let mut rest = text;
     while let [first, tail @ ..] = rest {
-        let code = tail.get(..3).filter(|_| *first == b'\\').and_then(|digits| {
-            u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
-        });
+        let code = tail
+            .get(..3)
+            .filter(|_| *first == b'\\')
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
         plain.push(code.unwrap_or(*first));
         rest = if code.is_some() { &tail[3..] } else { tail };
     }
@@ -173,13 +208,19 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 /// The packet tables that there are, as `family name`.
 pub(super) fn tables() -> Result<Vec<String>> {
     let list = run("nft", &["list", "tables"]).context("list packet tables")?;
-    Ok(list.lines().filter_map(|line| line.strip_prefix("table ")).map(str::to_owned).collect())
+    Ok(list
+        .lines()
+        .filter_map(|line| line.strip_prefix("table "))
+        .map(str::to_owned)
+        .collect())
 }
 
 /// Removes kube-proxy's tables, and empty ones that asking for the old ones made.
 fn remove_tables(before: &[String]) -> Result<()> {
     for table in tables()? {
-        let Some((family, name)) = table.split_once(' ') else { continue };
+        let Some((family, name)) = table.split_once(' ') else {
+            continue;
+        };
         let ours = name == "kube-proxy";
         if before.contains(&table) && !ours {
             continue;
@@ -196,58 +237,86 @@ fn remove_tables(before: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Removes the control groups of pods that are gone. One that is still in use refuses.
-fn remove_cgroups(_dir: &Path) {
-    let Ok(hierarchies) = fs::read_dir("/sys/fs/cgroup") else { return };
-    let mut roots = vec![PathBuf::from("/sys/fs/cgroup")];
-    roots.extend(hierarchies.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()));
-    for root in roots {
-        remove_empty_groups(&root.join("kubepods"));
+/// Removes the control groups of the cluster's pods, and those above them unless another kubelet runs.
+/// One that is still in use refuses.
+fn remove_cgroups(state: &StateDir) {
+    let pods: Vec<_> = names(&state.join("kubelet/pods"))
+        .map(|uid| format!("pod{uid}"))
+        .collect();
+    let alone = !processes().values().any(Entry::is_kubelet);
+    // One hierarchy, or one for each controller.
+    let base = Path::new("/sys/fs/cgroup");
+    let hierarchies = names(base)
+        .map(|name| base.join(name))
+        .chain([base.to_owned()]);
+    for root in hierarchies.map(|hierarchy| hierarchy.join("kubepods")) {
+        for class in ["", "besteffort", "burstable"] {
+            for pod in &pods {
+                remove_empty(&root.join(class).join(pod));
+            }
+        }
+        if alone {
+            remove_empty(&root);
+        }
     }
 }
 
-fn remove_empty_groups(group: &Path) {
-    let Ok(entries) = fs::read_dir(group) else { return };
-    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
-        remove_empty_groups(&entry.path());
+/// Removes a folder and the folders below it, as far as they have no files. Those of control groups do
+/// not count.
+fn remove_empty(folder: &Path) {
+    for name in names(folder).filter(|name| folder.join(name).is_dir()) {
+        remove_empty(&folder.join(name));
     }
-    let _ = fs::remove_dir(group);
+    let _ = fs::remove_dir(folder);
+}
+
+/// The names in a folder; none if there is no such folder.
+fn names(folder: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
 /// The system folders that are not there now.
 pub(super) fn absent_folders() -> Vec<PathBuf> {
-    SYSTEM_FOLDERS.iter().map(PathBuf::from).filter(|folder| !folder.exists()).collect()
+    SYSTEM_FOLDERS
+        .iter()
+        .map(PathBuf::from)
+        .filter(|folder| !folder.exists())
+        .collect()
 }
 
 /// Removes what the programs keep outside the state folder. Best effort: none of it does anything.
 fn remove_leftovers(state: &StateDir, record: &Record) {
+    let results = Path::new("/var/lib/cni/results");
     let prefix = format!("{}-", record.network.name());
-    remove_if("/var/lib/cni/results", |path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
-    });
-    remove_if("/var/log/containers", |path| {
-        fs::read_link(path).is_ok_and(|target| target.starts_with(state.path()))
-    });
+    for name in names(results).filter(|name| name.starts_with(&prefix)) {
+        let sandbox = name.trim_start_matches(&prefix).trim_end_matches("-eth0");
+        let _ = fs::remove_file(results.join(format!("cni-loopback-{sandbox}-lo")));
+        let _ = fs::remove_file(results.join(&name));
+    }
+    let logs = Path::new("/var/log/containers");
+    for log in names(logs).map(|name| logs.join(name)) {
+        if fs::read_link(&log).is_ok_and(|target| target.starts_with(state.path())) {
+            let _ = fs::remove_file(log);
+        }
+    }
     // Sockets of shims that are gone.
-    let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    remove_if("/run/containerd/s", |path| {
-        !sockets.lines().any(|line| line.ends_with(&*path.to_string_lossy()))
-    });
+    let open = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let sockets = Path::new("/run/containerd/s");
+    for socket in names(sockets).map(|name| sockets.join(name)) {
+        if !open
+            .lines()
+            .any(|line| line.ends_with(&*socket.to_string_lossy()))
+        {
+            let _ = fs::remove_file(socket);
+        }
+    }
     for folder in &record.absent {
-        remove_empty_folders(folder);
+        if folder == Path::new("/var/lib/kubelet") {
+            let _ = fs::remove_dir_all(folder.join("device-plugins"));
+        }
+        remove_empty(folder);
     }
-}
-
-fn remove_if(folder: &str, ours: impl Fn(&Path) -> bool) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for path in entries.flatten().map(|entry| entry.path()).filter(|path| ours(path)) {
-        let _ = fs::remove_file(path);
-    }
-}
-
-/// Removes a folder if there is no file in it, however deep.
-fn remove_empty_folders(folder: &Path) {
-    remove_empty_groups(folder);
 }
 
 #[cfg(test)]

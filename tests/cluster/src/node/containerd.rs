@@ -28,7 +28,10 @@ pub(super) fn declare(parts: &mut Parts<'_>) -> Result<()> {
     }
     let file = state.join("config/containerd.toml");
     fs::write(&file, configuration(state)?)?;
-    let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", bin.display());
+    let path = format!(
+        "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        bin.display()
+    );
     let spec = Spec {
         name: Component::Containerd.name().to_owned(),
         program: parts.binaries.path("containerd").to_owned(),
@@ -36,7 +39,9 @@ pub(super) fn declare(parts: &mut Parts<'_>) -> Result<()> {
         env: BTreeMap::from([("PATH".to_owned(), path)]),
         log: state.log(Component::Containerd.name()),
     };
-    parts.components.add(Component::Containerd, spec, Probe::Socket(socket(state)))
+    parts
+        .components
+        .add(Component::Containerd, spec, Probe::Socket(socket(state)))
 }
 
 fn configuration(state: &StateDir) -> Result<String> {
@@ -44,7 +49,11 @@ fn configuration(state: &StateDir) -> Result<String> {
     let plugins = packages::network_plugin_folders();
     let folder = |name: &str| format!("{:?}", state.arg(name));
     // An overlay cannot be stacked on a container's own overlay.
-    let snapshotter = if on_overlay(state.path()) { "native" } else { "overlayfs" };
+    let snapshotter = if on_overlay(state.path()) {
+        "native"
+    } else {
+        "overlayfs"
+    };
     Ok(format!(
         "version = 3
 root = {root}
@@ -80,25 +89,39 @@ runtime_type = 'io.containerd.runc.v2'
 
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
 BinaryName = {runc:?}
+Root = {runc_root}
 SystemdCgroup = false
 ",
         root = folder("containerd/root"),
         run = folder("containerd/run"),
         socket = folder("containerd/containerd.sock"),
         networks = folder("cni/net.d"),
+        runc_root = folder("containerd/runc"),
     ))
 }
 
 fn on_overlay(dir: &Path) -> bool {
     let dir = dir.display().to_string();
-    run("stat", &["--file-system", "--format=%T", &dir]).is_ok_and(|kind| kind.trim() == "overlayfs")
+    run("stat", &["--file-system", "--format=%T", &dir])
+        .is_ok_and(|kind| kind.trim() == "overlayfs")
 }
 
 /// Makes an archive's images known to kubelet.
 pub(super) fn import(ctr: &Path, state: &StateDir, archive: &Path) -> Result<()> {
     let socket = socket(state).display().to_string();
     let archive = archive.display().to_string();
-    run(ctr, &["--address", &socket, "--namespace", "k8s.io", "images", "import", &archive])
-        .context("import an image")
-        .map(drop)
+    run(
+        ctr,
+        &[
+            "--address",
+            &socket,
+            "--namespace",
+            "k8s.io",
+            "images",
+            "import",
+            &archive,
+        ],
+    )
+    .context("import an image")
+    .map(drop)
 }

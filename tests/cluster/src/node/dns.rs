@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::{
-    NamespaceResourceScope, ClusterResourceScope,
+    ClusterResourceScope, NamespaceResourceScope,
     api::{
         core::v1::Service,
         discovery::v1::EndpointSlice,
@@ -28,14 +28,21 @@ const USER: &str = "system:coredns";
 
 /// Returns the port it answers on.
 pub(super) fn declare(parts: &mut Parts<'_>) -> Result<u16> {
-    let kubeconfig = parts.kubeconfig("coredns", Subject { name: USER, groups: &[], hosts: &[] })?;
+    let kubeconfig = parts.kubeconfig(
+        "coredns",
+        Subject {
+            name: USER,
+            groups: &[],
+            hosts: &[],
+        },
+    )?;
     let (port, ready) = (parts.ports.take()?, parts.ports.take()?);
-    let forward = if fs::read_to_string("/etc/resolv.conf").is_ok_and(|it| it.contains("nameserver"))
-    {
-        "forward . /etc/resolv.conf"
-    } else {
-        ""
-    };
+    let forward =
+        if fs::read_to_string("/etc/resolv.conf").is_ok_and(|it| it.contains("nameserver")) {
+            "forward . /etc/resolv.conf"
+        } else {
+            ""
+        };
     let configuration = format!(
         ".:{port} {{
     bind {address}
@@ -72,9 +79,7 @@ pub(super) async fn install(client: &Client, address: &str, port: u16) -> Result
     let binding = binding("system:kubelet-api-admin", kubelets);
     cluster::<ClusterRoleBinding>(client, kubelets, binding).await?;
 
-    let port_of = |name: &str, protocol: &str, port: u16| {
-        json!({"name": name, "protocol": protocol, "port": port})
-    };
+    let port_of = |name: &str, protocol: &str, port: u16| json!({"name": name, "protocol": protocol, "port": port});
     let service = json!({
         "metadata": {"labels": {"k8s-app": "kube-dns"}},
         "spec": {
@@ -113,7 +118,12 @@ async fn namespaced<K>(client: &Client, name: &str, object: Value) -> Result<()>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Object,
 {
-    apply(&Api::<K>::namespaced(client.clone(), "kube-system"), name, object).await
+    apply(
+        &Api::<K>::namespaced(client.clone(), "kube-system"),
+        name,
+        object,
+    )
+    .await
 }
 
 trait Object: Clone + std::fmt::Debug + DeserializeOwned {}

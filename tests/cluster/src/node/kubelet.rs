@@ -18,10 +18,18 @@ pub(super) fn declare(parts: &mut Parts<'_>) -> Result<()> {
     let address = parts.options.network.address.to_string();
 
     let user = format!("system:node:{node}");
-    let client = Subject { name: &user, groups: &["system:nodes"], hosts: &[] };
+    let client = Subject {
+        name: &user,
+        groups: &["system:nodes"],
+        hosts: &[],
+    };
     let kubeconfig = parts.kubeconfig("kubelet", client)?;
     let hosts = [address.clone(), node.to_owned()];
-    let server = Subject { name: &user, groups: &[], hosts: &hosts };
+    let server = Subject {
+        name: &user,
+        groups: &[],
+        hosts: &hosts,
+    };
     pki.issue(Authority::Cluster, "kubelet-server", server)?;
 
     let health = parts.ports.take()?;
@@ -77,7 +85,11 @@ pub(super) fn declare(parts: &mut Parts<'_>) -> Result<()> {
 
 pub(super) fn declare_scheduler(parts: &mut Parts<'_>) -> Result<()> {
     let local = ["127.0.0.1".to_owned()];
-    let subject = Subject { name: "system:kube-scheduler", groups: &[], hosts: &local };
+    let subject = Subject {
+        name: "system:kube-scheduler",
+        groups: &[],
+        hosts: &local,
+    };
     let kubeconfig = parts.kubeconfig("scheduler", subject)?;
     let port = parts.ports.take()?;
     let pki = parts.access.pki();
@@ -107,7 +119,12 @@ impl Parts<'_> {
         Ok(path.display().to_string())
     }
 
-    pub(super) fn add(&mut self, component: Component, args: Vec<String>, probe: Probe) -> Result<()> {
+    pub(super) fn add(
+        &mut self,
+        component: Component,
+        args: Vec<String>,
+        probe: Probe,
+    ) -> Result<()> {
         let spec = Spec {
             name: component.name().to_owned(),
             program: self.binaries.path(component.name()).to_owned(),

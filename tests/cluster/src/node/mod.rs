@@ -140,11 +140,21 @@ impl Cluster {
     /// Takes over the cluster of a folder. Dropping this handle leaves it running.
     pub fn attach(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
-        let record = Record::read(dir)?.with_context(|| format!("no cluster in {}", dir.display()))?;
-        ensure!(record.dns_port.is_some(), "the cluster in {} was never complete", dir.display());
+        let record =
+            Record::read(dir)?.with_context(|| format!("no cluster in {}", dir.display()))?;
+        ensure!(
+            record.dns_port.is_some(),
+            "the cluster in {} was never complete",
+            dir.display()
+        );
         let binaries = Binaries::ensure(&[Set::ControlPlane, Set::Node])?;
         let control_plane = ControlPlane::attach(dir)?;
-        Ok(Self { control_plane, record, binaries, owned: false })
+        Ok(Self {
+            control_plane,
+            record,
+            binaries,
+            owned: false,
+        })
     }
 
     /// Stops the cluster of a folder and removes it, with all traces elsewhere on the machine. Also what
@@ -155,7 +165,11 @@ impl Cluster {
 
     /// The components that do not run.
     pub fn missing(&self) -> Vec<Component> {
-        let stopped = self.control_plane.components().iter().filter(|handle| handle.pid().is_none());
+        let stopped = self
+            .control_plane
+            .components()
+            .iter()
+            .filter(|handle| handle.pid().is_none());
         stopped.map(|handle| handle.component()).collect()
     }
 
@@ -187,7 +201,10 @@ impl Cluster {
         let binaries = Binaries::ensure(&[Set::ControlPlane, Set::Node])?;
         let state = StateDir::new(dir)?;
         let length = state.path().as_os_str().len();
-        ensure!(length <= LONGEST_PATH, "the path of the state folder is too long for sockets");
+        ensure!(
+            length <= LONGEST_PATH,
+            "the path of the state folder is too long for sockets"
+        );
         state.create()?;
         let mut record = Record {
             name: options.name.clone(),
@@ -201,19 +218,33 @@ impl Cluster {
         record.write(&state)?;
 
         record.network.configure(state.path())?;
-        let facts = NodeFacts { address: IpAddr::V4(options.network.address) };
+        let facts = NodeFacts {
+            address: IpAddr::V4(options.network.address),
+        };
         let mut control_plane =
             ControlPlane::prepare(dir, &options.control_plane, lifetime, Some(&facts))?;
         let (state, access, components, ports) = control_plane.split();
         let binaries_of_node = &binaries;
-        let mut parts = Parts { state, access, components, ports, binaries: binaries_of_node, options };
+        let mut parts = Parts {
+            state,
+            access,
+            components,
+            ports,
+            binaries: binaries_of_node,
+            options,
+        };
         containerd::declare(&mut parts)?;
         kubelet::declare_scheduler(&mut parts)?;
         kubelet::declare(&mut parts)?;
         proxy::declare(&mut parts)?;
         record.dns_port = Some(dns::declare(&mut parts)?);
         record.write(control_plane.state())?;
-        Ok(Self { control_plane, record, binaries, owned: lifetime == Lifetime::Owned })
+        Ok(Self {
+            control_plane,
+            record,
+            binaries,
+            owned: lifetime == Lifetime::Owned,
+        })
     }
 
     /// Starts what does not run, in an order in which nothing has to wait for long.
@@ -226,8 +257,12 @@ impl Cluster {
         let client = self.control_plane.client()?;
         let port = self.record.dns_port.context("a complete record")?;
         dns::install(&client, &self.record.network.address.to_string(), port).await?;
-        let rest =
-            [Component::Scheduler, Component::Kubelet, Component::KubeProxy, Component::CoreDns];
+        let rest = [
+            Component::Scheduler,
+            Component::Kubelet,
+            Component::KubeProxy,
+            Component::CoreDns,
+        ];
         components.start_all(&rest).await?;
         self.node_ready().await
     }
@@ -251,13 +286,23 @@ impl Cluster {
         let nodes: Api<Node> = Api::all(self.control_plane.client()?);
         let deadline = Instant::now() + NODE_READY;
         loop {
-            let node = nodes.get_opt(&self.record.name).await.context("look at the node")?;
-            let conditions = node.and_then(|node| node.status?.conditions).unwrap_or_default();
-            let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+            let node = nodes
+                .get_opt(&self.record.name)
+                .await
+                .context("look at the node")?;
+            let conditions = node
+                .and_then(|node| node.status?.conditions)
+                .unwrap_or_default();
+            let ready = conditions
+                .iter()
+                .find(|condition| condition.type_ == "Ready");
             match ready {
                 Some(ready) if ready.status == "True" => return Ok(()),
                 Some(ready) if Instant::now() > deadline => {
-                    bail!("the node is not ready: {}", ready.message.as_deref().unwrap_or(""))
+                    bail!(
+                        "the node is not ready: {}",
+                        ready.message.as_deref().unwrap_or("")
+                    )
                 }
                 None if Instant::now() > deadline => bail!("kubelet does not register the node"),
                 _ => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -279,7 +324,10 @@ impl Drop for Cluster {
         let dir = self.control_plane.dir().to_owned();
         self.control_plane.disown();
         if state::keep_requested() {
-            eprintln!("kept {}; remove it with `keystead-cluster down`", dir.display());
+            eprintln!(
+                "kept {}; remove it with `keystead-cluster down`",
+                dir.display()
+            );
         } else if let Err(error) = cleanup::down(&dir) {
             eprintln!("the cluster in {} is not removed: {error:#}", dir.display());
         }
@@ -293,7 +341,9 @@ impl Record {
         match fs::read(&path) {
             Ok(bytes) => {
                 let record = serde_json::from_slice(&bytes);
-                record.with_context(|| format!("parse {}", path.display())).map(Some)
+                record
+                    .with_context(|| format!("parse {}", path.display()))
+                    .map(Some)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),

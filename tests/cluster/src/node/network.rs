@@ -54,10 +54,18 @@ impl Network {
         format!("keystead-{}", self.bridge)
     }
 
+    /// Whether the names are possible and free.
     pub(crate) fn validate(&self) -> Result<()> {
         for name in [&self.bridge, &self.pod_bridge] {
             // IFNAMSIZ counts the closing zero.
-            ensure!(!name.is_empty() && name.len() <= 15, "no interface can be named {name:?}");
+            ensure!(
+                !name.is_empty() && name.len() <= 15,
+                "no interface can be named {name:?}"
+            );
+            ensure!(
+                !exists(name),
+                "interface {name} exists: is another cluster running?"
+            );
         }
         Ok(())
     }
@@ -67,7 +75,16 @@ impl Network {
         if !exists(&self.bridge) {
             run("ip", &["link", "add", &self.bridge, "type", "bridge"])?;
         }
-        run("ip", &["addr", "replace", &format!("{}/32", self.address), "dev", &self.bridge])?;
+        run(
+            "ip",
+            &[
+                "addr",
+                "replace",
+                &format!("{}/32", self.address),
+                "dev",
+                &self.bridge,
+            ],
+        )?;
         run("ip", &["link", "set", &self.bridge, "up"])?;
         Ok(())
     }
@@ -102,7 +119,10 @@ impl Network {
                 },
             }],
         });
-        fs::write(folder.join("10-keystead.conflist"), serde_json::to_vec_pretty(&plugins)?)?;
+        fs::write(
+            folder.join("10-keystead.conflist"),
+            serde_json::to_vec_pretty(&plugins)?,
+        )?;
         Ok(())
     }
 }

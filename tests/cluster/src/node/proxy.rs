@@ -12,7 +12,11 @@ use crate::{
 };
 
 pub(super) fn declare(parts: &mut Parts<'_>) -> Result<()> {
-    let subject = Subject { name: "system:kube-proxy", groups: &[], hosts: &[] };
+    let subject = Subject {
+        name: "system:kube-proxy",
+        groups: &[],
+        hosts: &[],
+    };
     let kubeconfig = parts.kubeconfig("kube-proxy", subject)?;
     let (health, metrics) = (parts.ports.take()?, parts.ports.take()?);
     let configuration = json!({
