@@ -49,7 +49,7 @@ pub(super) fn down(dir: &Path) -> Result<()> {
     unmount_below(state.path())?;
     record.network.down()?;
     remove_tables(&record.tables)?;
-    remove_cgroups(state.path());
+    remove_cgroups(&state);
     remove_leftovers(&state, &record);
     network::restore(&record.settings);
     // Last of all the record: while it is there, this can be repeated.
@@ -110,6 +110,11 @@ impl Entry {
     /// One of the cluster's programs, working on its folder.
     fn is_ours(&self, programs: &Path, below: &str) -> bool {
         self.program.starts_with(programs) && self.arguments.contains(below)
+    }
+
+    fn is_kubelet(&self) -> bool {
+        let name = self.program.file_name().map(OsStr::to_string_lossy);
+        name.is_some_and(|name| name.starts_with("kubelet"))
     }
 }
 
@@ -232,31 +237,43 @@ fn remove_tables(before: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Removes the control groups of pods that are gone. One that is still in use refuses.
-fn remove_cgroups(_dir: &Path) {
-    let Ok(hierarchies) = fs::read_dir("/sys/fs/cgroup") else {
-        return;
-    };
-    let mut roots = vec![PathBuf::from("/sys/fs/cgroup")];
-    roots.extend(
-        hierarchies
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.is_dir()),
-    );
-    for root in roots {
-        remove_empty_groups(&root.join("kubepods"));
+/// Removes the control groups of the cluster's pods, and those above them unless another kubelet runs.
+/// One that is still in use refuses.
+fn remove_cgroups(state: &StateDir) {
+    let pods: Vec<_> = names(&state.join("kubelet/pods"))
+        .map(|uid| format!("pod{uid}"))
+        .collect();
+    let alone = !processes().values().any(Entry::is_kubelet);
+    // One hierarchy, or one for each controller.
+    let base = Path::new("/sys/fs/cgroup");
+    let hierarchies = names(base)
+        .map(|name| base.join(name))
+        .chain([base.to_owned()]);
+    for root in hierarchies.map(|hierarchy| hierarchy.join("kubepods")) {
+        for class in ["", "besteffort", "burstable"] {
+            for pod in &pods {
+                remove_empty(&root.join(class).join(pod));
+            }
+        }
+        if alone {
+            remove_empty(&root);
+        }
     }
 }
 
-fn remove_empty_groups(group: &Path) {
-    let Ok(entries) = fs::read_dir(group) else {
-        return;
-    };
-    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
-        remove_empty_groups(&entry.path());
+/// Removes a folder and the folders below it, as far as they have no files. Those of control groups do
+/// not count.
+fn remove_empty(folder: &Path) {
+    for name in names(folder).filter(|name| folder.join(name).is_dir()) {
+        remove_empty(&folder.join(name));
     }
-    let _ = fs::remove_dir(group);
+    let _ = fs::remove_dir(folder);
+}
+
+/// The names in a folder; none if there is no such folder.
+fn names(folder: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
 /// The system folders that are not there now.
@@ -270,42 +287,36 @@ pub(super) fn absent_folders() -> Vec<PathBuf> {
 
 /// Removes what the programs keep outside the state folder. Best effort: none of it does anything.
 fn remove_leftovers(state: &StateDir, record: &Record) {
+    let results = Path::new("/var/lib/cni/results");
     let prefix = format!("{}-", record.network.name());
-    remove_if("/var/lib/cni/results", |path| {
-        path.file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
-    });
-    remove_if("/var/log/containers", |path| {
-        fs::read_link(path).is_ok_and(|target| target.starts_with(state.path()))
-    });
+    for name in names(results).filter(|name| name.starts_with(&prefix)) {
+        let sandbox = name.trim_start_matches(&prefix).trim_end_matches("-eth0");
+        let _ = fs::remove_file(results.join(format!("cni-loopback-{sandbox}-lo")));
+        let _ = fs::remove_file(results.join(&name));
+    }
+    let logs = Path::new("/var/log/containers");
+    for log in names(logs).map(|name| logs.join(name)) {
+        if fs::read_link(&log).is_ok_and(|target| target.starts_with(state.path())) {
+            let _ = fs::remove_file(log);
+        }
+    }
     // Sockets of shims that are gone.
-    let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    remove_if("/run/containerd/s", |path| {
-        !sockets
+    let open = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let sockets = Path::new("/run/containerd/s");
+    for socket in names(sockets).map(|name| sockets.join(name)) {
+        if !open
             .lines()
-            .any(|line| line.ends_with(&*path.to_string_lossy()))
-    });
+            .any(|line| line.ends_with(&*socket.to_string_lossy()))
+        {
+            let _ = fs::remove_file(socket);
+        }
+    }
     for folder in &record.absent {
-        remove_empty_folders(folder);
+        if folder == Path::new("/var/lib/kubelet") {
+            let _ = fs::remove_dir_all(folder.join("device-plugins"));
+        }
+        remove_empty(folder);
     }
-}
-
-fn remove_if(folder: &str, ours: impl Fn(&Path) -> bool) {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
-    };
-    for path in entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| ours(path))
-    {
-        let _ = fs::remove_file(path);
-    }
-}
-
-/// Removes a folder if there is no file in it, however deep.
-fn remove_empty_folders(folder: &Path) {
-    remove_empty_groups(folder);
 }
 
 #[cfg(test)]

@@ -89,12 +89,14 @@ runtime_type = 'io.containerd.runc.v2'
 
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
 BinaryName = {runc:?}
+Root = {runc_root}
 SystemdCgroup = false
 ",
         root = folder("containerd/root"),
         run = folder("containerd/run"),
         socket = folder("containerd/containerd.sock"),
         networks = folder("cni/net.d"),
+        runc_root = folder("containerd/runc"),
     ))
 }
 

@@ -54,12 +54,17 @@ impl Network {
         format!("keystead-{}", self.bridge)
     }
 
+    /// Whether the names are possible and free.
     pub(crate) fn validate(&self) -> Result<()> {
         for name in [&self.bridge, &self.pod_bridge] {
             // IFNAMSIZ counts the closing zero.
             ensure!(
                 !name.is_empty() && name.len() <= 15,
                 "no interface can be named {name:?}"
+            );
+            ensure!(
+                !exists(name),
+                "interface {name} exists: is another cluster running?"
             );
         }
         Ok(())
