@@ -13,7 +13,7 @@ cargo deny --offline check licenses bans sources
 databases="${CARGO_HOME:-$HOME/.cargo}/advisory-dbs"
 if timeout 120 cargo deny fetch db >/dev/null 2>&1; then
     say "advisories: the database was fetched just now"
-elif compgen -G "$databases/*" >/dev/null; then
+elif compgen -G "$databases/*/.git" >/dev/null; then
     say "advisories: the database cannot be fetched, an older copy is used"
 else
     say "advisories: NOT CHECKED, the database cannot be fetched and there is no copy in $databases"
