@@ -13,8 +13,8 @@ export KEYSTEAD_CACHE ?= $(XDG_CACHE_HOME)/keystead
 export CARGO_TARGET_DIR ?= $(KEYSTEAD_CACHE)/target
 # Seconds for each fuzz target.
 export FUZZ_SECONDS ?= 20
-# Name of the image that `image` builds and the demo installs.
-export IMAGE ?= localhost/keystead:dev
+# Repository in the name of the image that `image` builds; the tag is a hash of the binary.
+export IMAGE_REPOSITORY ?= localhost/keystead
 
 # Test targets that need control planes or a node; every other file in tests/ is a unit test.
 CLUSTER_TESTS := integration e2e
@@ -67,7 +67,8 @@ integration: ## Tests on real control planes (etcd, API server, controller manag
 
 .PHONY: e2e
 e2e: image ## Tests on a real node, through the image and the chart
-	cargo test --locked --test e2e
+	KEYSTEAD_IMAGE_TAR="$(KEYSTEAD_CACHE)/image/keystead.tar" KEYSTEAD_IMAGE="$$(cat "$(KEYSTEAD_CACHE)/image/name")" \
+		cargo test --locked --test e2e
 
 .PHONY: bench
 bench: ## Benchmarks of sealing and opening

@@ -7,8 +7,8 @@ cd "$root"
 
 KEYSTEAD_CACHE="${KEYSTEAD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/keystead}"
 CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$KEYSTEAD_CACHE/target}"
-IMAGE="${IMAGE:-localhost/keystead:dev}"
-export KEYSTEAD_CACHE CARGO_TARGET_DIR IMAGE
+IMAGE_REPOSITORY="${IMAGE_REPOSITORY:-localhost/keystead}"
+export KEYSTEAD_CACHE CARGO_TARGET_DIR IMAGE_REPOSITORY
 
 say() { printf '%s\n' "$*"; }
 

@@ -5,7 +5,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 chart=charts/keystead
 build_cluster_command
-"$CLUSTER" bins helm
+
 helm="$("$CLUSTER" path helm)"
 
 render() {
