@@ -41,6 +41,32 @@ fn the_field_reference_is_that_of_the_types() {
     );
 }
 
+/// Not generated, but bound to the source in the same way: a reason that nobody explains helps nobody.
+#[test]
+fn every_reason_is_explained_to_users() {
+    let source = fs::read_to_string(repository().join("src/api/condition.rs"))
+        .expect("the reasons are in src/api/condition.rs");
+    let (_, reasons) = source
+        .split_once("impl Reason {")
+        .expect("the reasons have names in `impl Reason`");
+    let (reasons, _) = reasons.split_once("\n}").expect("the block ends");
+    let reasons: Vec<_> = reasons
+        .lines()
+        .filter_map(|line| line.split('"').nth(1))
+        .collect();
+    assert!(reasons.len() > 20, "the names were not found: {reasons:?}");
+    let page = fs::read_to_string(repository().join("docs/troubleshooting.md"))
+        .expect("docs/troubleshooting.md is there");
+    let silent: Vec<_> = reasons
+        .iter()
+        .filter(|reason| !page.contains(&format!("| `{reason}` |")))
+        .collect();
+    assert!(
+        silent.is_empty(),
+        "explain in docs/troubleshooting.md: {silent:?}"
+    );
+}
+
 /// What `keystead crds --dir` writes: the command itself runs, so that there is one writer only.
 fn written_definitions() -> Files {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
