@@ -39,6 +39,7 @@ test: ## Everything below, in order: lint unit docs deny fuzz integration e2e
 .PHONY: lint
 lint: ## Formatting, clippy, the chart, the scripts; warnings are errors
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@scripts/lint-scripts.sh
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@scripts/lint-chart.sh

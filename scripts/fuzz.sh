@@ -11,8 +11,10 @@ if [[ -z "$nightly" ]]; then
     exit 1
 fi
 
+require g++ python3
 cargo_tool cargo-fuzz 0.13.2
 
+python3 fuzz/seeds.py
 mapfile -t targets < <(cargo "+$nightly" fuzz list)
 [[ ${#targets[@]} -gt 0 ]] || die "there is no fuzz target in fuzz/"
 number=0

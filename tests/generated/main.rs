@@ -1,7 +1,8 @@
 //! Generated files are what the source says: the definitions in `crds/`, the chart's copy of them, and
 //! the field reference. `make crds` (this test with `UPDATE=1`) writes them; without it any
-//! difference fails.
+//! difference fails. And what the pages say is so: reasons are explained, links lead somewhere.
 
+mod links;
 mod reference;
 
 use std::{
@@ -64,6 +65,16 @@ fn every_reason_is_explained_to_users() {
     assert!(
         silent.is_empty(),
         "explain in docs/troubleshooting.md: {silent:?}"
+    );
+}
+
+#[test]
+fn every_link_of_the_pages_leads_somewhere() {
+    let broken = links::broken(&repository());
+    assert!(
+        broken.is_empty(),
+        "links that lead nowhere:\n{}",
+        broken.join("\n")
     );
 }
 
