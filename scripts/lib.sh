@@ -45,16 +45,14 @@ build_cluster_command() {
 # Installs a cargo tool of a fixed version once. A cheap profile: the tools run for seconds, and their
 # optimised builds take minutes.
 cargo_tool() {
-    local name="$1" version="$2" stamp started
-    stamp="$KEYSTEAD_CACHE/tools/.$name-$version"
+    local name="$1" version="$2" started
     export PATH="$KEYSTEAD_CACHE/tools/bin:$PATH"
-    [[ -e "$stamp" && -x "$KEYSTEAD_CACHE/tools/bin/$name" ]] && return
+    [[ "$("$KEYSTEAD_CACHE/tools/bin/$name" --version 2>/dev/null)" != "$name $version" ]] || return 0
     started=$SECONDS
     say "building $name $version once, into $KEYSTEAD_CACHE/tools (a few minutes)"
     CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR="$KEYSTEAD_CACHE/tools/target" \
         cargo install --locked --debug --no-track --force \
         --version "$version" --root "$KEYSTEAD_CACHE/tools" "$name"
     rm -rf "$KEYSTEAD_CACHE/tools/target"
-    touch "$stamp"
     say "built $name in $(took $((SECONDS - started)))"
 }
