@@ -56,11 +56,7 @@ build() {
 
 start() {
     begin "the cluster"
-    if "$CLUSTER" status --state "$state" >/dev/null 2>&1; then
-        say "it is running already"
-    else
-        "$CLUSTER" up --state "$state"
-    fi
+    "$CLUSTER" up --state "$state"
     export KUBECONFIG="$state/kubeconfig"
     mkdir -p "$state/bin"
     ln -sfn "$kubectl" "$state/bin/kubectl"

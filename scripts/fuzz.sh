@@ -22,5 +22,5 @@ for target in "${targets[@]}"; do
     number=$((number + 1))
     say "fuzz target $number of ${#targets[@]}: $target, $seconds s, $nightly"
     cargo "+$nightly" fuzz run --target-dir "$KEYSTEAD_CACHE/fuzz-target" "$target" -- \
-        "-max_total_time=$seconds" -print_final_stats=1
+        "-max_total_time=$seconds" -print_final_stats=1 -verbosity=0
 done

@@ -15,6 +15,6 @@ build_cluster_command
 hash="$(sha256sum "$binary")"
 image="$IMAGE_REPOSITORY:${hash:0:12}"
 mkdir -p "$folder"
-"$CLUSTER" image-build --binary "$binary" --name "$image" --output "$folder/keystead.tar"
+"$CLUSTER" image-build --binary "$binary" --name "$image" --out "$folder/keystead.tar"
 printf '%s' "$image" >"$folder/name"
 say "image $image is in $folder/keystead.tar"
