@@ -1,5 +1,27 @@
-//! Keystead.
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+//! Keystead: customer-managed keys and envelope-encrypted secrets that live in a Kubernetes cluster.
+//!
+//! Arrows point one way:
+//!
+//! ```text
+//! cli ──▶ controllers ──▶ secrets (versions, generators, templates: pure)
+//!              │     ├──▶ keys (keyring) ──▶ crypto (envelope, wrap: no Kubernetes)
+//!              │     └──▶ truth (what must not be lost), roots (root key), installation
+//!              └──▶ leader, telemetry, clock
+//! api: the resource types everybody speaks
+//! ```
+//!
+//! Every controller does the same four things in the same order: `observe` (all look-ups) → `plan`
+//! (pure: what is, what should be, now; a fixed point) → `apply` (one idempotent effect per step) → status.
 
 pub mod api;
 pub mod cli;
+pub mod clock;
+pub mod controllers;
+pub mod crypto;
+pub mod installation;
+pub mod keys;
+pub mod leader;
+pub mod roots;
+pub mod secrets;
+pub mod telemetry;
+pub mod truth;

@@ -92,6 +92,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether `Ready=False` for this reason is a step on the way and nothing to worry about.
+    pub fn is_progress(self) -> bool {
+        matches!(self, Self::Pending | Self::Creating | Self::Waiting)
+    }
+
     /// The name in `status.conditions[].reason`, in Events and metric labels.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -21,6 +21,8 @@ use super::managed_key::{KeyOrigin, KeySpec, KeyUsage};
     printcolumn(name = "Namespace", type_ = "string", json_path = ".spec.namespace"),
     printcolumn(name = "Key", type_ = "string", json_path = ".spec.name"),
     printcolumn(name = "Enabled", type_ = "boolean", json_path = ".spec.enabled"),
+    selectable = ".spec.namespace",
+    selectable = ".spec.name",
     printcolumn(name = "Parked-Since", type_ = "date", json_path = ".spec.parkedSince"),
     printcolumn(
         name = "Age",

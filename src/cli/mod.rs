@@ -1,5 +1,7 @@
 //! The command line: parsing, and the exit code.
 
+mod check_file;
+mod controller;
 mod crds;
 
 use clap::{Parser, Subcommand};
@@ -14,13 +16,23 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the operator.
+    Controller(Box<controller::Args>),
     /// Print the definitions of the resource types, or write them into a folder.
     Crds(crds::Args),
+    /// Succeed if a file is there and not empty.
+    #[command(hide = true)]
+    CheckFile(check_file::Args),
 }
 
 /// Runs what the command line says.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
+        Command::Controller(args) => {
+            controller::install_crypto_provider();
+            controller::run(*args).await
+        }
         Command::Crds(args) => crds::run(&args),
+        Command::CheckFile(args) => check_file::run(&args),
     }
 }

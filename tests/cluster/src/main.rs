@@ -1,2 +1,211 @@
 //! The small command over the library.
-fn main() {}
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, Parser, Subcommand};
+use keystead_cluster::{Binaries, Cluster, ControlPlane, Image, NodeOptions, Options, Set};
+
+#[derive(Parser)]
+#[command(
+    name = "keystead-cluster",
+    version,
+    about = "A real Kubernetes for tests and the demo"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the programs that are missing and print where they are (all without a flag).
+    Bins(BinsArgs),
+    /// Print where a program such as kubectl or helm is, after building it if it is missing.
+    Path {
+        /// Its name.
+        name: String,
+    },
+    /// Run a control plane without a node in the foreground, until ^C.
+    ControlPlane {
+        /// The folder it lives in; removed at the end.
+        #[arg(long)]
+        state: PathBuf,
+    },
+    /// Start a cluster with a node that outlives this command, or what is missing of it. Needs root.
+    Up(StateArgs),
+    /// Stop a cluster and remove every trace of it. Needs root.
+    Down(StateArgs),
+    /// Say what of a cluster runs; fails if anything is missing.
+    Status(StateArgs),
+    /// Make an image of one static program.
+    ImageBuild(ImageArgs),
+    /// Import an image's archive into a cluster.
+    ImageImport {
+        /// The cluster's folder.
+        #[arg(long)]
+        state: PathBuf,
+        /// The archive.
+        archive: PathBuf,
+    },
+    /// Print the keys of a cluster's etcd.
+    EtcdDump {
+        /// The cluster's folder.
+        #[arg(long)]
+        state: PathBuf,
+        /// Only keys whose value contains this text, as it is or in base64.
+        #[arg(long)]
+        grep: Option<String>,
+    },
+}
+
+#[derive(Args)]
+struct StateArgs {
+    /// The cluster's folder.
+    #[arg(long)]
+    state: PathBuf,
+}
+
+#[derive(Args)]
+struct ImageArgs {
+    /// The program.
+    #[arg(long)]
+    binary: PathBuf,
+    /// The image's name with its tag.
+    #[arg(long)]
+    name: String,
+    /// Where the archive goes.
+    #[arg(long)]
+    out: PathBuf,
+    /// What it runs; the program if nothing is said. Repeat for arguments.
+    #[arg(long)]
+    entrypoint: Vec<String>,
+    /// The user id it runs as.
+    #[arg(long, default_value_t = 65532)]
+    user: u32,
+}
+
+#[derive(Args)]
+struct BinsArgs {
+    /// Those of a control plane.
+    #[arg(long)]
+    control_plane: bool,
+    /// Those of a node.
+    #[arg(long)]
+    node: bool,
+    /// Helm.
+    #[arg(long)]
+    helm: bool,
+}
+
+impl BinsArgs {
+    fn sets(&self) -> Vec<Set> {
+        let asked = [
+            (self.control_plane, Set::ControlPlane),
+            (self.node, Set::Node),
+            (self.helm, Set::Helm),
+        ];
+        let all = !asked.iter().any(|(asked, _)| *asked);
+        asked
+            .into_iter()
+            .filter(|(asked, _)| *asked || all)
+            .map(|(_, set)| set)
+            .collect()
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("keystead-cluster: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Bins(args) => {
+            for (name, path) in Binaries::ensure(&args.sets())?.iter() {
+                println!("{name}\t{}", path.display());
+            }
+        }
+        Command::Path { name } => println!("{}", Binaries::ensure_one(&name)?.display()),
+        Command::ControlPlane { state } => control_plane(state).await?,
+        Command::Up(args) => up(args.state).await?,
+        Command::Down(args) => Cluster::down(args.state)?,
+        Command::Status(args) => status(args.state)?,
+        Command::ImageBuild(args) => image_build(args)?,
+        Command::ImageImport { state, archive } => Cluster::attach(state)?.import_image(archive)?,
+        Command::EtcdDump { state, grep } => etcd_dump(state, grep.as_deref()).await?,
+    }
+    Ok(())
+}
+
+async fn control_plane(state: PathBuf) -> Result<()> {
+    let cluster = ControlPlane::start_in(&state, Options::default()).await?;
+    println!("export KUBECONFIG={}", cluster.kubeconfig().display());
+    stopped().await?;
+    // Before its folder goes.
+    drop(cluster);
+    fs::remove_dir_all(&state).with_context(|| format!("remove {}", state.display()))
+}
+
+async fn up(state: PathBuf) -> Result<()> {
+    if let Ok(cluster) = Cluster::attach(&state)
+        && cluster.missing().is_empty()
+    {
+        eprintln!("the cluster in {} already runs", state.display());
+    } else {
+        Cluster::up(&state, NodeOptions::default()).await?;
+    }
+    println!("export KUBECONFIG={}", std::path::absolute(state)?.join("kubeconfig").display());
+    Ok(())
+}
+
+fn status(state: PathBuf) -> Result<()> {
+    let cluster = Cluster::attach(state)?;
+    let missing = cluster.missing();
+    println!("{} on node {}", cluster.url(), cluster.node_name());
+    ensure!(missing.is_empty(), "not running: {missing:?}");
+    println!("all components run");
+    Ok(())
+}
+
+fn image_build(args: ImageArgs) -> Result<()> {
+    let mut image = Image::of_program(&args.name, args.binary)?.user(args.user);
+    if !args.entrypoint.is_empty() {
+        image = image.entrypoint(args.entrypoint);
+    }
+    image.write(args.out)
+}
+
+/// Waits for ^C or SIGTERM.
+async fn stopped() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result.context("wait for ^C"),
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+async fn etcd_dump(state: PathBuf, grep: Option<&str>) -> Result<()> {
+    let cluster = ControlPlane::attach(state)?;
+    let keys = match grep {
+        Some(text) => cluster.etcd().keys_containing(text.as_bytes()).await?,
+        None => {
+            let pairs = cluster.etcd().dump().await?;
+            pairs
+                .iter()
+                .map(|(key, _)| String::from_utf8_lossy(key).into_owned())
+                .collect()
+        }
+    };
+    for key in keys {
+        println!("{key}");
+    }
+    Ok(())
+}

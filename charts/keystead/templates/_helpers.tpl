@@ -1,0 +1,136 @@
+{{/* Labels of every object of the chart. */}}
+{{- define "keystead.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/part-of: keystead
+{{ include "keystead.selector" . }}
+{{- end }}
+
+{{/* What selects the controller's pods. Without the release's name, so that it is the same in every installation. */}}
+{{- define "keystead.selector" -}}
+app.kubernetes.io/name: keystead
+app.kubernetes.io/component: controller
+{{- end }}
+
+{{- define "keystead.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{/* The operator as the API server sees it. */}}
+{{- define "keystead.operatorUser" -}}
+system:serviceaccount:{{ .Release.Namespace }}:keystead-controller
+{{- end }}
+
+{{/* The controller's rights in a namespace that it serves. One list for the ClusterRole and for the Roles. */}}
+{{- define "keystead.servedRules" -}}
+# The native Secrets that ManagedSecrets deliver, import and adopt. Only metadata is listed, bodies are read one by one.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch, create, patch, update, delete]
+# keystead-default is made on first use.
+- apiGroups: [keystead.dev]
+  resources: [managedkeys]
+  verbs: [get, list, watch, create]
+- apiGroups: [keystead.dev]
+  resources: [managedsecrets]
+  verbs: [get, list, watch]
+- apiGroups: [keystead.dev]
+  resources: [managedkeys/status, managedsecrets/status]
+  verbs: [get, patch, update]
+# A namespace's UID tells whether waiting truth may be adopted.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
+
+{{/* The namespace of the round trip of `helm test`. */}}
+{{- define "keystead.testNamespace" -}}
+{{- if .Values.test.namespace -}}
+{{ .Values.test.namespace }}
+{{- else if .Values.watchNamespaces -}}
+{{ first .Values.watchNamespaces }}
+{{- else -}}
+keystead-test
+{{- end -}}
+{{- end }}
+
+{{/* Restricted pod security, pod and container. */}}
+{{- define "keystead.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "keystead.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/*
+What the author policies match: a ManagedSecret made, or changed in what it asks of the operator (spec, and the annotations that
+ask for a fresh start or another import). Not DELETE, and no other update, so neither deletion nor the removal of a finalizer is
+ever held up. A terminating object whose spec changes is checked like any other: it can live as long as its author keeps a
+finalizer on it.
+*/}}
+{{- define "keystead.authorMatch" -}}
+failurePolicy: Fail
+matchConstraints:
+  resourceRules:
+  - apiGroups: [keystead.dev]
+    apiVersions: [v1alpha1]
+    operations: [CREATE, UPDATE]
+    resources: [managedsecrets]
+    scope: Namespaced
+matchConditions:
+- name: new-or-changed
+  expression: >-
+    oldObject == null || object.spec != oldObject.spec
+    || {{ include "keystead.annotationChanged" "keystead.dev/adopt" }}
+    || {{ include "keystead.annotationChanged" "keystead.dev/import" }}
+{{- end }}
+
+{{/* Whether an annotation has another value than before, on an update. */}}
+{{- define "keystead.annotationChanged" -}}
+object.metadata.?annotations[?'{{ . }}'] != oldObject.metadata.?annotations[?'{{ . }}']
+{{- end }}
+
+{{/* A binding that applies everywhere. Call with (list $ name). */}}
+{{- define "keystead.binding" -}}
+{{- $ := index . 0 -}}
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata:
+  name: {{ index . 1 }}
+  labels: {{- include "keystead.labels" $ | nindent 4 }}
+spec:
+  policyName: {{ index . 1 }}
+  validationActions: [Deny]
+{{- end }}
+
+{{/* The author's right to a verb on a Secret of the namespace. Call with (list nameExpression verb). */}}
+{{- define "keystead.mayOnSecret" -}}
+authorizer.group('').resource('secrets').namespace(request.namespace).name({{ index . 0 }}).check('{{ index . 1 }}').allowed()
+{{- end }}
+
+{{/*
+The guard outlives the release: Helm owns nothing that is made by a hook, so uninstalling leaves it, and an installation
+under another release name replaces it.
+*/}}
+{{- define "keystead.guardAnnotations" -}}
+helm.sh/hook: pre-install,pre-upgrade,pre-rollback
+helm.sh/hook-delete-policy: before-hook-creation
+{{- end }}

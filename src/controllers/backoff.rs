@@ -1,0 +1,145 @@
+//! How long to wait after a failure: per object, exponential with jitter and a cap, forgotten as soon as
+//! something that the object waits for changes.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::error::Class;
+
+const CONFLICT_DELAY: Duration = Duration::from_millis(500);
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// After what only a person can mend: a slow look, in case he did so where nobody watches.
+const PERMANENT_DELAY: Duration = Duration::from_secs(60);
+
+/// Counts of consecutive failures.
+#[derive(Debug)]
+pub struct Failures<K> {
+    counts: Mutex<HashMap<K, u32>>,
+}
+
+impl<K> Default for Failures<K> {
+    fn default() -> Self {
+        Self { counts: Mutex::default() }
+    }
+}
+
+impl<K: Eq + Hash> Failures<K> {
+    /// Counts a failure and says how long to wait. `jitter` is uniform in 0..=255.
+    pub fn delay(&self, object: K, class: Class, jitter: u8) -> Duration {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(object).or_insert(0);
+        let delay = delay_after(*count, class);
+        *count = count.saturating_add(1);
+        jittered(delay, jitter)
+    }
+
+    /// Forgets the failures of an object: it succeeded, or what it waits for has changed.
+    pub fn reset(&self, object: &K) {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
+    }
+}
+
+/// Repairs of what somebody else keeps changing: the first at once, then each later than the one before.
+#[derive(Debug)]
+pub struct Repairs<K> {
+    last: Mutex<HashMap<K, (Timestamp, u32)>>,
+}
+
+impl<K> Default for Repairs<K> {
+    fn default() -> Self {
+        Self { last: Mutex::default() }
+    }
+}
+
+impl<K: Eq + Hash + Clone> Repairs<K> {
+    /// Whether a repair may be made now: `None`, and it counts as made; otherwise how long to wait.
+    pub fn admit(&self, object: &K, now: Timestamp) -> Option<Duration> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was quiet for long is forgotten, so that the map stays as small as the number of fights.
+        last.retain(|_, (at, _)| elapsed(*at, now) < QUIET);
+        let Some((at, count)) = last.get_mut(object) else {
+            last.insert(object.clone(), (now, 0));
+            return None;
+        };
+        let gap = (FIRST_DELAY * 2_u32.pow((*count).min(6))).min(LONGEST_DELAY);
+        if let Some(rest) = gap.checked_sub(elapsed(*at, now)).filter(|rest| !rest.is_zero()) {
+            return Some(rest);
+        }
+        (*at, *count) = (now, count.saturating_add(1));
+        None
+    }
+}
+
+/// How long after the last repair a fight counts as over.
+const QUIET: Duration = Duration::from_secs(600);
+
+fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
+/// The wait after the `failures`-th consecutive failure, before jitter.
+fn delay_after(failures: u32, class: Class) -> Duration {
+    match class {
+        // A conflict that keeps coming back is a fight with another writer: wait longer each time.
+        Class::Conflict => (CONFLICT_DELAY * 2_u32.pow(failures.min(7))).min(LONGEST_DELAY),
+        Class::Transient => (FIRST_DELAY * 2_u32.pow(failures.min(6))).min(LONGEST_DELAY),
+        Class::Permanent => PERMANENT_DELAY,
+    }
+}
+
+/// Between 3/4 and 5/4 of `delay`, so that many objects that failed together do not come back together.
+pub fn jittered(delay: Duration, jitter: u8) -> Duration {
+    delay.mul_f64(0.75 + f64::from(jitter) / 510.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_the_cap_and_start_over_after_a_reset() {
+        let failures = Failures::default();
+        let middle = 127;
+        let delays: Vec<_> =
+            (0..9).map(|_| failures.delay("a", Class::Transient, middle).as_secs()).collect();
+        assert!(delays.windows(2).all(|pair| pair[0] <= pair[1]), "{delays:?}");
+        assert!(delays[8] >= 59 && delays[8] <= 60, "{delays:?}");
+        failures.reset(&"a");
+        assert!(failures.delay("a", Class::Transient, middle).as_secs() <= 1);
+    }
+
+    #[test]
+    fn one_object_does_not_slow_another() {
+        let failures = Failures::default();
+        for _ in 0..10 {
+            failures.delay("bad", Class::Transient, 0);
+        }
+        assert!(failures.delay("good", Class::Transient, 255) <= FIRST_DELAY.mul_f64(1.25));
+    }
+
+    #[test]
+    fn a_fight_over_a_target_is_fought_ever_more_slowly() {
+        let repairs = Repairs::default();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(repairs.admit(&"a", at(0)), None);
+        assert_eq!(repairs.admit(&"b", at(0)), None);
+        assert!(repairs.admit(&"a", at(0)).is_some());
+        // Somebody changes it every second for 200 s.
+        let repaired = (1..200).filter(|&s| repairs.admit(&"a", at(s)).is_none()).count();
+        assert!((4..=9).contains(&repaired), "{repaired}");
+        // After a quiet time the next one is repaired at once.
+        assert_eq!(repairs.admit(&"a", at(2000)), None);
+    }
+
+    #[test]
+    fn jitter_stays_within_a_quarter() {
+        let base = Duration::from_secs(60);
+        assert_eq!(jittered(base, 0), Duration::from_secs(45));
+        assert!(jittered(base, 255) <= Duration::from_secs(75));
+    }
+}

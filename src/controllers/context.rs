@@ -1,0 +1,119 @@
+//! What every controller needs: clients, the keyring, and the bookkeeping between reconciles.
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::broadcast;
+use tracing::warn;
+
+use super::backoff::{Failures, Repairs};
+use super::error::Error;
+use super::references::References;
+use crate::api::{ManagedKey, ManagedSecret, Reason};
+use crate::clock::Clock;
+use crate::installation::Installation;
+use crate::keys::{KeyChanged, Keyring};
+use crate::leader::Leadership;
+use crate::telemetry::Metrics;
+use crate::truth::{KeyMaterials, SealedSecrets};
+
+/// Which namespaces the operator serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    Cluster,
+    /// These.
+    Namespaces(Vec<String>),
+}
+
+impl Scope {
+    /// Whether that namespace is served.
+    pub fn contains(&self, namespace: &str) -> bool {
+        match self {
+            Self::Cluster => true,
+            Self::Namespaces(names) => names.iter().any(|name| name == namespace),
+        }
+    }
+}
+
+/// What every controller needs.
+pub struct Context {
+    /// The client.
+    pub client: Client,
+    /// The operator's namespace.
+    pub namespace: String,
+    /// Which namespaces are served.
+    pub scope: Scope,
+    /// How many objects of one kind are reconciled at once.
+    pub concurrency: u16,
+    /// The installation.
+    pub installation: Arc<Installation>,
+    /// The keys.
+    pub keyring: Arc<Keyring>,
+    /// Announces changes of keys.
+    pub key_changes: broadcast::Sender<KeyChanged>,
+    /// The truth about keys.
+    pub materials: KeyMaterials,
+    /// The truth about secrets.
+    pub sealed: SealedSecrets,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Whether this replica still leads.
+    pub leadership: Leadership,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Publishes Events.
+    pub recorder: Recorder,
+    /// Who waits for what.
+    pub references: References,
+    /// Consecutive failures of keys.
+    pub key_failures: Failures<ObjectRef<ManagedKey>>,
+    /// Consecutive failures of secrets.
+    pub secret_failures: Failures<ObjectRef<ManagedSecret>>,
+    /// Consecutive repairs of targets that somebody else keeps changing.
+    pub repairs: Repairs<ObjectRef<ManagedSecret>>,
+}
+
+impl Context {
+    /// The time, now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// To be asked before every write: a replica that was paused and does not lead any more must not.
+    pub fn check_leadership(&self) -> Result<(), Error> {
+        self.leadership.check().map_err(Error::NotLeader)
+    }
+
+    /// Publishes an Event. Best effort: an Event that is lost loses nothing.
+    pub async fn event(
+        &self,
+        object: &k8s_openapi::api::core::v1::ObjectReference,
+        type_: EventType,
+        reason: Reason,
+        note: String,
+    ) {
+        let event = Event {
+            type_,
+            reason: reason.as_str().to_owned(),
+            note: Some(note),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        let published = super::error::call("create", "Event", self.recorder.publish(&event, object));
+        if let Err(error) = published.await {
+            warn!(%error, "an event was lost");
+        }
+    }
+}
+
+/// A random byte for jitter; nothing secret.
+pub fn jitter() -> u8 {
+    let mut byte = [0];
+    // Without randomness the waits are merely less spread.
+    let _ = getrandom::fill(&mut byte);
+    byte[0]
+}

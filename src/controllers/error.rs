@@ -1,0 +1,170 @@
+//! What can go wrong between the operator and the API server, and what follows from it.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use kube::core::Status;
+
+use crate::api::Reason;
+use crate::leader::LeadershipLost;
+
+/// Longest wait for one call of the API server.
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// An effect or a look-up that failed. Its text names objects and fields, never a value: the API server's
+/// own message is not repeated, since it may quote what was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused, or could not be reached.
+    #[error("{operation} {object}: {}", describe(source))]
+    Api {
+        /// The verb.
+        operation: &'static str,
+        /// Kind and name.
+        object: String,
+        /// Why it failed.
+        source: Box<kube::Error>,
+    },
+    /// The API server did not answer in time.
+    #[error("{operation} {object}: no answer within {} s", CALL_TIMEOUT.as_secs())]
+    Timeout {
+        /// The verb.
+        operation: &'static str,
+        /// Kind and name.
+        object: String,
+    },
+    /// This replica does not lead any more.
+    #[error("this replica does not lead any more")]
+    NotLeader(#[source] LeadershipLost),
+    /// Somebody made an object between our look and our write.
+    #[error("{object} appeared meanwhile")]
+    Raced {
+        /// Kind and name.
+        object: String,
+    },
+    /// Encryption or decryption failed while writing.
+    #[error("{operation}: {source}")]
+    Crypto {
+        /// What was encrypted or decrypted.
+        operation: &'static str,
+        /// Why it failed.
+        source: crate::keys::UseError,
+    },
+    /// A context cannot be built; the plan has built the same one before.
+    #[error("encryption context")]
+    Context(#[source] crate::crypto::ContextError),
+    /// A version that the manifest names is neither stored nor new.
+    #[error("version {0} has no ciphertext")]
+    VersionLost(String),
+    /// The operating system gave no randomness.
+    #[error("no randomness available")]
+    Random,
+}
+
+impl From<Class> for crate::telemetry::Outcome {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Transient => Self::Transient,
+            Class::Conflict => Self::Conflict,
+            Class::Permanent => Self::Permanent,
+        }
+    }
+}
+
+/// What to do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Try again, each time later.
+    Transient,
+    /// Look again and try again soon: somebody else wrote.
+    Conflict,
+    /// Trying again soon will not help; somebody has to act.
+    Permanent,
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Api { source, .. } => class_of(source),
+            Self::Timeout { .. } | Self::Random => Class::Transient,
+            // The state of a key may have changed between look and use; the next look says so.
+            Self::NotLeader(_) | Self::Raced { .. } | Self::Crypto { .. } => Class::Conflict,
+            Self::Context(_) | Self::VersionLost(_) => Class::Permanent,
+        }
+    }
+
+    /// The condition's reason.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Api { source, .. } if is(source, Status::is_forbidden) => Reason::Forbidden,
+            Self::Api { source, operation: "apply", object }
+                if is(source, Status::is_invalid) && object.starts_with("Secret ") =>
+            {
+                Reason::TargetRefused
+            }
+            Self::Api { .. }
+            | Self::Timeout { .. }
+            | Self::NotLeader(_)
+            | Self::Raced { .. }
+            | Self::Random => Reason::ApiError,
+            Self::Crypto { .. } => Reason::KeyNotReady,
+            Self::Context(_) => Reason::InvalidSpec,
+            Self::VersionLost(_) => Reason::SourceLost,
+        }
+    }
+}
+
+fn class_of(error: &kube::Error) -> Class {
+    if is(error, Status::is_conflict) || is(error, Status::is_already_exists) {
+        Class::Conflict
+    } else if is(error, Status::is_forbidden) || is(error, Status::is_invalid) {
+        Class::Permanent
+    } else {
+        Class::Transient
+    }
+}
+
+/// Whether the API server answered, and its answer is of that kind.
+pub fn is(error: &kube::Error, kind: impl Fn(&Status) -> bool) -> bool {
+    matches!(error, kube::Error::Api(status) if kind(status))
+}
+
+/// An error of the API server in words that cannot contain a value: code, reason, fields. The whole
+/// message only where it speaks of rights and quotas.
+pub fn describe(error: &kube::Error) -> String {
+    let kube::Error::Api(status) = error else {
+        return match error {
+            kube::Error::HyperError(_) | kube::Error::Service(_) => "cannot be reached".to_owned(),
+            _ => "the answer could not be read".to_owned(),
+        };
+    };
+    if status.is_forbidden() {
+        return status.message.clone();
+    }
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let fields: Vec<_> =
+        causes.map(|c| c.field.as_str()).filter(|f| !f.is_empty()).take(8).collect();
+    let mut text = format!("{} ({})", status.reason, status.code);
+    if !fields.is_empty() {
+        text.push_str(" at ");
+        text.push_str(&fields.join(", "));
+    }
+    text
+}
+
+/// Makes one call of the API server with a time limit of its own, since the client has none.
+pub async fn call<T>(
+    operation: &'static str,
+    object: impl fmt::Display,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(CALL_TIMEOUT, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(source)) => {
+            Err(Error::Api { operation, object: object.to_string(), source: Box::new(source) })
+        }
+        Err(_) => Err(Error::Timeout { operation, object: object.to_string() }),
+    }
+}

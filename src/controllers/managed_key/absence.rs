@@ -1,0 +1,41 @@
+//! The truth about keys whose resource is gone.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+
+use crate::api::ManagedKey;
+use crate::controllers::context::Context;
+use crate::controllers::error::{Error, call};
+use crate::controllers::parking::Truths;
+use crate::telemetry::Truth;
+
+/// `KeyMaterial`.
+pub(crate) struct KeyTruths;
+
+impl Truths for KeyTruths {
+    type Resource = ManagedKey;
+
+    async fn owners(ctx: &Context) -> Result<Vec<ObjectRef<ManagedKey>>, Error> {
+        let spec = |key: &std::sync::Arc<crate::keys::Key>| key.truth.spec.clone();
+        let waiting = ctx.keyring.all().iter().map(spec).filter(|s| s.parked_since.is_none()).collect::<Vec<_>>();
+        Ok(waiting.iter().map(|s| ObjectRef::new(&s.name).within(&s.namespace)).collect())
+    }
+
+    async fn park(ctx: &Context, owner: &ObjectRef<ManagedKey>) -> Result<bool, Error> {
+        let namespace = owner.namespace.as_deref().unwrap_or_default();
+        let object = format!("KeyMaterial of {namespace}/{}", owner.name);
+        let mut parked = false;
+        for mut material in call("list", object, ctx.materials.named(namespace, &owner.name)).await? {
+            if material.spec.parked_since.is_some() {
+                continue;
+            }
+            material.spec.parked_since = Some(Time(ctx.now()));
+            let object = format!("KeyMaterial {}", material.name_any());
+            call("replace", object, ctx.materials.replace(&material)).await?;
+            ctx.metrics.truth_written(Truth::KeyMaterial);
+            parked = true;
+        }
+        Ok(parked)
+    }
+}

@@ -1,0 +1,67 @@
+//! The effects of a key's plan, each of them idempotent.
+
+use kube::ResourceExt;
+
+use super::observe::Observed;
+use super::plan::Step;
+use crate::api::KeyMaterialSpec;
+use crate::controllers::context::Context;
+use crate::controllers::error::{Error, call, is};
+use crate::crypto::{AccountId, Arn, OsRandom};
+use crate::keys::{NewKey, new_generation};
+
+/// Does one step.
+pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result<(), Error> {
+    ctx.check_leadership()?;
+    match step {
+        Step::Create => create(seen, ctx).await,
+        Step::Replace(material) => {
+            let object = format!("KeyMaterial {}", material.name_any());
+            call("replace", object, ctx.materials.replace(material)).await?;
+            ctx.metrics.truth_written(crate::telemetry::Truth::KeyMaterial);
+            Ok(())
+        }
+    }
+}
+
+async fn create(seen: &Observed, ctx: &Context) -> Result<(), Error> {
+    let Some(namespace) = &seen.namespace else { return Ok(()) };
+    let name = seen.key.namespace().unwrap_or_default();
+    let spec = &seen.key.spec;
+    let arn = Arn {
+        region: ctx.installation.region.clone(),
+        account: AccountId::of(ctx.installation.id, &name),
+        key: seen.new_id,
+    };
+    let mut material = KeyMaterialSpec {
+        namespace: name,
+        name: seen.key.name_any(),
+        namespace_uid: namespace.uid.clone(),
+        object_uid: seen.key.uid().unwrap_or_default(),
+        arn: arn.to_string(),
+        key_spec: spec.key_spec.unwrap_or_default(),
+        key_usage: spec.key_usage.unwrap_or_default(),
+        origin: spec.origin.unwrap_or_default(),
+        enabled: spec.enabled.unwrap_or(true),
+        parked_since: None,
+        generations: Vec::new(),
+    };
+    let new = NewKey {
+        installation: ctx.installation.id,
+        root: &ctx.installation.root,
+        id: seen.new_id,
+        now: ctx.now(),
+    };
+    let first = new_generation(&new, &material, &mut OsRandom).map_err(|_| Error::Random)?;
+    material.generations.push(first);
+    let object = format!("KeyMaterial {}", seen.new_id);
+    match call("create", object, ctx.materials.create(seen.new_id, material)).await {
+        // Made by an earlier attempt whose answer was lost, or by another leader: that one counts.
+        Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_already_exists) => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => {
+            ctx.metrics.truth_written(crate::telemetry::Truth::KeyMaterial);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The controller of `ManagedKey`: material, and Enabled or Disabled.
+
+pub(crate) mod absence;
+mod apply;
+mod observe;
+mod plan;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{Stream, StreamExt, future};
+use kube::runtime::controller::{self, Action};
+use kube::runtime::predicates;
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
+use tokio_stream::wrappers::BroadcastStream;
+use tracing::{instrument, warn};
+
+use self::observe::observe;
+use self::plan::plan;
+use super::backoff::jittered;
+use super::context::{Context, jitter};
+use super::error::{Class, Error};
+use super::parking::Presence;
+use super::status::Publication;
+use crate::api::names::FIELD_MANAGER_KEY;
+use crate::api::{ManagedKey, Reason};
+use crate::telemetry::{Kind, Outcome};
+
+pub(crate) use self::observe::{NamespaceFacts, namespace_facts};
+
+/// How long a key is left alone when nothing happens to it. Changes are watched; this is a safety net.
+const RESYNC: Duration = Duration::from_secs(3600);
+
+/// Runs the controller over one watch until `stop`.
+pub(super) async fn run(
+    ctx: Arc<Context>,
+    api: Api<ManagedKey>,
+    presence: Presence<ManagedKey>,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let (reader, writer) = reflector::store();
+    presence.register(reader.clone());
+    let notice = presence.clone();
+    let keys = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .inspect(move |event| notice.see(event))
+        .modify(|key| key.managed_fields_mut().clear())
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(
+            predicates::generation.combine(predicates::annotations),
+            PredicateConfig::default(),
+        );
+    Controller::for_stream(keys, reader)
+        .reconcile_on(changed_keys(&ctx))
+        .with_config(controller::Config::default().concurrency(ctx.concurrency))
+        .graceful_shutdown_on(stop)
+        .run(reconcile, error_policy, ctx)
+        .for_each(|result| {
+            if let Err(controller::Error::QueueError(error)) = result {
+                warn!(%error, "the watch of keys broke; it is taken up again");
+            }
+            future::ready(())
+        })
+        .await;
+}
+
+/// Keys whose material changed.
+fn changed_keys(ctx: &Arc<Context>) -> impl Stream<Item = ObjectRef<ManagedKey>> + Send + 'static {
+    let ctx = ctx.clone();
+    BroadcastStream::new(ctx.key_changes.subscribe()).flat_map(move |change| {
+        let changed: Vec<_> = match change {
+            Ok(change) => vec![ObjectRef::new(&change.name).within(&change.namespace)],
+            // Too many at once to be told one by one: all of them.
+            Err(_) => {
+                let spec = |key: Arc<crate::keys::Key>| {
+                    ObjectRef::new(&key.truth.spec.name).within(&key.truth.spec.namespace)
+                };
+                ctx.keyring.all().into_iter().map(spec).collect()
+            }
+        };
+        for key in &changed {
+            ctx.key_failures.reset(key);
+        }
+        futures::stream::iter(changed)
+    })
+}
+
+#[instrument(skip_all, fields(key = %ObjectRef::from_obj(&*key)))]
+async fn reconcile(key: Arc<ManagedKey>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let started = Instant::now();
+    let result = reconcile_once(key.clone(), &ctx).await;
+    let outcome = match &result {
+        Ok(_) => Outcome::Success,
+        Err(error) => error.class().into(),
+    };
+    ctx.metrics.reconciled(Kind::ManagedKey, outcome, started.elapsed());
+    if result.is_ok() {
+        ctx.key_failures.reset(&ObjectRef::from_obj(&*key));
+    }
+    result
+}
+
+async fn reconcile_once(key: Arc<ManagedKey>, ctx: &Context) -> Result<Action, Error> {
+    let seen = observe(key.clone(), ctx).await?;
+    let mut plan = plan(&seen, ctx.now());
+    let mut result = Ok(());
+    for step in &plan.steps {
+        result = apply::apply(step, &seen, ctx).await;
+        if result.is_err() {
+            break;
+        }
+    }
+    if let Err(error) = &result {
+        note_failure(&mut plan, error, &key, ctx);
+    }
+    if let (Some(status), Some(ready)) = (&plan.status, &plan.ready) {
+        let old = key.status.as_ref();
+        let publication = Publication {
+            object: &*key,
+            old,
+            new: status,
+            old_conditions: old.map(|s| s.conditions.as_slice()).unwrap_or_default(),
+            ready,
+            manager: FIELD_MANAGER_KEY,
+        };
+        // A status that is about to be overtaken by the next look is not worth a write.
+        if plan.steps.is_empty() || result.is_err() {
+            publication.publish(ctx).await?;
+        }
+    }
+    result.map(|()| Action::requeue(jittered(RESYNC, jitter())))
+}
+
+/// Puts what failed into the status, unless trying again soon will mend it.
+fn note_failure(plan: &mut plan::Plan, error: &Error, key: &ManagedKey, ctx: &Context) {
+    let (Some(status), Some(ready)) = (&mut plan.status, &mut plan.ready) else { return };
+    if error.class() != Class::Permanent {
+        // What is there stays; the next attempt will know more.
+        plan.status = key.status.clone();
+        return;
+    }
+    *ready = crate::api::condition::NewCondition::not_ready(error.reason(), error.to_string());
+    let generation = key.metadata.generation.unwrap_or_default();
+    crate::api::condition::set(&mut status.conditions, ready.clone(), generation, ctx.now());
+}
+
+fn error_policy(key: Arc<ManagedKey>, error: &Error, ctx: Arc<Context>) -> Action {
+    let object = ObjectRef::from_obj(&*key);
+    if error.reason() != Reason::ApiError || error.class() == Class::Transient {
+        warn!(key = %object, %error, "a key could not be reconciled; it is tried again");
+    }
+    Action::requeue(ctx.key_failures.delay(object, error.class(), jitter()))
+}

@@ -1,0 +1,103 @@
+//! Looks at everything that the plan for a key may depend on.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Api, ResourceExt};
+
+use crate::api::{KeyMaterial, ManagedKey};
+use crate::controllers::context::Context;
+use crate::controllers::error::{Error, call};
+use crate::crypto::KeyId;
+use crate::installation::approved_before;
+use crate::keys::{Key, derive_key_id};
+
+/// Everything that [`super::plan::plan`] may look at.
+pub(crate) struct Observed {
+    /// The resource.
+    pub(crate) key: Arc<ManagedKey>,
+    /// Whether it lives in the operator's own namespace.
+    pub(crate) in_operator_namespace: bool,
+    /// The truth about it, if there is any.
+    pub(crate) material: Option<Material>,
+    /// The key id that it would get.
+    pub(crate) new_id: KeyId,
+    /// The namespace, looked at only when truth is to be made or adopted.
+    pub(crate) namespace: Option<NamespaceFacts>,
+}
+
+/// The truth about a key, and what this replica could make of it.
+pub(crate) struct Material {
+    /// As stored.
+    pub(crate) truth: KeyMaterial,
+    /// As loaded; `None` until the keyring has seen this state.
+    pub(crate) loaded: Option<Arc<Key>>,
+}
+
+/// What matters of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamespaceFacts {
+    /// Its UID.
+    pub(crate) uid: String,
+    /// When it was made.
+    pub(crate) created: Option<Timestamp>,
+    /// The instant before which namespaces were approved to adopt.
+    pub(crate) approved_before: Option<Timestamp>,
+}
+
+/// Looks.
+pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Observed, Error> {
+    let namespace_name = key.namespace().unwrap_or_default();
+    let uid = key.uid().unwrap_or_default();
+    let in_operator_namespace = namespace_name == ctx.namespace;
+    let material = match in_operator_namespace || key.metadata.deletion_timestamp.is_some() {
+        true => None,
+        false => find_material(&namespace_name, &key.name_any(), &uid, ctx).await?,
+    };
+    let claimed = material.as_ref().is_some_and(|m| m.truth.spec.object_uid == uid);
+    let namespace = match in_operator_namespace || claimed {
+        true => None,
+        false => Some(namespace_facts(&namespace_name, ctx).await?),
+    };
+    let new_id = derive_key_id(ctx.installation.id, &uid);
+    Ok(Observed { key, in_operator_namespace, material, new_id, namespace })
+}
+
+/// The material that this resource claimed; otherwise what waits under its name, asked of the API server
+/// itself before anybody decides that there is none.
+async fn find_material(
+    namespace: &str,
+    name: &str,
+    uid: &str,
+    ctx: &Context,
+) -> Result<Option<Material>, Error> {
+    let known = ctx.keyring.named(namespace, name);
+    if let Some(key) = known.iter().find(|key| key.truth.spec.object_uid == uid) {
+        return Ok(Some(Material { truth: key.truth.clone(), loaded: Some(key.clone()) }));
+    }
+    let object = format!("KeyMaterial of {namespace}/{name}");
+    let mut stored = call("list", object, ctx.materials.named(namespace, name)).await?;
+    stored.sort_by_key(|m| {
+        let created = m.spec.generations.first().map(|g| std::cmp::Reverse(g.created.0));
+        (m.spec.object_uid != uid, m.spec.parked_since.is_some(), created)
+    });
+    Ok(stored.into_iter().next().map(|truth| {
+        let same = |key: &&Arc<Key>| key.truth.metadata.resource_version == truth.metadata.resource_version;
+        let loaded = known.iter().find(same).cloned();
+        Material { truth, loaded }
+    }))
+}
+
+/// Looks at a namespace.
+pub(crate) async fn namespace_facts(name: &str, ctx: &Context) -> Result<NamespaceFacts, Error> {
+    let namespaces: Api<Namespace> = Api::all(ctx.client.clone());
+    let found = call("get", format!("Namespace {name}"), namespaces.get_metadata(name)).await?;
+    let approved = approved_before(ctx.client.clone(), &ctx.namespace);
+    let approved_before = call("get", "the installation record", approved).await?;
+    Ok(NamespaceFacts {
+        uid: found.metadata.uid.unwrap_or_default(),
+        created: found.metadata.creation_timestamp.map(|time| time.0),
+        approved_before,
+    })
+}

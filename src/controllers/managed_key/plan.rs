@@ -1,0 +1,180 @@
+//! Decides what a key needs. Pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::observe::{Material, Observed};
+use crate::api::condition::{self, NewCondition};
+use crate::api::managed_key::KeyVersionStatus;
+use crate::api::names::ANNOTATION_APPROVE_ADOPTION;
+use crate::api::{KeyMaterial, KeyState, ManagedKeyStatus, Reason};
+use crate::controllers::adoption::{Adoption, Claimant, Waiting, adoption, approval_message};
+
+/// What to do, and what to say.
+pub(crate) struct Plan {
+    /// Effects, in order.
+    pub(crate) steps: Vec<Step>,
+    /// The status to publish; `None` for an object that is going away.
+    pub(crate) status: Option<ManagedKeyStatus>,
+    /// What of it is worth an Event.
+    pub(crate) ready: Option<NewCondition>,
+}
+
+/// One effect.
+pub(crate) enum Step {
+    /// Make the first generation of a new key.
+    Create,
+    /// Write over the truth, in exactly the state that it was seen in.
+    Replace(Box<KeyMaterial>),
+}
+
+/// Decides.
+pub(crate) fn plan(seen: &Observed, now: Timestamp) -> Plan {
+    if seen.key.metadata.deletion_timestamp.is_some() {
+        return Plan { steps: Vec::new(), status: None, ready: None };
+    }
+    if seen.in_operator_namespace {
+        let message = "keys cannot live in the operator's own namespace; use another";
+        return say(seen, Vec::new(), None, NewCondition::not_ready(Reason::OperatorNamespace, message), now);
+    }
+    match &seen.material {
+        None => plan_new(seen, now),
+        Some(material) => plan_existing(seen, material, now),
+    }
+}
+
+fn plan_new(seen: &Observed, now: Timestamp) -> Plan {
+    let had = seen.key.status.as_ref().and_then(|status| status.key_id.as_deref());
+    if let Some(id) = had {
+        let message = format!(
+            "key material {id} is gone from the operator's namespace; restore it from a backup. Nothing is made in \
+             its place: what it encrypted would be lost. To give it up, delete this resource and apply it again"
+        );
+        return say(seen, Vec::new(), None, NewCondition::not_ready(Reason::MaterialMissing, message), now);
+    }
+    creating(seen, now)
+}
+
+fn creating(seen: &Observed, now: Timestamp) -> Plan {
+    let condition = NewCondition::not_ready(Reason::Creating, "the key is being made");
+    say(seen, vec![Step::Create], None, condition, now)
+}
+
+fn plan_existing(seen: &Observed, material: &Material, now: Timestamp) -> Plan {
+    let truth = &material.truth;
+    let uid = seen.key.uid().unwrap_or_default();
+    let claimant = Claimant {
+        uid: &uid,
+        annotations: seen.key.annotations(),
+        namespace: seen.namespace.as_ref(),
+    };
+    let waiting = Waiting {
+        object_uid: &truth.spec.object_uid,
+        namespace_uid: &truth.spec.namespace_uid,
+        approved: truth.annotations().get(ANNOTATION_APPROVE_ADOPTION).map(String::as_str),
+    };
+    match adoption(&claimant, &waiting) {
+        Adoption::Fresh => creating(seen, now),
+        Adoption::NeedsApproval => {
+            let object = format!("KeyMaterial {}", truth.name_any());
+            let message = approval_message(&object, seen.namespace.as_ref());
+            let condition = NewCondition::not_ready(Reason::AdoptionNeedsApproval, message);
+            say(seen, Vec::new(), None, condition, now)
+        }
+        Adoption::Own | Adoption::Adopt => {
+            let steps = claimed(seen, truth, &uid)
+                .map(|wanted| Step::Replace(Box::new(wanted)))
+                .into_iter()
+                .collect();
+            say(seen, steps, Some(material), ready(seen, material), now)
+        }
+    }
+}
+
+/// The truth as it should be; `None` if it is so.
+fn claimed(seen: &Observed, truth: &KeyMaterial, uid: &str) -> Option<KeyMaterial> {
+    let mut wanted = truth.clone();
+    uid.clone_into(&mut wanted.spec.object_uid);
+    if let Some(namespace) = &seen.namespace {
+        namespace.uid.clone_into(&mut wanted.spec.namespace_uid);
+        wanted.annotations_mut().remove(ANNOTATION_APPROVE_ADOPTION);
+    }
+    wanted.spec.parked_since = None;
+    wanted.spec.enabled = enabled(seen);
+    (wanted.spec != truth.spec).then_some(wanted)
+}
+
+fn enabled(seen: &Observed) -> bool {
+    seen.key.spec.enabled.unwrap_or(true)
+}
+
+fn ready(seen: &Observed, material: &Material) -> NewCondition {
+    let Some(loaded) = &material.loaded else {
+        return NewCondition::not_ready(Reason::Creating, "the key is being loaded");
+    };
+    let unreadable = loaded.generations.iter().find_map(|g| Some((g.version, g.material.as_ref().err()?)));
+    if let Some((version, error)) = unreadable {
+        let message = format!("version {version} of the material cannot be opened: {error}");
+        return NewCondition::not_ready(Reason::MaterialUnreadable, message);
+    }
+    if enabled(seen) {
+        NewCondition::ready(Reason::Enabled, "the key can be used")
+    } else {
+        NewCondition::not_ready(Reason::Disabled, "spec.enabled is false: every use of the key is refused")
+    }
+}
+
+/// The plan with its status.
+fn say(
+    seen: &Observed,
+    steps: Vec<Step>,
+    material: Option<&Material>,
+    ready: NewCondition,
+    now: Timestamp,
+) -> Plan {
+    let old = seen.key.status.clone().unwrap_or_default();
+    let generation = seen.key.metadata.generation.unwrap_or_default();
+    let mut conditions: Vec<Condition> = old.conditions.clone();
+    condition::set(&mut conditions, ready.clone(), generation, now);
+    let status = match material {
+        // What was known stays shown: an id that disappears from a status looks like a new key.
+        None => ManagedKeyStatus {
+            observed_generation: Some(generation),
+            state: Some(match ready.reason {
+                Reason::Creating => KeyState::Creating,
+                _ => KeyState::Unavailable,
+            }),
+            conditions,
+            ..old
+        },
+        Some(material) => ManagedKeyStatus {
+            observed_generation: Some(generation),
+            key_id: Some(material.truth.name_any()),
+            arn: Some(material.truth.spec.arn.clone()),
+            state: Some(state_of(&ready)),
+            current_version: material.truth.spec.generations.last().map(|g| g.version),
+            versions: versions(&material.truth),
+            conditions,
+        },
+    };
+    Plan { steps, status: Some(status), ready: Some(ready) }
+}
+
+fn state_of(ready: &NewCondition) -> KeyState {
+    match ready.reason {
+        Reason::Enabled => KeyState::Enabled,
+        Reason::Disabled => KeyState::Disabled,
+        Reason::Creating => KeyState::Creating,
+        _ => KeyState::Unavailable,
+    }
+}
+
+fn versions(truth: &KeyMaterial) -> Vec<KeyVersionStatus> {
+    let version = |g: &crate::api::MaterialGeneration| KeyVersionStatus {
+        version: g.version,
+        material_id: g.material_id.clone(),
+        created: Time(g.created.0),
+    };
+    truth.spec.generations.iter().map(version).collect()
+}

@@ -1,0 +1,72 @@
+//! The truth about secrets whose resource is gone.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::ListParams;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt};
+
+use super::apply::release_target;
+use crate::api::ManagedSecret;
+use crate::api::names::{
+    ANNOTATION_DELETION_POLICY, ANNOTATION_EXISTING, ANNOTATION_MANAGED_BY, ANNOTATION_PARKED_SINCE,
+    LABEL_MANAGED_BY, MANAGED_BY,
+};
+use crate::controllers::context::Context;
+use crate::controllers::error::{Error, call, is};
+use crate::controllers::parking::Truths;
+use crate::telemetry::Truth;
+use crate::truth::owner_of;
+
+/// Sealed secrets.
+pub(crate) struct SecretTruths;
+
+impl Truths for SecretTruths {
+    type Resource = ManagedSecret;
+
+    async fn owners(ctx: &Context) -> Result<Vec<ObjectRef<ManagedSecret>>, Error> {
+        let all = call("list", "sealed secrets", ctx.sealed.list()).await?;
+        let waiting = |meta: &&kube::core::PartialObjectMeta<Secret>| {
+            !meta.annotations().contains_key(ANNOTATION_PARKED_SINCE)
+        };
+        Ok(all.iter().filter(waiting).filter_map(|meta| owner_of(&meta.metadata)).collect())
+    }
+
+    async fn park(ctx: &Context, owner: &ObjectRef<ManagedSecret>) -> Result<bool, Error> {
+        let namespace = owner.namespace.as_deref().unwrap_or_default();
+        ctx.references.set(owner, std::collections::HashSet::new());
+        let object = format!("truth of {namespace}/{}", owner.name);
+        let stored = call("get", &object, ctx.sealed.get(namespace, &owner.name)).await?;
+        let Some(Ok(mut stored)) = stored else { return Ok(false) };
+        if stored.parked_since.is_some() {
+            return Ok(false);
+        }
+        take_out_of_merged(namespace, &owner.name, ctx).await?;
+        stored.parked_since = Some(ctx.now());
+        call("write", object, ctx.sealed.write(&stored)).await?;
+        ctx.metrics.truth_written(Truth::SealedSecret);
+        Ok(true)
+    }
+}
+
+/// Takes the keys of a secret that is gone out of Secrets that they were merged into. (Other targets are deleted by
+/// the garbage collector.)
+async fn take_out_of_merged(namespace: &str, name: &str, ctx: &Context) -> Result<(), Error> {
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
+    let params = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
+    let found = match call("list", format!("Secrets of {namespace}"), api.list_metadata(&params)).await {
+        // The namespace may be gone with everything in it, and our right to look there.
+        Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_forbidden) => return Ok(()),
+        other => other?,
+    };
+    let place = format!("{namespace}/{name}");
+    for secret in found.items {
+        let says = |key: &str, value: &str| secret.annotations().get(key).is_some_and(|v| v == value);
+        if says(ANNOTATION_MANAGED_BY, &place)
+            && says(ANNOTATION_EXISTING, "Merge")
+            && says(ANNOTATION_DELETION_POLICY, "Delete")
+        {
+            release_target(namespace, &secret.name_any(), ctx).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! The effects of a secret's plan, each of them idempotent.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::PartialObjectMeta;
+use kube::runtime::events::EventType;
+use kube::{Api, Resource, ResourceExt};
+use serde_json::{Value, json};
+
+use super::observe::{Observed, user_context};
+use super::plan::{Step, TargetState, TargetWrite};
+use super::target::{annotations, owner_reference, sealed_context};
+use super::write_truth::write_truth;
+use crate::api::managed_secret::Existing;
+use crate::api::names::{
+    DEFAULT_KEY, FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX,
+};
+use crate::api::{ManagedKey, ManagedKeySpec, Reason};
+use crate::controllers::context::Context;
+use crate::controllers::error::{Error, call, is};
+use crate::controllers::references::Reference;
+use crate::crypto::OsRandom;
+use crate::telemetry::Delivery;
+
+/// Does one step.
+pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result<(), Error> {
+    ctx.check_leadership()?;
+    match step {
+        Step::CreateDefaultKey => create_default_key(seen, ctx).await,
+        Step::Archive(stored) => call("archive", "waiting truth", ctx.sealed.archive(stored)).await,
+        Step::WriteTruth(write) => write_truth(write, seen, ctx).await,
+        Step::ApplyTarget(write) => apply_target(write, seen, ctx).await,
+        Step::ReleaseTarget(target) => release(seen, &target.name, ctx).await,
+        Step::DeleteTarget(target) | Step::DeleteSource(target) => delete(seen, target, ctx).await,
+    }
+}
+
+fn secrets(seen: &Observed, ctx: &Context) -> Api<Secret> {
+    Api::namespaced(ctx.client.clone(), &seen.secret.namespace().unwrap_or_default())
+}
+
+async fn create_default_key(seen: &Observed, ctx: &Context) -> Result<(), Error> {
+    let namespace = seen.secret.namespace().unwrap_or_default();
+    let keys: Api<ManagedKey> = Api::namespaced(ctx.client.clone(), &namespace);
+    let spec = ManagedKeySpec {
+        description: Some("Encrypts the secrets of this namespace that name no other key".to_owned()),
+        ..ManagedKeySpec::default()
+    };
+    let mut key = ManagedKey::new(DEFAULT_KEY, spec);
+    key.metadata = ObjectMeta {
+        labels: Some([(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned())].into()),
+        ..key.metadata
+    };
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let object = format!("ManagedKey {namespace}/{DEFAULT_KEY}");
+    match call("create", object, keys.create(&params, &key)).await {
+        // Another secret of the namespace was faster.
+        Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_already_exists) => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+async fn apply_target(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Result<(), Error> {
+    let object = format!("Secret {}/{}", seen.secret.namespace().unwrap_or_default(), write.name);
+    let body = target_body(write, seen, ctx)?;
+    // Our own keys are ours: a change by anybody else is undone at once. What exists and is not ours was looked at
+    // before, and a Secret that was not there must not be taken over.
+    let params = PatchParams { force: write.over.is_some(), ..PatchParams::apply(FIELD_MANAGER) };
+    let api = secrets(seen, ctx);
+    let patch = Patch::Apply(&body);
+    let written = call("apply", &object, api.patch_metadata(&write.name, &params, &patch)).await?;
+    if write.over.is_none() && is_shared(&written.metadata) {
+        // Somebody made it between our look and our write: take our keys out again and look anew.
+        release(seen, &write.name, ctx).await?;
+        return Err(Error::Raced { object });
+    }
+    let namespace = seen.secret.namespace().unwrap_or_default();
+    if let Some(version) = written.metadata.resource_version {
+        ctx.references.wrote(Reference::Secret(namespace, write.name.clone()), version);
+    }
+    let form = if write.seal_under.is_some() { Delivery::Sealed } else { Delivery::Plain };
+    ctx.metrics.target_written(form);
+    if write.repair {
+        let reference = seen.secret.object_ref(&());
+        let note = format!("Secret {} was changed or deleted by somebody else and was restored", write.name);
+        ctx.event(&reference, EventType::Warning, Reason::DriftRepaired, note).await;
+    }
+    Ok(())
+}
+
+/// Whether others own fields of an object that was to be only ours.
+fn is_shared(meta: &ObjectMeta) -> bool {
+    let managers = meta.managed_fields.iter().flatten();
+    managers.into_iter().any(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER))
+}
+
+fn target_body(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Result<Value, Error> {
+    let mut metadata = json!({
+        "name": write.name,
+        "namespace": seen.secret.namespace(),
+        "labels": { LABEL_MANAGED_BY: MANAGED_BY },
+        "annotations": annotations(&seen.secret, write.existing),
+    });
+    if let Some(owner) = owner_reference(&seen.secret, write.existing) {
+        metadata["ownerReferences"] = json!([owner]);
+    }
+    if let Some(over) = &write.over {
+        metadata["uid"] = json!(over.uid);
+        metadata["resourceVersion"] = json!(over.resource_version);
+    }
+    let mut body = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata,
+        "data": target_data(write, seen, ctx)?,
+    });
+    if write.existing != Existing::Merge {
+        body["type"] = json!(write.type_);
+    }
+    Ok(body)
+}
+
+fn target_data(
+    write: &TargetWrite,
+    seen: &Observed,
+    ctx: &Context,
+) -> Result<BTreeMap<String, String>, Error> {
+    let Some(key) = write.seal_under else {
+        return Ok(write.content.iter().map(|(k, bytes)| (k.to_owned(), BASE64.encode(bytes))).collect());
+    };
+    let namespace = seen.secret.namespace().unwrap_or_default();
+    let user = user_context(&seen.secret).unwrap_or_default();
+    let seal = |(name, bytes): (&str, &[u8])| {
+        // The plan has computed this context before, for the size.
+        let context = sealed_context(&seen.secret, name, &user).unwrap_or_default();
+        let envelope = ctx
+            .keyring
+            .seal(key, &namespace, &context, bytes, &mut OsRandom)
+            .map_err(|source| Error::Crypto { operation: "seal", source })?;
+        Ok((format!("{name}{SEALED_SUFFIX}"), BASE64.encode(envelope)))
+    };
+    write.content.iter().map(seal).collect()
+}
+
+/// Gives up every field that we own of a Secret, which takes our keys out of it.
+async fn release(seen: &Observed, name: &str, ctx: &Context) -> Result<(), Error> {
+    let namespace = seen.secret.namespace().unwrap_or_default();
+    release_target(&namespace, name, ctx).await
+}
+
+/// See [`release`].
+pub(super) async fn release_target(namespace: &str, name: &str, ctx: &Context) -> Result<(), Error> {
+    ctx.check_leadership()?;
+    let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
+    let body = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name, "namespace": namespace } });
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let object = format!("Secret {namespace}/{name}");
+    let released: Result<PartialObjectMeta<Secret>, _> =
+        call("release", object, api.patch_metadata(name, &params, &Patch::Apply(&body))).await;
+    released.map(|_| ())
+}
+
+/// Deletes a Secret in exactly the state that it was seen in.
+async fn delete(seen: &Observed, target: &TargetState, ctx: &Context) -> Result<(), Error> {
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: Some(target.uid.clone()),
+            resource_version: Some(target.resource_version.clone()),
+        }),
+        ..DeleteParams::default()
+    };
+    let object = format!("Secret {}/{}", seen.secret.namespace().unwrap_or_default(), target.name);
+    match call("delete", object, secrets(seen, ctx).delete(&target.name, &params)).await {
+        Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_not_found) => Ok(()),
+        other => other.map(|_| ()),
+    }
+}

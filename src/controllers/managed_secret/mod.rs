@@ -1,0 +1,237 @@
+//! The controller of `ManagedSecret`: versions in the truth, and their delivery.
+
+pub(crate) mod absence;
+mod apply;
+mod deliver;
+mod observe;
+mod plan;
+mod source;
+mod status;
+mod target;
+mod truth;
+mod value;
+mod write_truth;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{Stream, StreamExt, future};
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::PartialObjectMeta;
+use kube::runtime::controller::{self, Action};
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
+use kube::{Api, ResourceExt};
+use tokio_stream::wrappers::BroadcastStream;
+use tracing::{instrument, warn};
+
+use self::observe::observe;
+use self::plan::{Plan, Step, plan};
+use super::backoff::jittered;
+use super::context::{Context, jitter};
+use super::error::{Class, Error};
+use super::parking::Presence;
+use super::references::Reference;
+use super::status::Publication;
+use crate::api::condition::NewCondition;
+use crate::api::names::{ANNOTATION_MANAGED_BY, FIELD_MANAGER_SECRET, SECRET_TYPE_SEALED};
+use crate::api::ManagedSecret;
+use crate::crypto::OsRandom;
+use crate::telemetry::{Kind, Outcome};
+use crate::truth::{is_truth, owner_of};
+
+/// How long a secret is left alone when nothing happens to it. Changes are watched; this is a safety net.
+const RESYNC: Duration = Duration::from_secs(3600);
+/// How long until the next look at a secret whose plan prepared another.
+const SOON: Duration = Duration::from_secs(1);
+/// How long until the next look at a secret that waits for something. What it waits for is watched.
+const WAITING: Duration = Duration::from_secs(300);
+
+/// The watches of one scope.
+pub(super) struct Watches {
+    /// The secrets.
+    pub(super) secrets: Api<ManagedSecret>,
+    /// Native Secrets where they live; only their metadata is watched and none is cached.
+    pub(super) targets: Api<PartialObjectMeta<Secret>>,
+    /// The truth; only its metadata is watched.
+    pub(super) truth: Api<PartialObjectMeta<Secret>>,
+}
+
+/// Runs the controller over one scope until `stop`.
+pub(super) async fn run(
+    ctx: Arc<Context>,
+    watches: Watches,
+    presence: Presence<ManagedSecret>,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let (reader, writer) = reflector::store();
+    presence.register(reader.clone());
+    let notice = presence.clone();
+    let secrets = watcher(watches.secrets, watcher::Config::default())
+        .default_backoff()
+        .inspect(move |event| notice.see(event))
+        .modify(|secret| {
+            secret.managed_fields_mut().clear();
+            secret.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+        })
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(
+            predicates::generation.combine(predicates::annotations),
+            PredicateConfig::default(),
+        );
+    let (for_targets, for_truth) = (ctx.clone(), ctx.clone());
+    let truth_only = watcher::Config::default().fields(&format!("type={SECRET_TYPE_SEALED}"));
+    Controller::for_stream(secrets, reader)
+        .watches(watches.targets, watcher::Config::default(), move |secret| {
+            concerned(&secret, &for_targets)
+        })
+        .watches(watches.truth, truth_only, move |truth| owner(&truth, &for_truth))
+        .reconcile_on(with_changed_keys(&ctx))
+        .with_config(controller::Config::default().concurrency(ctx.concurrency))
+        .graceful_shutdown_on(stop)
+        .run(reconcile, error_policy, ctx)
+        .for_each(|result| {
+            if let Err(controller::Error::QueueError(error)) = result {
+                warn!(%error, "a watch of secrets broke; it is taken up again");
+            }
+            future::ready(())
+        })
+        .await;
+}
+
+/// The secrets that a native Secret concerns: its owner, and those that wait for one of its name.
+fn concerned(secret: &PartialObjectMeta<Secret>, ctx: &Context) -> Vec<ObjectRef<ManagedSecret>> {
+    let namespace = secret.namespace().unwrap_or_default();
+    let reference = Reference::Secret(namespace.clone(), secret.name_any());
+    if ctx.references.is_echo(&reference, secret.metadata.resource_version.as_deref()) {
+        return Vec::new();
+    }
+    let mut concerned = ctx.references.to(&reference);
+    let owner = secret.annotations().get(ANNOTATION_MANAGED_BY).and_then(|owner| owner.split_once('/'));
+    if let Some((owner_namespace, name)) = owner
+        && owner_namespace == namespace
+    {
+        concerned.push(ObjectRef::new(name).within(&namespace));
+    }
+    woken(concerned, ctx)
+}
+
+/// The secret that truth belongs to.
+fn owner(truth: &PartialObjectMeta<Secret>, ctx: &Context) -> Vec<ObjectRef<ManagedSecret>> {
+    if !is_truth(&truth.metadata) {
+        return Vec::new();
+    }
+    let reference = Reference::Secret(ctx.namespace.clone(), truth.name_any());
+    if ctx.references.is_echo(&reference, truth.metadata.resource_version.as_deref()) {
+        return Vec::new();
+    }
+    woken(owner_of(&truth.metadata).into_iter().collect(), ctx)
+}
+
+/// Secrets whose key changed.
+fn with_changed_keys(ctx: &Arc<Context>) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + 'static {
+    let ctx = ctx.clone();
+    BroadcastStream::new(ctx.key_changes.subscribe()).flat_map(move |change| {
+        let keys: Vec<_> = match change {
+            Ok(change) => vec![Reference::Key(change.namespace, change.name)],
+            // Too many at once to be told one by one: all of them.
+            Err(_) => {
+                let spec = |key: Arc<crate::keys::Key>| {
+                    Reference::Key(key.truth.spec.namespace.clone(), key.truth.spec.name.clone())
+                };
+                ctx.keyring.all().into_iter().map(spec).collect()
+            }
+        };
+        let secrets = keys.iter().flat_map(|key| ctx.references.to(key)).collect();
+        futures::stream::iter(woken(secrets, &ctx))
+    })
+}
+
+/// What they waited for has changed: they start over with the shortest wait.
+fn woken(secrets: Vec<ObjectRef<ManagedSecret>>, ctx: &Context) -> Vec<ObjectRef<ManagedSecret>> {
+    for secret in &secrets {
+        ctx.secret_failures.reset(secret);
+    }
+    secrets
+}
+
+#[instrument(skip_all, fields(secret = %ObjectRef::from_obj(&*secret)))]
+async fn reconcile(secret: Arc<ManagedSecret>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let started = Instant::now();
+    let result = reconcile_once(secret.clone(), &ctx).await;
+    let outcome = match &result {
+        Ok((_, outcome)) => *outcome,
+        Err(error) => error.class().into(),
+    };
+    ctx.metrics.reconciled(Kind::ManagedSecret, outcome, started.elapsed());
+    if result.is_ok() {
+        ctx.secret_failures.reset(&ObjectRef::from_obj(&*secret));
+    }
+    result.map(|(action, _)| action)
+}
+
+async fn reconcile_once(secret: Arc<ManagedSecret>, ctx: &Context) -> Result<(Action, Outcome), Error> {
+    let object = ObjectRef::from_obj(&*secret);
+    let seen = observe(secret, ctx).await?;
+    let mut plan = plan(&seen, ctx.now(), &mut OsRandom);
+    if let Some(wait) = repair_delay(&plan, &object, ctx) {
+        return Ok((Action::requeue(wait), Outcome::Waiting));
+    }
+    let mut result = Ok(());
+    for step in &plan.steps {
+        result = apply::apply(step, &seen, ctx).await;
+        if result.is_err() {
+            break;
+        }
+    }
+    if let Err(error) = &result {
+        if error.class() != Class::Permanent {
+            return result.map(|()| (Action::await_change(), Outcome::Success));
+        }
+        plan.ready = Some(NewCondition::not_ready(error.reason(), error.to_string()));
+        plan.shown = None;
+    }
+    publish(&seen, &plan, ctx).await?;
+    result.map(|()| next_look(&plan))
+}
+
+/// A target that somebody else keeps changing is repaired at once, then ever more slowly: two writers in a fight
+/// must not wear the API server out.
+fn repair_delay(plan: &Plan, object: &ObjectRef<ManagedSecret>, ctx: &Context) -> Option<Duration> {
+    let repair = plan.steps.iter().any(|step| matches!(step, Step::ApplyTarget(write) if write.repair));
+    if repair { ctx.repairs.admit(object, ctx.now()) } else { None }
+}
+
+async fn publish(seen: &observe::Observed, plan: &Plan, ctx: &Context) -> Result<(), Error> {
+    let Some(ready) = &plan.ready else { return Ok(()) };
+    let new = status::status(seen, plan, ready.clone(), ctx.now());
+    let old = seen.secret.status.as_ref();
+    let publication = Publication {
+        object: &*seen.secret,
+        old,
+        new: &new,
+        old_conditions: old.map(|status| status.conditions.as_slice()).unwrap_or_default(),
+        ready,
+        manager: FIELD_MANAGER_SECRET,
+    };
+    publication.publish(ctx).await
+}
+
+fn next_look(plan: &Plan) -> (Action, Outcome) {
+    let ready = plan.ready.as_ref().is_none_or(|ready| ready.status);
+    let (wait, outcome) = match (plan.soon, ready) {
+        (true, _) => (SOON, Outcome::Success),
+        (false, true) => (RESYNC, Outcome::Success),
+        (false, false) => (WAITING, Outcome::Waiting),
+    };
+    (Action::requeue(jittered(wait, jitter())), outcome)
+}
+
+fn error_policy(secret: Arc<ManagedSecret>, error: &Error, ctx: Arc<Context>) -> Action {
+    let object = ObjectRef::from_obj(&*secret);
+    if error.class() != Class::Conflict {
+        warn!(secret = %object, %error, "a secret could not be reconciled; it is tried again");
+    }
+    Action::requeue(ctx.secret_failures.delay(object, error.class(), jitter()))
+}

@@ -1,0 +1,168 @@
+//! Looks at everything that the plan for a secret may depend on.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt};
+
+use super::source::Source;
+use super::target::{self, Target};
+use super::truth::{self, TruthSeen};
+use crate::api::managed_secret::{Form, KeyRef};
+use crate::api::names::DEFAULT_KEY;
+use crate::api::{KeyState, ManagedSecret, Reason};
+use crate::controllers::context::Context;
+use crate::controllers::error::{Error, call};
+use crate::controllers::managed_key::{NamespaceFacts, namespace_facts};
+use crate::controllers::references::Reference;
+use crate::crypto::{EncryptionContext, KeyId};
+
+/// Everything that [`super::plan::plan`] may look at.
+pub(crate) struct Observed {
+    /// The resource.
+    pub(crate) secret: Arc<ManagedSecret>,
+    /// Whether it lives in the operator's own namespace.
+    pub(crate) in_operator_namespace: bool,
+    /// The key that it names.
+    pub(crate) key: KeySeen,
+    /// The truth about it.
+    pub(crate) truth: TruthSeen,
+    /// The Secrets to import, where they have to be read.
+    pub(crate) sources: Vec<Source>,
+    /// The Secret of the target's name, if a target is wanted and there is one.
+    pub(crate) target: Option<Target>,
+    /// Targets of ours under names that are not wanted any more.
+    pub(crate) leftovers: Vec<Target>,
+    /// The namespace, looked at only when truth is to be made or adopted.
+    pub(crate) namespace: Option<NamespaceFacts>,
+}
+
+/// The key that a secret names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeySeen {
+    /// It can be used.
+    Usable(KeyId),
+    /// It is the default key and not made yet.
+    DefaultMissing,
+    /// It cannot be used.
+    Problem(Reason, String),
+}
+
+/// Name of the key that a secret is encrypted under.
+pub(super) fn key_name(secret: &ManagedSecret) -> &str {
+    secret.spec.key_ref.as_ref().map_or(DEFAULT_KEY, |KeyRef { name }| name)
+}
+
+/// The form that a secret is delivered in.
+pub(super) fn form(secret: &ManagedSecret) -> Form {
+    secret.spec.target.as_ref().and_then(|target| target.form).unwrap_or_default()
+}
+
+/// Name of the Secret that a secret is delivered in, if it is.
+pub(super) fn target_name(secret: &ManagedSecret) -> Option<String> {
+    let name = secret.spec.target.as_ref().and_then(|target| target.name.clone());
+    (form(secret) != Form::None).then(|| name.unwrap_or_else(|| secret.name_any()))
+}
+
+/// The user's pairs of the encryption context.
+///
+/// # Errors
+/// They break a rule; says which.
+pub(super) fn user_context(secret: &ManagedSecret) -> Result<EncryptionContext, String> {
+    let pairs = secret.spec.encryption_context.iter().map(|(k, v)| (k.clone(), v.clone()));
+    EncryptionContext::user(pairs).map_err(|error| format!("spec.encryptionContext: {error}"))
+}
+
+/// Looks.
+pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result<Observed, Error> {
+    let namespace = secret.namespace().unwrap_or_default();
+    let in_operator_namespace = namespace == ctx.namespace;
+    let going = secret.metadata.deletion_timestamp.is_some();
+    refer(&secret, &namespace, ctx);
+    let mut seen = Observed {
+        key: find_key(&namespace, key_name(&secret), ctx),
+        truth: TruthSeen::Absent,
+        sources: Vec::new(),
+        target: None,
+        leftovers: Vec::new(),
+        namespace: None,
+        in_operator_namespace,
+        secret,
+    };
+    if in_operator_namespace || going {
+        return Ok(seen);
+    }
+    let uid = seen.secret.uid().unwrap_or_default();
+    let name = seen.secret.name_any();
+    let stored = call("get", format!("truth of {namespace}/{name}"), ctx.sealed.get(&namespace, &name)).await?;
+    if stored.as_ref().is_none_or(|s| s.as_ref().is_ok_and(|s| s.claim.object_uid != uid)) {
+        seen.namespace = Some(namespace_facts(&namespace, ctx).await?);
+    }
+    seen.truth = truth::open(stored, ctx);
+    look_outside(&mut seen, &namespace, ctx).await?;
+    Ok(seen)
+}
+
+/// Looks at the Secrets of the namespace that matter: sources, the target, former targets.
+async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Result<(), Error> {
+    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
+    for import in &seen.secret.spec.import {
+        if Source::must_be_read(import, &seen.secret, seen.truth.manifest()) {
+            let name = &import.secret_ref.name;
+            let found = call("get", format!("Secret {namespace}/{name}"), secrets.get_opt(name)).await?;
+            seen.sources.push(Source::new(name, found));
+        }
+    }
+    let wanted = target_name(&seen.secret);
+    if let Some(name) = &wanted {
+        let found = call("get", format!("Secret {namespace}/{name}"), secrets.get_opt(name)).await?;
+        seen.target = found.map(|found| target::read(found, seen, ctx));
+    }
+    let former: Vec<_> = seen.truth.manifest().into_iter().flat_map(|m| m.targets().to_vec()).collect();
+    for record in former.iter().filter(|record| Some(&record.name) != wanted.as_ref()) {
+        let object = format!("Secret {namespace}/{}", record.name);
+        let found = call("get", object, secrets.get_opt(&record.name)).await?;
+        let target = found.map(|found| target::read(found, seen, ctx));
+        seen.leftovers.extend(target.filter(Target::is_ours));
+    }
+    Ok(())
+}
+
+/// Tells the index what this secret waits for.
+fn refer(secret: &ManagedSecret, namespace: &str, ctx: &Context) {
+    let mut references = HashSet::from([Reference::Key(namespace.to_owned(), key_name(secret).to_owned())]);
+    let imports = secret.spec.import.iter().map(|import| import.secret_ref.name.clone());
+    for name in imports.chain(target_name(secret)) {
+        references.insert(Reference::Secret(namespace.to_owned(), name));
+    }
+    ctx.references.set(&ObjectRef::from_obj(secret), references);
+}
+
+fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
+    let Some(key) = ctx.keyring.named(namespace, name).into_iter().next() else {
+        if name == DEFAULT_KEY {
+            return KeySeen::DefaultMissing;
+        }
+        let message = format!("ManagedKey {namespace}/{name} does not exist or is not ready yet");
+        return KeySeen::Problem(Reason::KeyNotFound, message);
+    };
+    match key.state() {
+        KeyState::Enabled => KeySeen::Usable(key.id),
+        KeyState::Disabled => {
+            KeySeen::Problem(Reason::KeyDisabled, format!("ManagedKey {namespace}/{name} is disabled"))
+        }
+        KeyState::PendingDeletion if name == DEFAULT_KEY => KeySeen::DefaultMissing,
+        KeyState::PendingDeletion => {
+            let message = format!(
+                "ManagedKey {namespace}/{name} was deleted; its material waits. Apply it again to use it"
+            );
+            KeySeen::Problem(Reason::KeyPendingDeletion, message)
+        }
+        KeyState::Creating | KeyState::Unavailable => {
+            let message = format!("the material of ManagedKey {namespace}/{name} cannot be opened");
+            KeySeen::Problem(Reason::MaterialUnreadable, message)
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Secrets to import.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+
+use crate::api::ManagedSecret;
+use crate::api::managed_secret::Import;
+use crate::api::names::ANNOTATION_IMPORT;
+use crate::crypto::SecretBytes;
+use crate::secrets::{ImportRecord, Manifest};
+
+/// A Secret to import, as it was found.
+pub(crate) struct Source {
+    /// Its name.
+    pub(crate) name: String,
+    /// What it holds; `None` if there is no such Secret.
+    pub(crate) found: Option<Found>,
+}
+
+/// What a Secret to import holds.
+pub(crate) struct Found {
+    /// Its UID.
+    pub(crate) uid: String,
+    /// The state that was read.
+    pub(crate) resource_version: String,
+    /// Its data.
+    pub(crate) data: BTreeMap<String, SecretBytes>,
+}
+
+impl Source {
+    /// Whether the Secret has to be looked at: it was not imported yet, it shall be imported once more, keys
+    /// of it are wanted that were not, or it shall be deleted.
+    pub(super) fn must_be_read(import: &Import, secret: &ManagedSecret, manifest: Option<&Manifest>) -> bool {
+        let record = manifest.and_then(|manifest| record_of(manifest, &import.secret_ref.name));
+        let Some(record) = record else { return true };
+        let wanted = import.secret_ref.keys.iter().flatten();
+        import.delete_after_import.unwrap_or(false)
+            || asked_again(secret).is_some_and(|uid| uid != record.source_uid)
+            || wanted.into_iter().any(|key| !record.keys.contains(key))
+    }
+
+    pub(super) fn new(name: &str, secret: Option<Secret>) -> Self {
+        let found = secret.map(|secret| Found {
+            uid: secret.uid().unwrap_or_default(),
+            resource_version: secret.resource_version().unwrap_or_default(),
+            data: plain(secret),
+        });
+        Self { name: name.to_owned(), found }
+    }
+}
+
+/// The record of an import, if it was done.
+pub(super) fn record_of<'a>(manifest: &'a Manifest, name: &str) -> Option<&'a ImportRecord> {
+    manifest.imports().iter().find(|record| record.secret == name)
+}
+
+/// UID of a Secret that the user wants to be imported once more.
+pub(super) fn asked_again(secret: &ManagedSecret) -> Option<&str> {
+    secret.annotations().get(ANNOTATION_IMPORT).map(String::as_str)
+}
+
+/// The data of a Secret in memory that is wiped.
+pub(super) fn plain(secret: Secret) -> BTreeMap<String, SecretBytes> {
+    let data = secret.data.unwrap_or_default();
+    data.into_iter().map(|(key, bytes)| (key, SecretBytes::from(bytes.0))).collect()
+}

@@ -1,0 +1,48 @@
+//! The status of a secret.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::observe::{Observed, form, target_name};
+use super::plan::{Plan, Shown};
+use crate::api::condition::{self, NewCondition};
+use crate::api::managed_secret::{ManagedSecretStatus, SecretVersionStatus, TargetStatus};
+
+/// The status that the plan leads to, or that a failure leaves.
+pub(super) fn status(
+    seen: &Observed,
+    plan: &Plan,
+    ready: NewCondition,
+    now: Timestamp,
+) -> ManagedSecretStatus {
+    let old = seen.secret.status.clone().unwrap_or_default();
+    let generation = seen.secret.metadata.generation.unwrap_or_default();
+    let delivered = ready.status;
+    let mut conditions = old.conditions.clone();
+    condition::set(&mut conditions, ready, generation, now);
+    let target = target_name(&seen.secret).map(|name| TargetStatus { name, form: form(&seen.secret) });
+    let mut status = ManagedSecretStatus {
+        observed_generation: Some(generation),
+        conditions,
+        target_ref: if delivered { target } else { old.target_ref.clone() },
+        ..old
+    };
+    if let Some(shown) = &plan.shown {
+        describe(&mut status, shown);
+    }
+    status
+}
+
+fn describe(status: &mut ManagedSecretStatus, shown: &Shown) {
+    let version = |version: &crate::secrets::VersionRecord| SecretVersionStatus {
+        id: version.id.to_string(),
+        stages: version.stages.iter().map(ToString::to_string).collect(),
+        created: Time(version.created),
+        key_id: version.key_id.clone(),
+    };
+    status.keys.clone_from(&shown.keys);
+    status.versions = shown.manifest.versions().iter().rev().map(version).collect();
+    let sequence = i64::try_from(shown.manifest.sequence()).unwrap_or(i64::MAX);
+    // Never backwards: it is what a roll-back is noticed by.
+    status.sequence = Some(sequence.max(status.sequence.unwrap_or(0)));
+}

@@ -1,0 +1,209 @@
+//! The native Secret that a secret is delivered in, as it was found.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
+use kube::{Resource, ResourceExt};
+
+use super::observe::{KeySeen, Observed, form, user_context};
+use super::source::plain;
+use crate::api::ManagedSecret;
+use crate::api::managed_secret::{DeletionPolicy, Existing, Form};
+use crate::api::names::{
+    ANNOTATION_DELETION_POLICY, ANNOTATION_EXISTING, ANNOTATION_MANAGED_BY, FIELD_MANAGER,
+    LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX,
+};
+use crate::controllers::context::Context;
+use crate::crypto::{self, EncryptionContext, KeyId, Purpose, SecretBytes};
+
+/// A Secret of the target's name.
+pub(crate) struct Target {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its UID.
+    pub(crate) uid: String,
+    /// The state that was read.
+    pub(crate) resource_version: String,
+    /// Its type.
+    pub(crate) type_: String,
+    /// Whether the API server refuses changes of its data.
+    pub(crate) immutable: bool,
+    /// Whose it is.
+    pub(crate) owner: Owner,
+    /// How it came to us, as written on it.
+    pub(crate) existing: Existing,
+    /// The keys that we own.
+    pub(crate) owned: BTreeSet<String>,
+    /// The value that a consumer gets from it, by key and without the suffix of sealed entries. Of a sealed one
+    /// only what opens in its place and under the right key.
+    pub(crate) delivered: BTreeMap<String, SecretBytes>,
+    /// All its keys.
+    pub(crate) keys: BTreeSet<String>,
+    /// Whether labels, annotations and owner are as they should be.
+    pub(crate) dressed: bool,
+}
+
+/// Whose a Secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// This secret's.
+    Us,
+    /// Another `ManagedSecret`'s.
+    Other(String),
+    /// Another controller's.
+    Controller(String),
+    /// Nobody's that we know of.
+    Nobody,
+}
+
+impl Target {
+    /// Whether it belongs to this secret.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.owner == Owner::Us
+    }
+
+    /// Whether nothing in it is anybody else's, so that it can be deleted and made anew.
+    pub(crate) fn is_only_ours(&self) -> bool {
+        self.is_ours() && self.existing == Existing::Fail && self.keys == self.owned
+    }
+}
+
+/// Reads what matters of a Secret.
+pub(super) fn read(secret: Secret, seen: &Observed, ctx: &Context) -> Target {
+    let managed = &*seen.secret;
+    let owner = owner_of(&secret, managed);
+    let existing = match secret.annotations().get(ANNOTATION_EXISTING).map(String::as_str) {
+        Some("Adopt") => Existing::Adopt,
+        Some("Merge") => Existing::Merge,
+        _ => Existing::Fail,
+    };
+    let keys: BTreeSet<_> = secret.data.iter().flatten().map(|(key, _)| key.clone()).collect();
+    Target {
+        name: secret.name_any(),
+        uid: secret.uid().unwrap_or_default(),
+        resource_version: secret.resource_version().unwrap_or_default(),
+        type_: secret.type_.clone().unwrap_or_else(|| "Opaque".to_owned()),
+        immutable: secret.immutable.unwrap_or(false),
+        existing,
+        owned: owned_keys(secret.metadata.managed_fields.as_deref().unwrap_or_default()),
+        dressed: owner == Owner::Us && is_dressed(&secret, managed, existing),
+        owner,
+        delivered: delivered(secret, seen, ctx),
+        keys,
+    }
+}
+
+fn owner_of(secret: &Secret, managed: &ManagedSecret) -> Owner {
+    let place = place_of(managed);
+    match secret.annotations().get(ANNOTATION_MANAGED_BY) {
+        Some(owner) if *owner == place => return Owner::Us,
+        // A copy made by hand in another namespace carries the name of the original's owner.
+        Some(owner) if owner.split_once('/').map(|(ns, _)| ns) == managed.namespace().as_deref() => {
+            return Owner::Other(owner.clone());
+        }
+        _ => {}
+    }
+    let controller = secret.owner_references().iter().find(|owner| owner.controller == Some(true));
+    controller.map_or(Owner::Nobody, |owner| Owner::Controller(format!("{} {}", owner.kind, owner.name)))
+}
+
+/// What is written on a target to say whose it is.
+pub(super) fn place_of(managed: &ManagedSecret) -> String {
+    format!("{}/{}", managed.namespace().unwrap_or_default(), managed.name_any())
+}
+
+/// The annotations of a target.
+pub(super) fn annotations(managed: &ManagedSecret, existing: Existing) -> BTreeMap<String, String> {
+    let mut annotations = BTreeMap::from([
+        (ANNOTATION_MANAGED_BY.to_owned(), place_of(managed)),
+        (ANNOTATION_DELETION_POLICY.to_owned(), deletion_policy(managed).as_str().to_owned()),
+    ]);
+    if existing != Existing::Fail {
+        annotations.insert(ANNOTATION_EXISTING.to_owned(), existing.as_str().to_owned());
+    }
+    annotations
+}
+
+/// The owner reference of a target, unless it must survive its owner. It does not block the owner's deletion.
+pub(super) fn owner_reference(managed: &ManagedSecret, existing: Existing) -> Option<OwnerReference> {
+    if deletion_policy(managed) == DeletionPolicy::Retain || existing == Existing::Merge {
+        return None;
+    }
+    let owner = managed.controller_owner_ref(&())?;
+    Some(OwnerReference { controller: None, block_owner_deletion: None, ..owner })
+}
+
+/// What happens to the target when its secret goes.
+pub(super) fn deletion_policy(managed: &ManagedSecret) -> DeletionPolicy {
+    managed.spec.target.as_ref().and_then(|target| target.deletion_policy).unwrap_or_default()
+}
+
+fn is_dressed(secret: &Secret, managed: &ManagedSecret, existing: Existing) -> bool {
+    let wanted = annotations(managed, existing);
+    let found = secret.annotations();
+    let owner = owner_reference(managed, existing);
+    let uid = managed.uid().unwrap_or_default();
+    let owned = secret.owner_references().iter().any(|reference| reference.uid == uid);
+    wanted.iter().all(|(key, value)| found.get(key) == Some(value))
+        && secret.labels().get(LABEL_MANAGED_BY).is_some_and(|value| value == MANAGED_BY)
+        && owned == owner.is_some()
+}
+
+/// The keys of `data` that we applied.
+fn owned_keys(fields: &[ManagedFieldsEntry]) -> BTreeSet<String> {
+    let ours = fields.iter().filter(|entry| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER)
+            && entry.operation.as_deref() == Some("Apply")
+            && entry.subresource.as_deref().unwrap_or_default().is_empty()
+    });
+    let data = ours.filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:data")?.as_object());
+    data.flat_map(|data| data.keys())
+        .filter_map(|key| key.strip_prefix("f:"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What a consumer gets.
+fn delivered(secret: Secret, seen: &Observed, ctx: &Context) -> BTreeMap<String, SecretBytes> {
+    let data = plain(secret);
+    if form(&seen.secret) != Form::Sealed {
+        return data;
+    }
+    let (KeySeen::Usable(key), Ok(user)) = (&seen.key, user_context(&seen.secret)) else {
+        return BTreeMap::new();
+    };
+    let open = |(entry, envelope): (String, SecretBytes)| {
+        let name = entry.strip_suffix(SEALED_SUFFIX)?.to_owned();
+        let opened = open_entry(envelope.expose(), &name, seen, *key, &user, ctx)?;
+        Some((name, opened))
+    };
+    data.into_iter().filter_map(open).collect()
+}
+
+/// Opens one sealed entry, if it was made for this place and under this key.
+fn open_entry(
+    envelope: &[u8],
+    key_name: &str,
+    seen: &Observed,
+    key: KeyId,
+    user: &EncryptionContext,
+    ctx: &Context,
+) -> Option<SecretBytes> {
+    if crypto::peek(envelope).ok()?.key != key {
+        return None;
+    }
+    let namespace = seen.secret.namespace()?;
+    let context = sealed_context(&seen.secret, key_name, user).ok()?;
+    ctx.keyring.open(envelope, &namespace, &context).ok()
+}
+
+/// The context of one sealed entry.
+pub(super) fn sealed_context(
+    managed: &ManagedSecret,
+    key: &str,
+    user: &EncryptionContext,
+) -> Result<EncryptionContext, crypto::ContextError> {
+    let (namespace, secret) = (managed.namespace().unwrap_or_default(), managed.name_any());
+    Purpose::Sealed { namespace: &namespace, secret: &secret, key }.context(user)
+}

@@ -1,0 +1,142 @@
+//! The truth about a secret, opened.
+
+use crate::api::Reason;
+use crate::controllers::context::Context;
+use crate::crypto::{ContextError, EncryptionContext, Purpose, SecretBytes};
+use crate::keys::UseError;
+use crate::secrets::{Manifest, SecretValue, VersionRecord};
+use crate::truth::Stored;
+
+/// What is known about a secret.
+pub(crate) enum TruthSeen {
+    /// Nothing.
+    Absent,
+    /// This.
+    Present(Box<Truth>),
+    /// Something that does not open.
+    Unreadable {
+        /// What is stored.
+        stored: Option<Box<Stored>>,
+        /// Why it does not open.
+        reason: Reason,
+        /// In words.
+        message: String,
+    },
+}
+
+/// The truth, opened.
+pub(crate) struct Truth {
+    /// As stored.
+    pub(crate) stored: Stored,
+    /// What the versions are.
+    pub(crate) manifest: Manifest,
+    /// The value of the current version.
+    pub(crate) current: SecretValue,
+}
+
+impl TruthSeen {
+    /// The manifest, if it could be opened.
+    pub(crate) fn manifest(&self) -> Option<&Manifest> {
+        match self {
+            Self::Present(truth) => Some(&truth.manifest),
+            Self::Absent | Self::Unreadable { .. } => None,
+        }
+    }
+}
+
+/// The context of the manifest of that secret. The user's pairs are not part of it: the manifest itself says
+/// which pairs each version was sealed with.
+pub(crate) fn manifest_context(namespace: &str, name: &str) -> Result<EncryptionContext, ContextError> {
+    Purpose::Manifest { namespace, secret: name }.context(&EncryptionContext::empty())
+}
+
+/// The context of one version of that secret.
+pub(crate) fn version_context(
+    namespace: &str,
+    name: &str,
+    version: &VersionRecord,
+) -> Result<EncryptionContext, ContextError> {
+    let user = EncryptionContext::user(version.context.clone())?;
+    Purpose::Value { namespace, secret: name, version: version.id.as_str() }.context(&user)
+}
+
+/// Opens what is stored. Every context is computed from where it was found; the envelopes' own words count
+/// for nothing.
+pub(super) fn open(stored: Option<Result<Stored, String>>, ctx: &Context) -> TruthSeen {
+    match stored {
+        None => TruthSeen::Absent,
+        Some(Err(problem)) => TruthSeen::Unreadable {
+            stored: None,
+            reason: Reason::TruthUnreadable,
+            message: format!("the stored secret was not written by the operator: {problem}"),
+        },
+        Some(Ok(stored)) => match open_stored(&stored, ctx) {
+            Ok((manifest, current)) => {
+                TruthSeen::Present(Box::new(Truth { stored, manifest, current }))
+            }
+            Err((reason, message)) => {
+                TruthSeen::Unreadable { stored: Some(Box::new(stored)), reason, message }
+            }
+        },
+    }
+}
+
+fn open_stored(stored: &Stored, ctx: &Context) -> Result<(Manifest, SecretValue), (Reason, String)> {
+    let (namespace, name) = (&stored.namespace, &stored.name);
+    let unreadable = |what: String| (Reason::TruthUnreadable, what);
+    let context = manifest_context(namespace, name)
+        .map_err(|error| unreadable(format!("the manifest's context: {error}")))?;
+    let json = unseal(&stored.manifest, namespace, &context, "the manifest", ctx)?;
+    let manifest = Manifest::from_json(json.expose())
+        .map_err(|error| unreadable(format!("the manifest: {error}")))?;
+    let current = manifest.current().ok_or_else(|| unreadable("no version is current".to_owned()))?;
+    Ok((read_version(stored, current, ctx)?, manifest)).map(|(value, manifest)| (manifest, value))
+}
+
+/// Opens one version.
+pub(super) fn read_version(
+    stored: &Stored,
+    version: &VersionRecord,
+    ctx: &Context,
+) -> Result<SecretValue, (Reason, String)> {
+    let what = format!("version {}", version.id);
+    let unreadable = |problem: String| (Reason::TruthUnreadable, format!("{what}: {problem}"));
+    let envelope = stored
+        .versions
+        .get(version.id.as_str())
+        .ok_or_else(|| (Reason::SourceLost, format!("the ciphertext of {what} is gone; restore it from a backup")))?;
+    let context = version_context(&stored.namespace, &stored.name, version)
+        .map_err(|error| unreadable(error.to_string()))?;
+    let bytes = unseal(envelope, &stored.namespace, &context, &what, ctx)?;
+    SecretValue::decode(bytes.expose()).map_err(|error| unreadable(error.to_string()))
+}
+
+fn unseal(
+    envelope: &[u8],
+    namespace: &str,
+    context: &EncryptionContext,
+    what: &str,
+    ctx: &Context,
+) -> Result<SecretBytes, (Reason, String)> {
+    ctx.keyring.open(envelope, namespace, context).map_err(|error| {
+        let reason = match &error {
+            UseError::State { state: crate::api::KeyState::Disabled, .. } => Reason::KeyDisabled,
+            UseError::State { state: crate::api::KeyState::PendingDeletion, .. } => {
+                Reason::KeyPendingDeletion
+            }
+            UseError::State { .. } => Reason::MaterialUnreadable,
+            UseError::NotFound { .. } | UseError::MaterialMissing { .. } => Reason::MaterialMissing,
+            UseError::OtherNamespace { .. } | UseError::Open(_) | UseError::Seal(_) => {
+                Reason::TruthUnreadable
+            }
+        };
+        let place = context_place(context);
+        (reason, format!("{what} does not open: {error} (expected {place})"))
+    })
+}
+
+/// The place that a context names, for messages.
+fn context_place(context: &EncryptionContext) -> String {
+    let part = |key| context.get(key).unwrap_or("?");
+    format!("{}/{}", part("keystead:namespace"), part("keystead:secret"))
+}

@@ -1,0 +1,104 @@
+//! Seals and writes the truth of a secret.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt;
+
+use super::observe::Observed;
+use super::plan::TruthWrite;
+use super::truth::{manifest_context, version_context};
+use crate::controllers::context::Context;
+use crate::controllers::error::{Error, call};
+use crate::crypto::{ContextError, EncryptionContext, OsRandom};
+use crate::secrets::{SecretValue, VersionRecord};
+use crate::telemetry::Truth;
+use crate::truth::Stored;
+
+/// Most bytes of envelopes in one Secret: its data may have 1,048,576, and the manifest needs some.
+const MAX_ENVELOPES: usize = 960 * 1024;
+
+/// Seals the manifest and every version that is new or bound otherwise, and writes all of it in one update.
+pub(super) async fn write_truth(write: &TruthWrite, seen: &Observed, ctx: &Context) -> Result<(), Error> {
+    let (namespace, name) = (seen.secret.namespace().unwrap_or_default(), seen.secret.name_any());
+    let mut manifest = write.manifest.clone();
+    let mut versions = BTreeMap::new();
+    for version in write.manifest.versions() {
+        versions.insert(version.id.to_string(), envelope(version, write, &namespace, &name, ctx)?);
+    }
+    for dropped in manifest.make_room(|id| versions.get(id.as_str()).map_or(0, Vec::len), MAX_ENVELOPES) {
+        versions.remove(dropped.as_str());
+    }
+    let context = bound(manifest_context(&namespace, &name))?;
+    let stored = Stored {
+        manifest: seal(write, &namespace, &context, &manifest.to_json(), ctx)?,
+        claim: write.claim.clone(),
+        parked_since: None,
+        approved: None,
+        versions,
+        resource_version: write.over.clone(),
+        namespace,
+        name,
+    };
+    let object = format!("truth of {}/{}", stored.namespace, stored.name);
+    call("write", object, ctx.sealed.write(&stored)).await?;
+    ctx.metrics.truth_written(Truth::SealedSecret);
+    Ok(())
+}
+
+/// The envelope of one version: made now, kept, or opened and made anew.
+fn envelope(
+    version: &VersionRecord,
+    write: &TruthWrite,
+    namespace: &str,
+    name: &str,
+    ctx: &Context,
+) -> Result<Vec<u8>, Error> {
+    let context = bound(version_context(namespace, name, version))?;
+    let fresh = write.fresh.iter().find(|(id, _)| id == version.id.as_str());
+    if let Some((_, value)) = fresh {
+        return seal_value(write, namespace, &context, value, ctx);
+    }
+    let before = write.before.as_ref().and_then(|(stored, manifest)| {
+        Some((stored.versions.get(version.id.as_str())?, manifest.version(&version.id)?))
+    });
+    let Some((envelope, old)) = before else {
+        return Err(Error::VersionLost(version.id.to_string()));
+    };
+    if old.key_id == version.key_id && old.context == version.context {
+        return Ok(envelope.clone());
+    }
+    // The old message's header is never rewritten: its authentication tag uses nonce 0 under the message's key,
+    // and a second header under the same key would give the authentication key away. So: a new message.
+    let old_context = bound(version_context(namespace, name, old))?;
+    let opened = ctx
+        .keyring
+        .open(envelope, namespace, &old_context)
+        .map_err(|source| Error::Crypto { operation: "open a version to encrypt it anew", source })?;
+    seal(write, namespace, &context, opened.expose(), ctx)
+}
+
+fn seal_value(
+    write: &TruthWrite,
+    namespace: &str,
+    context: &EncryptionContext,
+    value: &SecretValue,
+    ctx: &Context,
+) -> Result<Vec<u8>, Error> {
+    seal(write, namespace, context, value.encode().expose(), ctx)
+}
+
+fn seal(
+    write: &TruthWrite,
+    namespace: &str,
+    context: &EncryptionContext,
+    plaintext: &[u8],
+    ctx: &Context,
+) -> Result<Vec<u8>, Error> {
+    ctx.keyring
+        .seal(write.key, namespace, context, plaintext, &mut OsRandom)
+        .map_err(|source| Error::Crypto { operation: "seal the truth", source })
+}
+
+fn bound(context: Result<EncryptionContext, ContextError>) -> Result<EncryptionContext, Error> {
+    context.map_err(Error::Context)
+}

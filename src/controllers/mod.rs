@@ -1,0 +1,77 @@
+//! The controllers: what the leader does.
+//!
+//! One folder per kind, each with the same files: `observe` looks, `plan` decides, `apply` does, and `absence`
+//! speaks of truth whose resource is gone.
+
+mod adoption;
+pub mod backoff;
+mod context;
+mod crds;
+mod error;
+mod managed_key;
+mod managed_secret;
+mod parking;
+mod references;
+mod status;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use kube::{Api, Resource};
+
+pub use context::{Context, Scope};
+pub use crds::apply as apply_crds;
+pub use error::{Class, Error};
+pub use references::{Reference, References};
+
+use self::managed_key::absence::KeyTruths;
+use self::managed_secret::absence::SecretTruths;
+use self::parking::Presence;
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs all controllers until the leadership says stop.
+pub async fn run(ctx: Arc<Context>) {
+    let (keys, key_news) = Presence::new();
+    let (secrets, secret_news) = Presence::new();
+    let mut controllers: Vec<Task> = Vec::new();
+    for place in places(&ctx.scope) {
+        let stop = ctx.leadership.stopping();
+        let api = api_in(&ctx, place.as_deref());
+        controllers.push(Box::pin(managed_key::run(ctx.clone(), api, keys.clone(), stop)));
+        let watches = managed_secret::Watches {
+            secrets: api_in(&ctx, place.as_deref()),
+            targets: api_in(&ctx, place.as_deref()),
+            truth: Api::namespaced(ctx.client.clone(), &ctx.namespace),
+        };
+        let stop = ctx.leadership.stopping();
+        controllers.push(Box::pin(managed_secret::run(ctx.clone(), watches, secrets.clone(), stop)));
+    }
+    let parking: Task = Box::pin(async {
+        tokio::join!(
+            parking::run::<KeyTruths>(ctx.clone(), keys, key_news),
+            parking::run::<SecretTruths>(ctx.clone(), secrets, secret_news),
+        );
+    });
+    // The controllers end when told to; what parks never does.
+    futures::future::select(join_all(controllers), parking).await;
+}
+
+fn places(scope: &Scope) -> Vec<Option<String>> {
+    match scope {
+        Scope::Cluster => vec![None],
+        Scope::Namespaces(names) => names.iter().cloned().map(Some).collect(),
+    }
+}
+
+fn api_in<K>(ctx: &Context, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        None => Api::all(ctx.client.clone()),
+        Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
+    }
+}

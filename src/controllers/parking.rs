@@ -1,0 +1,187 @@
+//! Parking by absence: truth whose resource is gone is marked as waiting.
+//!
+//! No Keystead resource carries a finalizer, so a deletion is not announced to anybody who was not there: the
+//! resource simply is missing. Its truth is then marked with the instant at which a leader first saw that, and
+//! waits to be adopted again. Deletion while the operator is down ends the same way.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::context::Context;
+use super::error::{Error, call};
+
+/// How often everything is compared although no deletion was seen.
+const COMPARE_EVERY: Duration = Duration::from_secs(3600);
+/// How long to wait before a failed attempt is repeated.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Which resources of a kind are there, and news of those that went.
+pub(super) struct Presence<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    stores: Arc<Mutex<Vec<Store<K>>>>,
+    gone: mpsc::UnboundedSender<Gone<K>>,
+}
+
+impl<K> Clone for Presence<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    fn clone(&self) -> Self {
+        Self { stores: self.stores.clone(), gone: self.gone.clone() }
+    }
+}
+
+/// News of absence.
+pub(super) enum Gone<K: Resource<DynamicType = ()>> {
+    /// This one was deleted.
+    One(ObjectRef<K>),
+    /// Everything was listed anew; any may be gone.
+    Any,
+}
+
+impl<K> Presence<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    /// An empty one, and where its news arrives.
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Gone<K>>) {
+        let (gone, news) = mpsc::unbounded_channel();
+        (Self { stores: Arc::default(), gone }, news)
+    }
+
+    /// Adds what a watch knows.
+    pub(super) fn register(&self, store: Store<K>) {
+        self.stores().push(store);
+    }
+
+    /// Takes note of an event of such a watch.
+    pub(super) fn see(&self, event: &Result<Event<K>, watcher::Error>) {
+        let news = match event {
+            Ok(Event::Delete(object)) => Gone::One(ObjectRef::from_obj(object)),
+            Ok(Event::InitDone) => Gone::Any,
+            _ => return,
+        };
+        // The receiver ends with the controllers; nobody needs the news then.
+        let _ = self.gone.send(news);
+    }
+
+    /// The resource, as the watches know it.
+    pub(super) fn get(&self, object: &ObjectRef<K>) -> Option<Arc<K>> {
+        self.stores().iter().find_map(|store| store.get(object))
+    }
+
+    fn all(&self) -> Vec<Store<K>> {
+        self.stores().clone()
+    }
+
+    fn stores(&self) -> std::sync::MutexGuard<'_, Vec<Store<K>>> {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A kind of truth.
+pub(super) trait Truths: Send + Sync {
+    /// The resource that it belongs to.
+    type Resource: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static;
+
+    /// The resources that truth says it belongs to and that are not known to be gone.
+    fn owners(
+        ctx: &Context,
+    ) -> impl Future<Output = Result<Vec<ObjectRef<Self::Resource>>, Error>> + Send;
+
+    /// Marks the truth of that resource as waiting. Returns whether anything changed.
+    fn park(
+        ctx: &Context,
+        owner: &ObjectRef<Self::Resource>,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+}
+
+/// Parks what is missing, for ever.
+pub(super) async fn run<T: Truths>(
+    ctx: Arc<Context>,
+    presence: Presence<T::Resource>,
+    mut news: mpsc::UnboundedReceiver<Gone<T::Resource>>,
+) {
+    for store in presence.all() {
+        if store.wait_until_ready().await.is_err() {
+            return;
+        }
+    }
+    let mut suspects = HashSet::new();
+    let mut compare = true;
+    loop {
+        if compare {
+            match T::owners(&ctx).await {
+                Ok(owners) => {
+                    suspects.extend(owners);
+                    compare = false;
+                }
+                Err(error) => warn!(%error, "waiting truth could not be listed; it is tried again"),
+            }
+        }
+        suspects = settle::<T>(&ctx, &presence, suspects).await;
+        let wait = if suspects.is_empty() && !compare { COMPARE_EVERY } else { RETRY_AFTER };
+        match tokio::time::timeout(wait, news.recv()).await {
+            Ok(Some(Gone::One(object))) => {
+                suspects.insert(object);
+            }
+            Ok(Some(Gone::Any)) => compare = true,
+            Ok(None) => return,
+            Err(_) => compare = compare || suspects.is_empty(),
+        }
+    }
+}
+
+/// Parks those that really are gone; returns those that could not be settled.
+async fn settle<T: Truths>(
+    ctx: &Context,
+    presence: &Presence<T::Resource>,
+    suspects: HashSet<ObjectRef<T::Resource>>,
+) -> HashSet<ObjectRef<T::Resource>> {
+    let mut unsettled = HashSet::new();
+    for owner in suspects {
+        let namespace = owner.namespace.as_deref().unwrap_or_default();
+        if !ctx.scope.contains(namespace) || presence.get(&owner).is_some() {
+            continue;
+        }
+        match park_if_gone::<T>(ctx, &owner).await {
+            Ok(false) => {}
+            Ok(true) => info!(%owner, "the resource is gone; its truth waits to be adopted"),
+            Err(error) => {
+                warn!(%owner, %error, "truth could not be marked as waiting; it is tried again");
+                unsettled.insert(owner);
+            }
+        }
+    }
+    unsettled
+}
+
+/// The watch's word is not enough to start a window: the API server itself must say that it is gone.
+async fn park_if_gone<T: Truths>(ctx: &Context, owner: &ObjectRef<T::Resource>) -> Result<bool, Error> {
+    let namespace = owner.namespace.as_deref().unwrap_or_default();
+    let api: Api<T::Resource> = Api::namespaced(ctx.client.clone(), namespace);
+    if call("get", owner, api.get_metadata_opt(&owner.name)).await?.is_some() {
+        return Ok(false);
+    }
+    ctx.check_leadership()?;
+    T::park(ctx, owner).await
+}

@@ -1,0 +1,52 @@
+//! Cryptography: envelopes, wrapped data keys, and key material under the root key.
+//!
+//! Three layers, each encrypting the one to its right:
+//!
+//! ```text
+//! root key ──wrap_material──▶ material ──wrap/encrypt──▶ data key ──seal──▶ plaintext
+//! (RootKey)                   (Material)                 (one message)      (SecretBytes)
+//! ```
+//!
+//! Every byte format is described in `docs/formats.md`, with an example that is also a test vector. Nothing
+//! here does I/O, knows Kubernetes or keeps state: randomness and keys are arguments, look-ups go through
+//! [`MaterialLookup`].
+
+mod arn;
+mod body;
+mod bytes;
+mod cipher;
+mod committed;
+mod context;
+mod envelope;
+mod error;
+mod footer;
+mod header;
+mod ids;
+mod kdf;
+mod material;
+mod purpose;
+mod random;
+mod root;
+mod secret;
+mod suite;
+#[cfg(test)]
+mod vectors;
+mod wrap;
+
+pub use arn::{AccountId, Arn, ArnError, PROVIDER_ID, Region};
+pub use context::{EncryptionContext, MAX_CONTEXT_BYTES, MAX_CONTEXT_PAIRS, RESERVED_PREFIXES};
+pub use envelope::{EnvelopeInfo, Limits, MAX_PLAINTEXT, open, peek, seal};
+pub use error::{
+    ContextError, DecryptError, OpenError, ParseError, RandomError, SealError, UnwrapError,
+};
+pub use header::MAX_WRAPPED_KEYS;
+pub use ids::{IdError, InstallationId, KeyId, MaterialId};
+pub use material::{
+    Material, MaterialBinding, MaterialLookup, WrappingKey, root_of, unwrap_material, wrap_material,
+};
+pub use purpose::Purpose;
+pub use random::{OsRandom, Random};
+pub use root::{Fingerprint, RootKey};
+pub use secret::{SecretArray, SecretBytes};
+pub use suite::Suite;
+pub use wrap::{CiphertextInfo, MAX_SMALL_PLAINTEXT, decrypt, encrypt, peek_ciphertext};

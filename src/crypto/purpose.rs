@@ -1,0 +1,113 @@
+//! What an envelope is for and where it belongs, as pairs of its encryption context.
+//!
+//! Names, not UIDs: a backup restored elsewhere must open.
+
+use super::{context::EncryptionContext, error::ContextError};
+
+/// The use and the place of an envelope of ours. Two places never give the same context.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose<'a> {
+    /// One version of a secret's value, in the truth.
+    Value {
+        /// The secret's namespace.
+        namespace: &'a str,
+        /// The secret's name.
+        secret: &'a str,
+        /// The version's id.
+        version: &'a str,
+    },
+    /// The manifest of a secret: its versions and stages, in the truth.
+    Manifest {
+        /// The secret's namespace.
+        namespace: &'a str,
+        /// The secret's name.
+        secret: &'a str,
+    },
+    /// One key of a secret, delivered as ciphertext or committed to Git.
+    Sealed {
+        /// The secret's namespace.
+        namespace: &'a str,
+        /// The secret's name.
+        secret: &'a str,
+        /// The key within the secret.
+        key: &'a str,
+    },
+}
+
+impl Purpose<'_> {
+    /// The context that binds a ciphertext to this place and to the user's pairs.
+    ///
+    /// # Errors
+    /// Together they exceed the bounds.
+    pub fn context(&self, user: &EncryptionContext) -> Result<EncryptionContext, ContextError> {
+        let (purpose, namespace, secret, detail) = match *self {
+            Self::Value {
+                namespace,
+                secret,
+                version,
+            } => (
+                "value",
+                namespace,
+                secret,
+                Some(("keystead:version", version)),
+            ),
+            Self::Manifest { namespace, secret } => ("manifest", namespace, secret, None),
+            Self::Sealed {
+                namespace,
+                secret,
+                key,
+            } => ("sealed", namespace, secret, Some(("keystead:key", key))),
+        };
+        let own = [
+            ("keystead:purpose", purpose),
+            ("keystead:namespace", namespace),
+            ("keystead:secret", secret),
+        ];
+        let mut context = user.clone();
+        for (key, value) in own.into_iter().chain(detail) {
+            context.insert(key.to_owned(), value.to_owned())?;
+        }
+        Ok(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_purpose_names_its_place() {
+        let user = EncryptionContext::user([("team", "orders")]).unwrap();
+        let pairs = |purpose: Purpose<'_>| {
+            let context = purpose.context(&user).unwrap();
+            context
+                .pairs()
+                .map(|(k, v)| format!("{k}={v}"))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let (namespace, secret) = ("shop", "db");
+        assert_eq!(
+            pairs(Purpose::Value {
+                namespace,
+                secret,
+                version: "v1"
+            }),
+            "keystead:namespace=shop keystead:purpose=value keystead:secret=db keystead:version=v1 \
+             team=orders"
+        );
+        assert_eq!(
+            pairs(Purpose::Manifest { namespace, secret }),
+            "keystead:namespace=shop keystead:purpose=manifest keystead:secret=db team=orders"
+        );
+        assert_eq!(
+            pairs(Purpose::Sealed {
+                namespace,
+                secret,
+                key: "password"
+            }),
+            "keystead:key=password keystead:namespace=shop keystead:purpose=sealed \
+             keystead:secret=db team=orders"
+        );
+    }
+}

@@ -1,0 +1,224 @@
+//! One key in memory: its attributes and the unwrapped generations of its material.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use sha2::{Digest, Sha256};
+
+use crate::api::{KeyMaterial, KeyMaterialSpec, KeyState, MaterialGeneration};
+use crate::crypto::{
+    Arn, InstallationId, KeyId, Material, MaterialBinding, MaterialId, MaterialLookup, Random,
+    RandomError, RootKey, WrappingKey, unwrap_material, wrap_material,
+};
+
+/// A key with its material.
+pub struct Key {
+    /// The key id.
+    pub id: KeyId,
+    /// The name that ciphertext knows the key by.
+    pub arn: Arn,
+    /// The truth this was made from.
+    pub truth: KeyMaterial,
+    /// The generations, oldest first.
+    pub generations: Vec<Generation>,
+}
+
+/// One generation of a key's material.
+pub struct Generation {
+    /// For people: 1, 2, ...
+    pub version: u32,
+    /// The id that ciphertext names it by.
+    pub id: MaterialId,
+    /// The material; the error says why it could not be opened.
+    pub material: Result<Material, String>,
+}
+
+impl Key {
+    /// Reads the truth about a key and opens its generations.
+    ///
+    /// # Errors
+    /// The truth is not of the form that the operator writes: somebody else wrote it.
+    pub fn load(
+        truth: KeyMaterial,
+        installation: InstallationId,
+        root: &RootKey,
+    ) -> Result<Self, String> {
+        let id: KeyId = truth
+            .name_any()
+            .parse()
+            .map_err(|_| "its name is no key id".to_owned())?;
+        let arn: Arn = truth
+            .spec
+            .arn
+            .parse()
+            .map_err(|_| "spec.arn is no ARN".to_owned())?;
+        if arn.key != id {
+            return Err("spec.arn names another key".to_owned());
+        }
+        let generations = truth
+            .spec
+            .generations
+            .iter()
+            .map(|g| load_generation(g, &truth.spec, id, installation, root))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            id,
+            arn,
+            truth,
+            generations,
+        })
+    }
+
+    /// The state, as the truth decides it.
+    pub fn state(&self) -> KeyState {
+        let spec = &self.truth.spec;
+        if spec.parked_since.is_some() {
+            KeyState::PendingDeletion
+        } else if !spec.enabled {
+            KeyState::Disabled
+        } else if self.current().is_some_and(|g| g.material.is_ok()) {
+            KeyState::Enabled
+        } else {
+            KeyState::Unavailable
+        }
+    }
+
+    /// The generation that encrypts.
+    pub fn current(&self) -> Option<&Generation> {
+        self.generations.last()
+    }
+
+    /// The current generation as what wraps a data key, if it could be opened.
+    pub fn wrapping_key(&self) -> Option<WrappingKey<'_>> {
+        self.current()
+            .and_then(|generation| self.wrapping(generation))
+    }
+
+    fn wrapping<'a>(&'a self, generation: &'a Generation) -> Option<WrappingKey<'a>> {
+        let material = generation.material.as_ref().ok()?;
+        Some(WrappingKey {
+            arn: &self.arn,
+            material_id: generation.id,
+            material,
+        })
+    }
+}
+
+impl MaterialLookup for Key {
+    fn find(&self, key: KeyId, material: MaterialId) -> Option<WrappingKey<'_>> {
+        let generation = self
+            .generations
+            .iter()
+            .find(|g| key == self.id && g.id == material)?;
+        self.wrapping(generation)
+    }
+}
+
+fn load_generation(
+    generation: &MaterialGeneration,
+    spec: &KeyMaterialSpec,
+    key: KeyId,
+    installation: InstallationId,
+    root: &RootKey,
+) -> Result<Generation, String> {
+    let id: MaterialId = generation
+        .material_id
+        .parse()
+        .map_err(|_| "a material id is malformed".to_owned())?;
+    let wrapped = BASE64
+        .decode(&generation.wrapped)
+        .map_err(|_| "wrapped is no base64".to_owned())?;
+    let material = unwrap_material(root, &binding(spec, key, id, installation), &wrapped)
+        .map_err(|error| error.to_string());
+    Ok(Generation {
+        version: generation.version,
+        id,
+        material,
+    })
+}
+
+/// What a generation is bound to: it opens for this key of this name in this installation only.
+pub fn binding(
+    spec: &KeyMaterialSpec,
+    key: KeyId,
+    material: MaterialId,
+    installation: InstallationId,
+) -> MaterialBinding<'_> {
+    MaterialBinding {
+        installation,
+        key,
+        material,
+        namespace: &spec.namespace,
+        name: &spec.name,
+        spec: spec.key_spec.as_str(),
+        usage: spec.key_usage.as_str(),
+        origin: spec.origin.as_str(),
+    }
+}
+
+/// What a new key is made from.
+pub struct NewKey<'a> {
+    /// The installation.
+    pub installation: InstallationId,
+    /// The root key.
+    pub root: &'a RootKey,
+    /// The key id.
+    pub id: KeyId,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Makes a generation of random material for the key that `spec` describes, wrapped under the root.
+pub fn new_generation(
+    new: &NewKey<'_>,
+    spec: &KeyMaterialSpec,
+    random: &mut dyn Random,
+) -> Result<MaterialGeneration, RandomError> {
+    let id = MaterialId::generate(random)?;
+    let material = Material::generate(random)?;
+    let bound = binding(spec, new.id, id, new.installation);
+    let wrapped = wrap_material(new.root, &bound, &material, random)?;
+    Ok(MaterialGeneration {
+        version: spec.generations.last().map_or(1, |last| last.version + 1),
+        material_id: id.to_string(),
+        wrapped: BASE64.encode(wrapped),
+        root_fingerprint: new.root.fingerprint().to_string(),
+        created: Time(new.now),
+    })
+}
+
+/// The key id of the `ManagedKey` with this UID: the first 16 bytes of SHA-256 over a label, the
+/// installation and the UID, with the version and variant bits of a UUID (RFC 9562, version 8).
+///
+/// Derived rather than drawn, so that making the same key twice (two leaders, a crash between two
+/// steps) meets the API server's refusal of a second object with the same name.
+pub fn derive_key_id(installation: InstallationId, object_uid: &str) -> KeyId {
+    let digest = Sha256::new()
+        .chain_update(b"keystead/v1/key-id")
+        .chain_update(installation.as_bytes())
+        .chain_update(object_uid)
+        .finalize();
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    id[6] = (id[6] & 0x0f) | 0x80;
+    id[8] = (id[8] & 0x3f) | 0x80;
+    KeyId::from_bytes(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_id_depends_on_the_installation_and_the_object() {
+        let one = InstallationId::from_bytes([1; 16]);
+        let two = InstallationId::from_bytes([2; 16]);
+        let id = derive_key_id(one, "uid-a");
+        assert_eq!(id, derive_key_id(one, "uid-a"));
+        assert_ne!(id, derive_key_id(one, "uid-b"));
+        assert_ne!(id, derive_key_id(two, "uid-a"));
+        assert_eq!(id.to_string().chars().nth(14), Some('8'));
+    }
+}

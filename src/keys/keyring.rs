@@ -1,0 +1,197 @@
+//! The keyring: every key of the installation, and the operations on them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::key::Key;
+use crate::api::KeyState;
+use crate::crypto::{
+    self, EncryptionContext, KeyId, Limits, MaterialId, OpenError, Random, SealError, SecretBytes,
+};
+
+/// Why a key was not used.
+#[derive(Debug, thiserror::Error)]
+pub enum UseError {
+    /// No key of that name or id is known.
+    #[error("the key {key} is not known")]
+    NotFound {
+        /// Its id.
+        key: KeyId,
+    },
+    /// The key belongs to another namespace.
+    #[error("the key {key} belongs to another namespace")]
+    OtherNamespace {
+        /// Its id.
+        key: KeyId,
+    },
+    /// The key's state refuses use.
+    #[error("the key {key} is {state:?}")]
+    State {
+        /// Its id.
+        key: KeyId,
+        /// Its state.
+        state: KeyState,
+    },
+    /// The generation that the ciphertext names is not there, or could not be opened.
+    #[error("material {material} of key {key} is missing")]
+    MaterialMissing {
+        /// The key's id.
+        key: KeyId,
+        /// The generation's id.
+        material: MaterialId,
+    },
+    /// The ciphertext does not open.
+    #[error("the ciphertext does not open")]
+    Open(#[source] OpenError),
+    /// Nothing was encrypted.
+    #[error("encryption failed")]
+    Seal(#[source] SealError),
+}
+
+/// Every key of the installation with its material. Cheap to share; readers never wait for the
+/// API server.
+#[derive(Default)]
+pub struct Keyring {
+    keys: RwLock<Keys>,
+}
+
+#[derive(Default)]
+struct Keys {
+    by_id: HashMap<KeyId, Arc<Key>>,
+    by_name: HashMap<(String, String), Vec<KeyId>>,
+}
+
+impl Keyring {
+    /// Puts a key in, or a newer state of it.
+    pub fn insert(&self, key: Key) {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let ids = keys.by_name.entry(place(&key)).or_default();
+        if !ids.contains(&key.id) {
+            ids.push(key.id);
+        }
+        keys.by_id.insert(key.id, Arc::new(key));
+    }
+
+    /// Takes a key out, because the truth about it is gone.
+    pub fn remove(&self, id: KeyId) -> Option<Arc<Key>> {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let key = keys.by_id.remove(&id)?;
+        if let Some(ids) = keys.by_name.get_mut(&place(&key)) {
+            ids.retain(|known| *known != id);
+            if ids.is_empty() {
+                keys.by_name.remove(&place(&key));
+            }
+        }
+        Some(key)
+    }
+
+    /// The key with that id.
+    pub fn get(&self, id: KeyId) -> Option<Arc<Key>> {
+        self.keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .by_id
+            .get(&id)
+            .cloned()
+    }
+
+    /// All keys that ever had this name and still wait or work: the one in use first, then the
+    /// newest.
+    pub fn named(&self, namespace: &str, name: &str) -> Vec<Arc<Key>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let ids = keys.by_name.get(&(namespace.to_owned(), name.to_owned()));
+        let mut found: Vec<_> = ids
+            .into_iter()
+            .flatten()
+            .filter_map(|id| keys.by_id.get(id).cloned())
+            .collect();
+        found.sort_by_key(|key| {
+            let spec = &key.truth.spec;
+            let created = spec
+                .generations
+                .first()
+                .map(|g| std::cmp::Reverse(g.created.0));
+            (spec.parked_since.is_some(), created)
+        });
+        found
+    }
+
+    /// The names and ids of all keys.
+    pub fn all(&self) -> Vec<Arc<Key>> {
+        self.keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .by_id
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .by_id
+            .len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Encrypts under the current material of a key of `namespace`.
+    pub fn seal(
+        &self,
+        key: KeyId,
+        namespace: &str,
+        context: &EncryptionContext,
+        plaintext: &[u8],
+        random: &mut dyn Random,
+    ) -> Result<Vec<u8>, UseError> {
+        let key = self.usable(key, namespace)?;
+        let wrapping = key.wrapping_key().ok_or(UseError::State {
+            key: key.id,
+            state: KeyState::Unavailable,
+        })?;
+        crypto::seal(plaintext, context, &wrapping, random).map_err(UseError::Seal)
+    }
+
+    /// Decrypts what the key named in its header encrypted, if that is a key of `namespace` and
+    /// the message was made for `context`.
+    pub fn open(
+        &self,
+        message: &[u8],
+        namespace: &str,
+        context: &EncryptionContext,
+    ) -> Result<SecretBytes, UseError> {
+        let info = crypto::peek(message).map_err(UseError::Open)?;
+        let key = self.usable(info.key, namespace)?;
+        crypto::open(message, context, &*key, Limits::default()).map_err(|error| match error {
+            OpenError::MaterialMissing { key, material } => {
+                UseError::MaterialMissing { key, material }
+            }
+            other => UseError::Open(other),
+        })
+    }
+
+    /// The key, if it may be used by `namespace` now.
+    fn usable(&self, id: KeyId, namespace: &str) -> Result<Arc<Key>, UseError> {
+        let key = self.get(id).ok_or(UseError::NotFound { key: id })?;
+        if key.truth.spec.namespace != namespace {
+            return Err(UseError::OtherNamespace { key: id });
+        }
+        match key.state() {
+            KeyState::Enabled => Ok(key),
+            state => Err(UseError::State { key: id, state }),
+        }
+    }
+}
+
+fn place(key: &Key) -> (String, String) {
+    (
+        key.truth.spec.namespace.clone(),
+        key.truth.spec.name.clone(),
+    )
+}

@@ -1,0 +1,335 @@
+//! The Lease in the API server: reads, and writes that the API server refuses when the Lease has
+//! changed meanwhile.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use thiserror::Error;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::Config;
+use super::evaluate::{Candidate, Decision, History, Observed, evaluate};
+use super::record;
+use crate::api::names::FIELD_MANAGER;
+use crate::clock::{Clock as _, SystemClock};
+
+/// What was asked of the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Get,
+    Create,
+    Replace,
+}
+
+/// A request about the Lease failed.
+#[derive(Debug, Error)]
+pub(super) enum Error {
+    /// No answer came in time. A write may have happened nevertheless.
+    #[error("no answer to the lease request ({verb:?}) in time")]
+    Timeout { verb: Verb },
+    /// The request failed.
+    #[error("the lease request ({verb:?}) failed")]
+    Request {
+        verb: Verb,
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
+
+impl Error {
+    /// Whether the Lease is not as we last saw it: a look at it tells more.
+    fn is_outdated(&self) -> bool {
+        match self {
+            Self::Timeout { .. } => false,
+            Self::Request { source, .. } => match &**source {
+                kube::Error::Api(status) => {
+                    status.is_conflict() || status.is_already_exists() || status.is_not_found()
+                }
+                _ => false,
+            },
+        }
+    }
+}
+
+/// How an attempt to take the Lease ended.
+#[derive(Debug)]
+pub(super) enum Campaign {
+    /// It is ours, by a request that was sent at this instant.
+    Won { sent: Instant },
+    /// It is another's.
+    Wait {
+        holder: String,
+        retry_after: Duration,
+    },
+}
+
+/// How an attempt to renew the Lease ended.
+#[derive(Debug)]
+pub(super) enum Renewal {
+    /// It is renewed, by a request that was sent at this instant.
+    Renewed { sent: Instant },
+    /// It is another's now, or nobody's.
+    Lost { holder: String },
+}
+
+/// What was last seen of the Lease.
+struct Seen {
+    lease: Lease,
+    since: Duration,
+    history: History,
+}
+
+/// This process and the Lease. Every method may be dropped half-way: what a request did without
+/// our hearing of it is found out by the next one, which then conflicts and looks.
+pub(super) struct Elector {
+    api: Api<Lease>,
+    config: Config,
+    origin: Instant,
+    seen: Option<Seen>,
+    /// Whether the Lease was ever looked at, be it that there was none.
+    looked: bool,
+    /// See [`Candidate::tenure`]. Set before the first request that carries it is sent.
+    tenure: Option<Timestamp>,
+}
+
+impl Elector {
+    pub(super) fn new(config: Config, client: Client) -> Self {
+        let api = Api::namespaced(client, &config.namespace);
+        Self {
+            api,
+            config,
+            origin: Instant::now(),
+            seen: None,
+            looked: false,
+            tenure: None,
+        }
+    }
+
+    /// Looks at the Lease and takes it if it is free.
+    pub(super) async fn campaign(&mut self) -> Result<Campaign, Error> {
+        self.look().await?;
+        match self.decide() {
+            Decision::Acquire => {
+                // An attempt whose answer was lost may still succeed, so a further attempt
+                // carries the same tenure.
+                self.tenure
+                    .get_or_insert_with(|| record::microseconds(SystemClock.now()));
+            }
+            Decision::Renew => {}
+            Decision::Wait {
+                holder,
+                retry_after,
+            } => {
+                // Another has written since our last attempt, which therefore can only conflict.
+                self.tenure = None;
+                return Ok(Campaign::Wait {
+                    holder,
+                    retry_after,
+                });
+            }
+        }
+        match self.write().await {
+            Ok(sent) => Ok(Campaign::Won { sent }),
+            // Another was faster.
+            Err(error) if error.is_outdated() => {
+                let holder = "another candidate".to_owned();
+                Ok(Campaign::Wait {
+                    holder,
+                    retry_after: self.config.retry_period,
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Renews the Lease that this process holds: one write, and a look only if that conflicts.
+    pub(super) async fn renew(&mut self) -> Result<Renewal, Error> {
+        match self.write().await {
+            Ok(sent) => return Ok(Renewal::Renewed { sent }),
+            Err(error) if error.is_outdated() => self.look().await?,
+            Err(error) => return Err(error),
+        }
+        // Somebody labelled it, or an earlier renewal had succeeded without our hearing of it, or
+        // it is another's. A Lease that was deleted or released by hand is lost too: the next
+        // campaign takes it.
+        match self.decide() {
+            Decision::Renew => self.write().await.map(|sent| Renewal::Renewed { sent }),
+            Decision::Acquire | Decision::Wait { .. } => {
+                self.tenure = None;
+                Ok(Renewal::Lost {
+                    holder: self.holder(),
+                })
+            }
+        }
+    }
+
+    /// Gives the Lease back if it is ours. Failure only means that the next leader has to wait.
+    pub(super) async fn release(&mut self) {
+        if self.tenure.is_none() {
+            return;
+        }
+        let released = match self.try_release().await {
+            Err(error) if error.is_outdated() => match self.look().await {
+                Ok(()) => self.try_release().await,
+                Err(error) => Err(error),
+            },
+            result => result,
+        };
+        match released {
+            Ok(()) => info!(lease = %self.config.lease(), "not leading, the lease is free"),
+            Err(error) => {
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                warn!(%error, source, "cannot release the lease, it will expire");
+            }
+        }
+        self.tenure = None;
+    }
+
+    async fn try_release(&mut self) -> Result<(), Error> {
+        if self.decide() != Decision::Renew {
+            // After a lost answer the Lease may be ours although we have not seen it so.
+            self.look().await?;
+        }
+        if self.decide() != Decision::Renew {
+            return Ok(());
+        }
+        let Some(seen) = &self.seen else {
+            return Ok(());
+        };
+        let current = seen.lease.spec.clone().unwrap_or_default();
+        let spec = record::released(&current, SystemClock.now());
+        let lease = Lease {
+            metadata: seen.lease.metadata.clone(),
+            spec: Some(spec),
+        };
+        self.replace(&lease).await.map(drop)
+    }
+
+    fn decide(&self) -> Decision {
+        let empty = LeaseSpec::default();
+        let observed = self.seen.as_ref().map(|seen| Observed {
+            spec: seen.lease.spec.as_ref().unwrap_or(&empty),
+            since: seen.since,
+            history: seen.history,
+        });
+        let candidate = Candidate {
+            identity: &self.config.identity,
+            tenure: self.tenure,
+        };
+        evaluate(
+            observed.as_ref(),
+            candidate,
+            self.origin.elapsed(),
+            &self.config,
+        )
+    }
+
+    fn holder(&self) -> String {
+        let spec = self.seen.as_ref().and_then(|seen| seen.lease.spec.as_ref());
+        spec.and_then(|spec| spec.holder_identity.clone())
+            .unwrap_or_default()
+    }
+
+    /// Reads the Lease.
+    async fn look(&mut self) -> Result<(), Error> {
+        let lease = self
+            .request(Verb::Get, self.api.get_opt(&self.config.name))
+            .await?;
+        self.note(lease);
+        Ok(())
+    }
+
+    /// Remembers what the Lease says, and since when. Compared is what it says, not its
+    /// resourceVersion: a label is no sign of life of the holder.
+    fn note(&mut self, lease: Option<Lease>) {
+        self.seen = lease.map(|lease| match &self.seen {
+            Some(seen) if seen.lease.spec == lease.spec => Seen {
+                lease,
+                since: seen.since,
+                history: seen.history,
+            },
+            _ => Seen {
+                lease,
+                since: self.origin.elapsed(),
+                history: if self.looked {
+                    History::Changed
+                } else {
+                    History::Unchanged
+                },
+            },
+        });
+        self.looked = true;
+    }
+
+    /// Writes the Lease as ours. Returns when the request was sent.
+    async fn write(&mut self) -> Result<Instant, Error> {
+        let now = SystemClock.now();
+        let current = self.seen.as_ref().and_then(|seen| seen.lease.spec.as_ref());
+        let tenure = self.tenure.unwrap_or_else(|| record::microseconds(now));
+        let spec = record::acquired(current, &self.config, tenure, now);
+        let sent = Instant::now();
+        let written = if let Some(seen) = &self.seen {
+            let metadata = seen.lease.metadata.clone();
+            self.replace(&Lease {
+                metadata,
+                spec: Some(spec),
+            })
+            .await?
+        } else {
+            let metadata = ObjectMeta {
+                name: Some(self.config.name.clone()),
+                namespace: Some(self.config.namespace.clone()),
+                ..ObjectMeta::default()
+            };
+            self.create(&Lease {
+                metadata,
+                spec: Some(spec),
+            })
+            .await?
+        };
+        self.tenure = Some(tenure);
+        self.note(Some(written));
+        Ok(sent)
+    }
+
+    async fn create(&self, lease: &Lease) -> Result<Lease, Error> {
+        let parameters = parameters();
+        self.request(Verb::Create, self.api.create(&parameters, lease))
+            .await
+    }
+
+    /// Replaces the Lease as it was last seen: its resourceVersion goes along.
+    async fn replace(&self, lease: &Lease) -> Result<Lease, Error> {
+        let parameters = parameters();
+        let replace = self.api.replace(&self.config.name, &parameters, lease);
+        self.request(Verb::Replace, replace).await
+    }
+
+    async fn request<T>(
+        &self,
+        verb: Verb,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Error> {
+        match timeout(self.config.request_timeout(), request).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(source)) => Err(Error::Request {
+                verb,
+                source: Box::new(source),
+            }),
+            Err(_) => Err(Error::Timeout { verb }),
+        }
+    }
+}
+
+fn parameters() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}

@@ -1,0 +1,199 @@
+//! Which of the replicas writes.
+//!
+//! One `coordination.k8s.io/v1` Lease, held by at most one process, read and written as client-go
+//! does it, so that other tools understand it. [`run`] campaigns for it and keeps a piece of work
+//! alive exactly while this process holds it:
+//!
+//! ```text
+//! campaign ── acquired ──> lead(Leadership) ── lost, or not proven in time ──> (dropped) campaign
+//!                                  └─ shutdown: told to stop, given a grace ──> release, end
+//! ```
+//!
+//! Two things keep a leader that is late from doing harm. [`Leadership::check`] looks at a
+//! monotonic clock, so a process that was paused for longer than the renew deadline refuses to
+//! write the moment it runs again. And every write of truth carries a resourceVersion, so one that
+//! was already under way is refused by the API server.
+//!
+//! Losing the Lease never ends the process: while the API server is down the process waits as a
+//! candidate.
+
+mod config;
+mod evaluate;
+mod leadership;
+mod lease;
+mod record;
+
+use std::future::Future;
+use std::pin::pin;
+
+use kube::Client;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tracing::{debug, info, warn};
+
+pub use config::{Config, InvalidConfig};
+pub use leadership::{Leadership, LeadershipLost};
+
+use lease::{Campaign, Elector, Renewal};
+
+/// How a leadership ended.
+enum End<T> {
+    /// Somebody else holds the Lease, or it could not be renewed in time.
+    Lost,
+    /// The work ended by itself.
+    Done(T),
+    /// The process shall end.
+    Shutdown,
+}
+
+/// Campaigns for the Lease until `shutdown` resolves, and runs `lead` whenever this process holds
+/// it.
+///
+/// The future that `lead` returns is polled on the same task as the renewal and dropped as soon as
+/// the Lease is lost or cannot be proven to be held any more; `lead` is called again with the next
+/// leadership. Whatever it spawns must end with it (a `JoinSet`, not a bare `tokio::spawn`).
+///
+/// When `shutdown` resolves, [`Leadership::stopping`] tells the future, which then has
+/// [`Config::shutdown_grace`] to end; after that the Lease is released, so that the other replica
+/// need not wait for it to expire.
+///
+/// Returns what the future returned if it ended by itself or in the grace, and `None` if the
+/// process was a candidate or the grace ran out.
+///
+/// # Errors
+/// Only if the configuration contradicts itself. Errors of the API server are logged and retried.
+pub async fn run<F, Fut, S>(
+    config: Config,
+    client: Client,
+    shutdown: S,
+    mut lead: F,
+) -> Result<Option<Fut::Output>, InvalidConfig>
+where
+    F: FnMut(Leadership) -> Fut,
+    Fut: Future,
+    S: Future<Output = ()>,
+{
+    config.validate()?;
+    let mut elector = Elector::new(config.clone(), client);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let leadership = tokio::select! {
+            biased;
+            () = &mut shutdown => {
+                // A request to acquire may have succeeded without our hearing of it.
+                elector.release().await;
+                return Ok(None);
+            }
+            leadership = campaign(&mut elector, &config) => leadership,
+        };
+        let mut work = Box::pin(lead(leadership.clone()));
+        let mut end = tokio::select! {
+            biased;
+            () = hold(&mut elector, &leadership, &config) => End::Lost,
+            () = &mut shutdown => End::Shutdown,
+            output = &mut work => End::Done(output),
+        };
+        let stopping = matches!(end, End::Shutdown);
+        if stopping {
+            leadership.stop();
+            end = tokio::select! {
+                biased;
+                () = hold(&mut elector, &leadership, &config) => End::Lost,
+                output = &mut work => End::Done(output),
+                () = sleep(config.shutdown_grace) => End::Shutdown,
+            };
+        }
+        leadership.revoke();
+        drop(work);
+        let output = match end {
+            End::Lost if !stopping => continue,
+            End::Done(output) => Some(output),
+            End::Lost => None,
+            End::Shutdown => {
+                warn!(grace = ?config.shutdown_grace, "the leader's work did not end in its grace");
+                None
+            }
+        };
+        elector.release().await;
+        return Ok(output);
+    }
+}
+
+/// Ends when this process holds the Lease.
+async fn campaign(elector: &mut Elector, config: &Config) -> Leadership {
+    let mut rival = None;
+    let mut failing = false;
+    loop {
+        let pause = match elector.campaign().await {
+            Ok(Campaign::Won { sent }) => {
+                let leadership = Leadership::granted(sent, config.renew_deadline);
+                // The answer may have come too late to be of use.
+                if leadership.check().is_ok() {
+                    info!(lease = %config.lease(), identity = %config.identity, "leading");
+                    return leadership;
+                }
+                config.jittered_retry_period()
+            }
+            Ok(Campaign::Wait {
+                holder,
+                retry_after,
+            }) => {
+                failing = false;
+                if rival.as_ref() != Some(&holder) {
+                    info!(lease = %config.lease(), %holder, "waiting as a candidate");
+                    rival = Some(holder);
+                }
+                retry_after.min(config.jittered_retry_period())
+            }
+            Err(error) => {
+                report(&error, &mut failing, "cannot acquire the lease");
+                config.jittered_retry_period()
+            }
+        };
+        sleep(pause).await;
+    }
+}
+
+/// Renews the Lease; ends when it is lost or cannot be proven to be held any more.
+async fn hold(elector: &mut Elector, leadership: &Leadership, config: &Config) {
+    let mut failing = false;
+    loop {
+        let deadline = Instant::from_std(leadership.valid_until());
+        let next = Instant::now() + config.jittered_retry_period();
+        sleep_until(next.min(deadline)).await;
+        // Before the renewal: a process that was paused past the deadline must not find its Lease
+        // unclaimed, renew it and carry on, since `check` already told its work otherwise.
+        if leadership.check().is_err() {
+            warn!(lease = %config.lease(), "not renewed in time, leading no longer");
+            return;
+        }
+        match timeout_at(deadline, elector.renew()).await {
+            Ok(Ok(Renewal::Renewed { sent })) => {
+                if failing {
+                    info!(lease = %config.lease(), "renewed again");
+                    failing = false;
+                }
+                if leadership.extend(sent, config.renew_deadline).is_err() {
+                    return;
+                }
+            }
+            Ok(Ok(Renewal::Lost { holder })) => {
+                warn!(lease = %config.lease(), %holder, "leading no longer");
+                return;
+            }
+            Ok(Err(error)) => report(&error, &mut failing, "cannot renew the lease"),
+            // The next turn says so.
+            Err(_) => {}
+        }
+    }
+}
+
+/// Warns of the first error in a row; an outage is not a line every retry period.
+fn report(error: &lease::Error, failing: &mut bool, what: &str) {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    if *failing {
+        debug!(%error, source, "{what}");
+    } else {
+        warn!(%error, source, "{what}");
+        *failing = true;
+    }
+}

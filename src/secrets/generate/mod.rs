@@ -1,0 +1,166 @@
+//! Generators: how a key of a secret gets a value that nobody has seen before.
+//!
+//! A generator is a policy and nothing else; randomness is given to it. [`Generator::validate`]
+//! refuses a policy that no value could satisfy, naming the field and the remedy, so that generating
+//! cannot fail later.
+
+mod encoding;
+mod password;
+
+pub use encoding::Encoding;
+pub use password::{CharacterClass, DEFAULT_LENGTH, DEFAULT_SYMBOLS, PasswordPolicy};
+
+use zeroize::Zeroizing;
+
+use super::Random;
+use super::value::SecretBytes;
+
+/// Longest password, in characters.
+pub const MAX_PASSWORD_LENGTH: u32 = 4_096;
+/// Most random bytes of one key. The longest encoding doubles them, so that a secret has room for
+/// thirty such keys, and no algorithm takes a symmetric key anywhere near as long.
+pub const MAX_BYTES_LENGTH: u32 = 4_096;
+
+/// How the value of a key is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Generator {
+    /// Characters from chosen classes.
+    Password(PasswordPolicy),
+    /// Random bytes, as they are or encoded.
+    Bytes {
+        /// Number of random bytes, before encoding: 1 to [`MAX_BYTES_LENGTH`].
+        length: u32,
+        /// How they are written.
+        encoding: Encoding,
+    },
+    /// Random bytes in lower-case hexadecimal: twice as many characters.
+    Hex {
+        /// Number of random bytes: 1 to [`MAX_BYTES_LENGTH`].
+        length: u32,
+    },
+    /// A random UUID (RFC 9562, version 4).
+    Uuid,
+}
+
+/// Why a generator cannot work. Every message names the field and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GeneratorError {
+    /// A length outside of its bounds.
+    #[error("length is {length}; choose one from 1 to {limit}")]
+    Length {
+        /// The length given.
+        length: u32,
+        /// The greatest one allowed.
+        limit: u32,
+    },
+    /// No class is chosen.
+    #[error("classes is empty; name at least one of Lowercase, Uppercase, Digits, Symbols")]
+    NoClasses,
+    /// The password is too short to hold a character of each class.
+    #[error(
+        "length is {length}, too short for one character of each of {classes} classes; raise \
+         length, take fewer classes or set requireEachClass to false"
+    )]
+    TooShort {
+        /// The length given.
+        length: u32,
+        /// The number of classes.
+        classes: usize,
+    },
+    /// No character of a required class is left.
+    #[error(
+        "exclude leaves no character of class {class}; exclude fewer, remove {class} from classes \
+         or set requireEachClass to false"
+    )]
+    ClassExcluded {
+        /// The class.
+        class: CharacterClass,
+    },
+    /// The alphabet of the class `Symbols` is empty.
+    #[error("symbols is empty; name at least one character or remove Symbols from classes")]
+    NoSymbols,
+    /// A character of `symbols` that is no printable ASCII punctuation.
+    #[error("symbols may contain only printable ASCII punctuation; remove character {position}")]
+    SymbolCharacter {
+        /// Its position in the field, from 1.
+        position: usize,
+    },
+    /// A character of `exclude` that is no printable ASCII.
+    #[error("exclude may contain only printable ASCII characters; remove character {position}")]
+    ExcludeCharacter {
+        /// Its position in the field, from 1.
+        position: usize,
+    },
+    /// Fewer than two characters to choose from, or only `-` to begin with.
+    #[error(
+        "exclude and classes leave fewer than two characters to choose from, or none that a \
+         password may begin with (which `-` is not); exclude fewer or add a class"
+    )]
+    AlphabetTooSmall,
+    /// No candidate satisfied the policy. Impossible with sound randomness.
+    #[error("no password satisfied the policy; the source of randomness is not sound")]
+    Exhausted,
+}
+
+impl Generator {
+    /// Refuses a policy that no value can satisfy.
+    pub fn validate(&self) -> Result<(), GeneratorError> {
+        match self {
+            Self::Password(policy) => policy.validate(),
+            Self::Bytes { length, .. } | Self::Hex { length } => {
+                check_length(*length, MAX_BYTES_LENGTH)
+            }
+            Self::Uuid => Ok(()),
+        }
+    }
+
+    /// Makes a new value. Fails only where [`validate`](Self::validate) does, or if `random` is
+    /// not random.
+    pub fn generate(&self, random: &mut Random<'_>) -> Result<SecretBytes, GeneratorError> {
+        self.validate()?;
+        match self {
+            Self::Password(policy) => policy.generate(random),
+            Self::Bytes { length, encoding } => Ok(bytes(*length, *encoding, random)),
+            Self::Hex { length } => Ok(bytes(*length, Encoding::Hex, random)),
+            Self::Uuid => Ok(Zeroizing::new(uuid(random).into_bytes())),
+        }
+    }
+}
+
+fn check_length(length: u32, limit: u32) -> Result<(), GeneratorError> {
+    if (1..=limit).contains(&length) {
+        return Ok(());
+    }
+    Err(GeneratorError::Length { length, limit })
+}
+
+fn bytes(length: u32, encoding: Encoding, random: &mut Random<'_>) -> SecretBytes {
+    let mut raw = Zeroizing::new(vec![0; length as usize]);
+    random(&mut raw);
+    match encoding {
+        Encoding::Raw => raw,
+        Encoding::Base64 | Encoding::Base64Url | Encoding::Base32 | Encoding::Hex => {
+            encoding.encode(&raw)
+        }
+    }
+}
+
+/// A random UUID in its canonical text form (RFC 9562, section 5.4): 122 random bits.
+pub(super) fn uuid(random: &mut Random<'_>) -> String {
+    let mut raw = Zeroizing::new([0_u8; 16]);
+    random(&mut *raw);
+    raw[6] = (raw[6] & 0x0f) | 0x40;
+    raw[8] = (raw[8] & 0x3f) | 0x80;
+    let mut text = String::with_capacity(36);
+    for (index, byte) in raw.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push(encoding::hex_digit(byte >> 4));
+        text.push(encoding::hex_digit(byte & 0x0f));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

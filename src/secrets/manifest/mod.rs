@@ -1,0 +1,403 @@
+//! The manifest of a secret: which versions there are, which one counts, what was imported once and
+//! what was written outside.
+//!
+//! It is truth, not status. The caller seals its JSON as an envelope of its own, in the same object
+//! as the versions, so that stages and values change in one update. It holds no secret value.
+//!
+//! Every change goes through a method that keeps the invariants and raises [`Manifest::sequence`]; a
+//! sequence lower than the one last seen tells the caller that an old object was put back.
+//!
+//! # Form
+//!
+//! ```json
+//! {
+//!   "format": 1,
+//!   "sequence": 7,
+//!   "namespaceUid": "0e4b…",
+//!   "recoveryWindowDays": 30,
+//!   "parkedSince": "2026-03-01T12:00:00Z",
+//!   "versions": [{"id": "6f1c…", "created": "2026-02-01T08:00:00Z", "stages": ["Current"],
+//!                 "keyId": "1b9d…", "context": {"team": "orders"}}],
+//!   "imports": [{"secret": "legacy", "sourceUid": "77aa…", "time": "2026-02-01T08:00:00Z",
+//!                "keys": ["password"]}],
+//!   "targets": [{"name": "orders-db", "form": "Sealed", "existing": "Fail",
+//!                "deletionPolicy": "Delete"}]
+//! }
+//! ```
+//!
+//! Fields that this release does not know are kept and written back, so that an operator rolled back
+//! by one release loses nothing of a newer one's. A format that it does not know is refused.
+
+mod error;
+mod parts;
+mod timestamp;
+
+pub use error::ManifestError;
+pub use parts::{
+    DeletionPolicy, ExistingPolicy, ImportRecord, NewVersion, Stage, StageError, TargetForm,
+    TargetRecord, VersionId, VersionIdError, VersionRecord,
+};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The format that this release writes, and the only one that it reads.
+pub const FORMAT: u32 = 1;
+/// The days that a parked secret can be brought back in.
+pub const RECOVERY_WINDOW_DAYS: RangeInclusive<u16> = 7..=30;
+/// A version younger than this is never pruned, so that a reader that has just learned its id still
+/// finds it.
+pub const MIN_AGE_TO_PRUNE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Which versions of a secret exist and what they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    format: u32,
+    sequence: u64,
+    namespace_uid: String,
+    recovery_window_days: u16,
+    #[serde(
+        default,
+        with = "timestamp::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    parked_since: Option<Timestamp>,
+    #[serde(default)]
+    versions: Vec<VersionRecord>,
+    #[serde(default)]
+    imports: Vec<ImportRecord>,
+    #[serde(default)]
+    targets: Vec<TargetRecord>,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, serde_json::Value>,
+}
+
+impl Manifest {
+    /// A manifest without versions, with sequence 1.
+    pub fn new(
+        namespace_uid: impl Into<String>,
+        recovery_window_days: u16,
+    ) -> Result<Self, ManifestError> {
+        check_window(recovery_window_days)?;
+        Ok(Self {
+            format: FORMAT,
+            sequence: 1,
+            namespace_uid: namespace_uid.into(),
+            recovery_window_days,
+            parked_since: None,
+            versions: Vec::new(),
+            imports: Vec::new(),
+            targets: Vec::new(),
+            unknown: BTreeMap::new(),
+        })
+    }
+
+    /// Reads the JSON form and checks every invariant.
+    pub fn from_json(json: &[u8]) -> Result<Self, ManifestError> {
+        /// The format comes first: what follows is only understood if it is known.
+        #[derive(Deserialize)]
+        struct Probe {
+            format: u64,
+        }
+        // The error's own text may quote its input, which has no place in a log.
+        let malformed = |error: &serde_json::Error| ManifestError::Malformed {
+            line: error.line(),
+            column: error.column(),
+        };
+        let probe: Probe = serde_json::from_slice(json).map_err(|error| malformed(&error))?;
+        if probe.format != u64::from(FORMAT) {
+            return Err(ManifestError::UnknownFormat {
+                found: probe.format,
+            });
+        }
+        let manifest: Self = serde_json::from_slice(json).map_err(|error| malformed(&error))?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// The JSON form: the same bytes for equal manifests.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("every field has a JSON form and every map has text keys")
+    }
+
+    /// Checks every invariant: unique ids and records, a stage on one version at most, and exactly
+    /// one `Current` if there are versions.
+    pub fn check(&self) -> Result<(), ManifestError> {
+        check_window(self.recovery_window_days)?;
+        let mut ids = BTreeSet::new();
+        let mut stages = BTreeSet::new();
+        for version in &self.versions {
+            if !ids.insert(&version.id) {
+                return Err(ManifestError::DuplicateVersion {
+                    id: version.id.clone(),
+                });
+            }
+            for stage in &version.stages {
+                // Current has an error of its own, which says how many there are.
+                if !stages.insert(stage) && *stage != Stage::Current {
+                    return Err(ManifestError::StageTwice {
+                        stage: stage.clone(),
+                    });
+                }
+            }
+        }
+        let current = |version: &&VersionRecord| version.stages.contains(&Stage::Current);
+        let count = self.versions.iter().filter(current).count();
+        if !self.versions.is_empty() && count != 1 {
+            return Err(ManifestError::CurrentCount {
+                count,
+                versions: self.versions.len(),
+            });
+        }
+        check_unique(
+            "import",
+            self.imports.iter().map(|import| import.secret.as_str()),
+        )?;
+        check_unique(
+            "target",
+            self.targets.iter().map(|target| target.name.as_str()),
+        )
+    }
+
+    /// Rises with every change.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// UID of the namespace that the secret belongs to; a re-created namespace has another one.
+    pub fn namespace_uid(&self) -> &str {
+        &self.namespace_uid
+    }
+
+    /// The days that the parked secret can be brought back in.
+    pub fn recovery_window_days(&self) -> u16 {
+        self.recovery_window_days
+    }
+
+    /// When the resource was first seen missing.
+    pub fn parked_since(&self) -> Option<Timestamp> {
+        self.parked_since
+    }
+
+    /// The versions, oldest first.
+    pub fn versions(&self) -> &[VersionRecord] {
+        &self.versions
+    }
+
+    /// What was imported.
+    pub fn imports(&self) -> &[ImportRecord] {
+        &self.imports
+    }
+
+    /// What was written outside.
+    pub fn targets(&self) -> &[TargetRecord] {
+        &self.targets
+    }
+
+    /// The version of this id.
+    pub fn version(&self, id: &VersionId) -> Option<&VersionRecord> {
+        self.versions.iter().find(|version| version.id == *id)
+    }
+
+    /// The version that carries a stage.
+    pub fn staged(&self, stage: &Stage) -> Option<&VersionRecord> {
+        self.versions
+            .iter()
+            .find(|version| version.stages.contains(stage))
+    }
+
+    /// The current version. `None` only if there are no versions.
+    pub fn current(&self) -> Option<&VersionRecord> {
+        self.staged(&Stage::Current)
+    }
+
+    /// Raises the sequence. Every method that changes something does so by itself; this is for a
+    /// caller that rewrites the envelopes and leaves the manifest as it is.
+    pub fn bump(&mut self) -> Result<(), ManifestError> {
+        self.sequence = self
+            .sequence
+            .checked_add(1)
+            .ok_or(ManifestError::SequenceExhausted)?;
+        Ok(())
+    }
+
+    /// Adds a version and makes it current, as [`promote`](Self::promote) does.
+    pub fn add_current(&mut self, version: NewVersion) -> Result<(), ManifestError> {
+        if self.version(&version.id).is_some() {
+            return Err(ManifestError::DuplicateVersion { id: version.id });
+        }
+        self.bump()?;
+        let id = version.id.clone();
+        self.versions.push(version.into_record());
+        self.move_current(&id);
+        Ok(())
+    }
+
+    /// Makes a version current: it gets `Current` (and is not `Pending` any more), the version that
+    /// had it gets `Previous`, and the one that had `Previous` loses it. Labels stay where they are.
+    /// Returns whether anything changed.
+    pub fn promote(&mut self, id: &VersionId) -> Result<bool, ManifestError> {
+        let Some(version) = self.version(id) else {
+            return Err(ManifestError::NoSuchVersion { id: id.clone() });
+        };
+        if version.stages.contains(&Stage::Current) {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.move_current(id);
+        Ok(true)
+    }
+
+    fn move_current(&mut self, id: &VersionId) {
+        for version in &mut self.versions {
+            version.stages.remove(&Stage::Previous);
+            if version.stages.remove(&Stage::Current) {
+                version.stages.insert(Stage::Previous);
+            }
+        }
+        if let Some(version) = self.versions.iter_mut().find(|version| version.id == *id) {
+            version.stages.remove(&Stage::Pending);
+            version.stages.remove(&Stage::Previous);
+            version.stages.insert(Stage::Current);
+        }
+    }
+
+    /// Removes versions, oldest first, until at most `max_kept` are left. Never one that carries a
+    /// stage, and none younger than [`MIN_AGE_TO_PRUNE`]. Returns the ids of those removed.
+    pub fn prune(
+        &mut self,
+        now: Timestamp,
+        max_kept: usize,
+    ) -> Result<Vec<VersionId>, ManifestError> {
+        let excess = self.versions.len().saturating_sub(max_kept);
+        // A date in the future (a clock was put back) has a negative age, and is kept.
+        let prunable = |version: &&VersionRecord| {
+            version.stages.is_empty() && now.duration_since(version.created) >= MIN_AGE_TO_PRUNE
+        };
+        let mut candidates: Vec<_> = self.versions.iter().filter(prunable).collect();
+        candidates.sort_by_key(|version| version.created);
+        let removed: Vec<_> = candidates
+            .into_iter()
+            .take(excess)
+            .map(|version| version.id.clone())
+            .collect();
+        if !removed.is_empty() {
+            self.bump()?;
+            self.versions
+                .retain(|version| !removed.contains(&version.id));
+        }
+        Ok(removed)
+    }
+
+    /// Records under which key a version is stored now, after it was sealed anew. Returns whether
+    /// anything changed.
+    pub fn set_key(&mut self, id: &VersionId, key_id: &str) -> Result<bool, ManifestError> {
+        let Some(index) = self.versions.iter().position(|version| version.id == *id) else {
+            return Err(ManifestError::NoSuchVersion { id: id.clone() });
+        };
+        if self.versions[index].key_id == key_id {
+            return Ok(false);
+        }
+        self.bump()?;
+        key_id.clone_into(&mut self.versions[index].key_id);
+        Ok(true)
+    }
+
+    /// Records an import, in place of an earlier one from the same Secret. Returns whether anything
+    /// changed.
+    pub fn record_import(&mut self, import: ImportRecord) -> Result<bool, ManifestError> {
+        if self.imports.contains(&import) {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.imports.retain(|known| known.secret != import.secret);
+        self.imports.push(import);
+        Ok(true)
+    }
+
+    /// Records a target that was or is about to be written, in place of an earlier record of that
+    /// name. Returns whether anything changed.
+    pub fn record_target(&mut self, target: TargetRecord) -> Result<bool, ManifestError> {
+        if self.targets.contains(&target) {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.targets.retain(|known| known.name != target.name);
+        self.targets.push(target);
+        Ok(true)
+    }
+
+    /// Forgets a target that was cleaned up. Returns whether it was there.
+    pub fn forget_target(&mut self, name: &str) -> Result<bool, ManifestError> {
+        if !self.targets.iter().any(|target| target.name == name) {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.targets.retain(|target| target.name != name);
+        Ok(true)
+    }
+
+    /// Parks the secret. The first instant counts: parking it again does not move it. Returns
+    /// whether anything changed.
+    pub fn park(&mut self, now: Timestamp) -> Result<bool, ManifestError> {
+        if self.parked_since.is_some() {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.parked_since = Some(now);
+        Ok(true)
+    }
+
+    /// Ends parking: the resource is back, in a namespace of this UID. Returns whether anything
+    /// changed.
+    pub fn unpark(&mut self, namespace_uid: &str) -> Result<bool, ManifestError> {
+        if self.parked_since.is_none() && self.namespace_uid == namespace_uid {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.parked_since = None;
+        namespace_uid.clone_into(&mut self.namespace_uid);
+        Ok(true)
+    }
+
+    /// Sets the recovery window. Returns whether anything changed.
+    pub fn set_recovery_window_days(&mut self, days: u16) -> Result<bool, ManifestError> {
+        check_window(days)?;
+        if self.recovery_window_days == days {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.recovery_window_days = days;
+        Ok(true)
+    }
+}
+
+fn check_window(days: u16) -> Result<(), ManifestError> {
+    if RECOVERY_WINDOW_DAYS.contains(&days) {
+        return Ok(());
+    }
+    Err(ManifestError::RecoveryWindow { days })
+}
+
+fn check_unique<'a>(
+    kind: &'static str,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<(), ManifestError> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(ManifestError::DuplicateRecord {
+                kind,
+                name: name.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

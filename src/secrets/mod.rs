@@ -1,0 +1,34 @@
+//! The Secrets Manager domain: what a secret's next value is, and which version of it counts.
+//!
+//! Everything here is pure: no Kubernetes client, no clock, no randomness of its own. Time and
+//! randomness are arguments, so that a controller can plan with a fixed instant and a test can
+//! repeat what happened. Sealing what these types hold is not done here.
+//!
+//! ```text
+//! current version ─┐
+//! literals ────────┤
+//! imported keys ───┼─► merge::assemble ─► SecretValue ─┬─► encode ─► (sealed by the caller)
+//! generators ──────┘                                   └─► Template::render ─► one target key
+//!                      Manifest: which version is Current, Previous; what was imported, written
+//! ```
+
+mod buffer;
+pub mod generate;
+pub mod manifest;
+pub mod merge;
+pub mod template;
+pub mod value;
+
+pub use generate::{CharacterClass, Encoding, Generator, GeneratorError, PasswordPolicy};
+pub use manifest::{
+    DeletionPolicy, ExistingPolicy, ImportRecord, Manifest, ManifestError, NewVersion, Stage,
+    TargetForm, TargetRecord, VersionId, VersionRecord,
+};
+pub use merge::{AssembleError, Assembled, ImportedKey, NamedGenerator, Source, Sources, assemble};
+pub use template::{Template, TemplateError, TemplateProblem};
+pub use value::{KeyNameError, MAX_PLAINTEXT, SecretBytes, SecretValue, ValueError};
+
+/// A source of random bytes: fills the whole slice, from a cryptographically secure generator.
+///
+/// An argument everywhere, so that nothing in this module decides by itself where chance comes from.
+pub type Random<'a> = dyn FnMut(&mut [u8]) + 'a;

@@ -1,0 +1,215 @@
+//! The metrics, and the only way to move them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::labels::{
+    BuildLabels, Delivery, DeliveryLabels, Kind, KindLabels, ObjectLabels, Outcome, ReadyStatus,
+    ReconcileLabels, Truth, TruthLabels,
+};
+use super::process::Process;
+
+/// Upper bounds of the reconcile durations: from one that found nothing to do to one that met a
+/// stuck API server.
+const SECONDS: [f64; 11] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+];
+
+/// The metrics of this process. Clones are handles of the same metrics.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    leader: Gauge,
+    reconciles: Family<ReconcileLabels, Counter>,
+    reconcile_duration: Family<KindLabels, Histogram>,
+    objects: Family<ObjectLabels, Gauge>,
+    keyring_keys: Gauge,
+    truth_writes: Family<TruthLabels, Counter>,
+    target_writes: Family<DeliveryLabels, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics in which nothing has happened yet.
+    pub fn new() -> Self {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Process));
+        let keystead = registry.sub_registry_with_prefix("keystead");
+        let build = Info::new(BuildLabels {
+            version: env!("CARGO_PKG_VERSION"),
+        });
+        keystead.register("build", "The running version", build);
+        let leader = Gauge::default();
+        keystead.register("leader", "1 if this replica writes", leader.clone());
+        let reconciles = Family::default();
+        keystead.register(
+            "reconciles",
+            "Reconciliations by how they ended",
+            reconciles.clone(),
+        );
+        let reconcile_duration =
+            Family::new_with_constructor((|| Histogram::new(SECONDS)) as fn() -> Histogram);
+        keystead.register_with_unit(
+            "reconcile_duration",
+            "How long reconciliations took",
+            Unit::Seconds,
+            reconcile_duration.clone(),
+        );
+        let objects = Family::default();
+        keystead.register(
+            "objects",
+            "Resources by their condition Ready",
+            objects.clone(),
+        );
+        let keyring_keys = Gauge::default();
+        keystead.register(
+            "keyring_keys",
+            "Keys whose material is loaded",
+            keyring_keys.clone(),
+        );
+        let truth_writes = Family::default();
+        keystead.register("truth_writes", "Writes of the truth", truth_writes.clone());
+        let target_writes = Family::default();
+        keystead.register("target_writes", "Writes of targets", target_writes.clone());
+        Self {
+            registry: Arc::new(registry),
+            leader,
+            reconciles,
+            reconcile_duration,
+            objects,
+            keyring_keys,
+            truth_writes,
+            target_writes,
+        }
+    }
+
+    /// This replica leads for as long as the returned guard lives.
+    #[must_use = "the replica counts as leading only while this lives"]
+    pub fn leading(&self) -> Leading {
+        self.leader.set(1);
+        Leading(self.leader.clone())
+    }
+
+    /// A reconciliation ended.
+    pub fn reconciled(&self, kind: Kind, result: Outcome, took: Duration) {
+        self.reconciles
+            .get_or_create(&ReconcileLabels { kind, result })
+            .inc();
+        self.reconcile_duration
+            .get_or_create(&KindLabels { kind })
+            .observe(took.as_secs_f64());
+    }
+
+    /// There are `count` objects of this kind and condition.
+    pub fn objects(&self, kind: Kind, ready: ReadyStatus, count: usize) {
+        self.objects
+            .get_or_create(&ObjectLabels { kind, ready })
+            .set(gauge(count));
+    }
+
+    /// The keyring holds the material of `count` keys.
+    pub fn keyring_keys(&self, count: usize) {
+        self.keyring_keys.set(gauge(count));
+    }
+
+    /// An object of the truth was written.
+    pub fn truth_written(&self, kind: Truth) {
+        self.truth_writes.get_or_create(&TruthLabels { kind }).inc();
+    }
+
+    /// A target was written.
+    pub fn target_written(&self, form: Delivery) {
+        self.target_writes
+            .get_or_create(&DeliveryLabels { form })
+            .inc();
+    }
+
+    /// Everything, in the `OpenMetrics` text format.
+    pub(super) fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// This replica leads while this lives.
+#[derive(Debug)]
+pub struct Leading(Gauge);
+
+impl Drop for Leading {
+    fn drop(&mut self) {
+        self.0.set(0);
+    }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shows(metrics: &Metrics, line: &str) {
+        let text = metrics.encode().unwrap();
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line} is not in:\n{text}"
+        );
+    }
+
+    #[test]
+    fn every_metric_has_its_documented_name_and_labels() {
+        let metrics = Metrics::new();
+        metrics.reconciled(
+            Kind::ManagedKey,
+            Outcome::Transient,
+            Duration::from_millis(7),
+        );
+        metrics.objects(Kind::ManagedSecret, ReadyStatus::False, 3);
+        metrics.keyring_keys(5);
+        metrics.truth_written(Truth::SealedSecret);
+        metrics.target_written(Delivery::Plain);
+        for line in [
+            concat!(
+                "keystead_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"} 1"
+            ),
+            "keystead_leader 0",
+            "keystead_reconciles_total{kind=\"ManagedKey\",result=\"transient\"} 1",
+            "keystead_reconcile_duration_seconds_bucket{le=\"0.005\",kind=\"ManagedKey\"} 0",
+            "keystead_reconcile_duration_seconds_bucket{le=\"0.01\",kind=\"ManagedKey\"} 1",
+            "keystead_objects{kind=\"ManagedSecret\",ready=\"false\"} 3",
+            "keystead_keyring_keys 5",
+            "keystead_truth_writes_total{kind=\"SealedSecret\"} 1",
+            "keystead_target_writes_total{form=\"Plain\"} 1",
+            "# EOF",
+        ] {
+            shows(&metrics, line);
+        }
+    }
+
+    #[test]
+    fn the_replica_leads_only_while_the_guard_lives() {
+        let metrics = Metrics::new();
+        let leading = metrics.leading();
+        shows(&metrics, "keystead_leader 1");
+        drop(leading);
+        shows(&metrics, "keystead_leader 0");
+    }
+}

@@ -1,0 +1,14 @@
+//! What the process shows of itself: log lines, metrics, liveness and readiness.
+
+mod http;
+mod labels;
+mod logging;
+mod metrics;
+mod process;
+mod readiness;
+
+pub use http::serve;
+pub use labels::{Delivery, Kind, Outcome, ReadyStatus, Truth};
+pub use logging::{Format, InitError, init};
+pub use metrics::{Leading, Metrics};
+pub use readiness::{Component, Readiness};

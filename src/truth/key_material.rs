@@ -1,0 +1,67 @@
+//! The store of `KeyMaterial`.
+
+use kube::api::{ListParams, ObjectMeta, PostParams};
+use kube::{Api, Client};
+
+use crate::api::names::{FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY};
+use crate::api::{KeyMaterial, KeyMaterialSpec};
+use crate::crypto::KeyId;
+
+/// The store of `KeyMaterial` in the operator's namespace.
+#[derive(Clone)]
+pub struct KeyMaterials {
+    api: Api<KeyMaterial>,
+}
+
+impl KeyMaterials {
+    /// The store in that namespace.
+    pub fn new(client: Client, namespace: &str) -> Self {
+        Self {
+            api: Api::namespaced(client, namespace),
+        }
+    }
+
+    /// All material of keys of that name, asked of the API server and not of a cache: for the
+    /// decision to make new material, a cache may be too old.
+    pub async fn named(&self, namespace: &str, name: &str) -> kube::Result<Vec<KeyMaterial>> {
+        let selector = format!("spec.namespace={namespace},spec.name={name}");
+        Ok(self
+            .api
+            .list(&ListParams::default().fields(&selector))
+            .await?
+            .items)
+    }
+
+    /// Whether there is any material at all.
+    pub async fn any(&self) -> kube::Result<bool> {
+        Ok(!self
+            .api
+            .list(&ListParams::default().limit(1))
+            .await?
+            .items
+            .is_empty())
+    }
+
+    /// Writes the material of a new key.
+    pub async fn create(&self, id: KeyId, spec: KeyMaterialSpec) -> kube::Result<KeyMaterial> {
+        let mut material = KeyMaterial::new(&id.to_string(), spec);
+        material.metadata = ObjectMeta {
+            labels: Some([(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned())].into()),
+            ..material.metadata
+        };
+        self.api.create(&params(), &material).await
+    }
+
+    /// Writes over exactly the state that `material` was read in.
+    pub async fn replace(&self, material: &KeyMaterial) -> kube::Result<KeyMaterial> {
+        let name = material.metadata.name.as_deref().unwrap_or_default();
+        self.api.replace(name, &params(), material).await
+    }
+}
+
+fn params() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}

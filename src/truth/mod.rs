@@ -1,0 +1,8 @@
+//! The truth in the operator's namespace: how it is named, read and written. Written by create or by
+//! replace with a resource version, so that a leader that was overtaken is refused.
+
+mod key_material;
+mod sealed;
+
+pub use key_material::KeyMaterials;
+pub use sealed::{Claim, SealedSecrets, Stored, is_truth, owner_of, truth_name};

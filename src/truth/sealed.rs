@@ -1,0 +1,319 @@
+//! The store of sealed secrets: one Secret per `ManagedSecret`, holding the manifest and one envelope
+//! per kept version. This module moves ciphertext and the plain facts in annotations; it opens nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ListParams, ObjectMeta, PostParams};
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Client};
+use sha2::{Digest, Sha256};
+
+use crate::api::ManagedSecret;
+use crate::api::names::{
+    ANNOTATION_APPROVE_ADOPTION, ANNOTATION_KIND, ANNOTATION_NAME, ANNOTATION_NAMESPACE,
+    ANNOTATION_NAMESPACE_UID, ANNOTATION_OBJECT_UID, ANNOTATION_PARKED_SINCE, FIELD_MANAGER,
+    LABEL_MANAGED_BY, MANAGED_BY, SECRET_TYPE_SEALED,
+};
+
+const KIND: &str = "ManagedSecret";
+const MANIFEST: &str = "manifest";
+const VERSION_PREFIX: &str = "version.";
+
+/// The name of the truth about the `ManagedSecret` of that name: `ks-` and the first 20 bytes of SHA-256
+/// over kind, namespace and name (none of which can contain the separator), in hexadecimal digits.
+pub fn truth_name(namespace: &str, name: &str) -> String {
+    let digest = Sha256::digest(format!("{KIND}/{namespace}/{name}"));
+    digest
+        .iter()
+        .take(20)
+        .fold("ks-".to_owned(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+            text
+        })
+}
+
+/// Who claimed the truth, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// UID of the `ManagedSecret`.
+    pub object_uid: String,
+    /// UID of its namespace.
+    pub namespace_uid: String,
+}
+
+/// The truth about one secret, as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Namespace of the `ManagedSecret`.
+    pub namespace: String,
+    /// Name of the `ManagedSecret`.
+    pub name: String,
+    /// Who claimed it.
+    pub claim: Claim,
+    /// When a leader first saw the `ManagedSecret` missing.
+    pub parked_since: Option<Timestamp>,
+    /// UID of the namespace that an administrator lets adopt it.
+    pub approved: Option<String>,
+    /// The envelope of the manifest.
+    pub manifest: Vec<u8>,
+    /// The envelopes of the versions, by version id.
+    pub versions: BTreeMap<String, Vec<u8>>,
+    /// The state that a replacement must have been made from; `None` for what is not stored yet.
+    pub resource_version: Option<String>,
+}
+
+/// Whether that metadata belongs to the truth about a `ManagedSecret`, and of which.
+pub fn owner_of(meta: &ObjectMeta) -> Option<ObjectRef<ManagedSecret>> {
+    let annotations = meta.annotations.as_ref()?;
+    if annotations.get(ANNOTATION_KIND)? != KIND {
+        return None;
+    }
+    let (namespace, name) = (
+        annotations.get(ANNOTATION_NAMESPACE)?,
+        annotations.get(ANNOTATION_NAME)?,
+    );
+    Some(ObjectRef::new(name).within(namespace))
+}
+
+/// Whether that metadata is what it says: its name is the hash of the place in its annotations. A copy
+/// under another name is nobody's truth.
+pub fn is_truth(meta: &ObjectMeta) -> bool {
+    owner_of(meta).is_some_and(|owner| {
+        let namespace = owner.namespace.as_deref().unwrap_or_default();
+        meta.name.as_deref() == Some(&truth_name(namespace, &owner.name))
+    })
+}
+
+/// The store of sealed secrets in the operator's namespace.
+#[derive(Clone)]
+pub struct SealedSecrets {
+    api: Api<Secret>,
+}
+
+impl SealedSecrets {
+    /// The store in that namespace.
+    pub fn new(client: Client, namespace: &str) -> Self {
+        Self {
+            api: Api::namespaced(client, namespace),
+        }
+    }
+
+    /// The truth about that secret.
+    ///
+    /// # Errors
+    /// Besides those of the API server: `Ok(Some(Err(problem)))` for a Secret of that name which is not
+    /// of the form that the operator writes.
+    pub async fn get(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> kube::Result<Option<Result<Stored, String>>> {
+        let secret = self.api.get_opt(&truth_name(namespace, name)).await?;
+        Ok(secret.map(Stored::from_secret))
+    }
+
+    /// The metadata of all truth, page by page.
+    pub async fn list(&self) -> kube::Result<Vec<PartialObjectMeta<Secret>>> {
+        let selector = format!("type={SECRET_TYPE_SEALED}");
+        let mut params = ListParams::default().fields(&selector).limit(500);
+        let mut all = Vec::new();
+        loop {
+            let page = self.api.list_metadata(&params).await?;
+            all.extend(
+                page.items
+                    .into_iter()
+                    .filter(|item| is_truth(&item.metadata)),
+            );
+            match page.metadata.continue_ {
+                Some(token) if !token.is_empty() => params.continue_token = Some(token),
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    /// Whether there is any truth at all.
+    pub async fn any(&self) -> kube::Result<bool> {
+        let selector = format!("type={SECRET_TYPE_SEALED}");
+        let params = ListParams::default().fields(&selector).limit(1);
+        Ok(!self.api.list_metadata(&params).await?.items.is_empty())
+    }
+
+    /// Writes new truth, or over exactly the state that it was read in.
+    pub async fn write(&self, stored: &Stored) -> kube::Result<()> {
+        let secret = stored.to_secret();
+        match &stored.resource_version {
+            None => self.api.create(&params(), &secret).await.map(|_| ()),
+            Some(_) => {
+                let name = truth_name(&stored.namespace, &stored.name);
+                self.api
+                    .replace(&name, &params(), &secret)
+                    .await
+                    .map(|_| ())
+            }
+        }
+    }
+
+    /// Keeps waiting truth under another name, before somebody starts afresh in its place.
+    pub async fn archive(&self, stored: &Stored) -> kube::Result<()> {
+        let mut secret = stored.to_secret();
+        secret.metadata.resource_version = None;
+        secret.metadata.name = Some(format!(
+            "{}-{}",
+            truth_name(&stored.namespace, &stored.name),
+            stored.claim.object_uid
+        ));
+        match self.api.create(&params(), &secret).await {
+            // A crash came between this and the next step; it is kept already.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
+            other => other.map(|_| ()),
+        }
+    }
+}
+
+impl Stored {
+    fn from_secret(secret: Secret) -> Result<Self, String> {
+        let annotations = secret.metadata.annotations.unwrap_or_default();
+        let annotation = |name: &str| {
+            annotations
+                .get(name)
+                .cloned()
+                .ok_or_else(|| format!("annotation {name} is missing"))
+        };
+        let parked_since = annotations
+            .get(ANNOTATION_PARKED_SINCE)
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| format!("{ANNOTATION_PARKED_SINCE} is no time"))
+            })
+            .transpose()?;
+        let mut data = secret.data.unwrap_or_default();
+        let manifest = data.remove(MANIFEST).ok_or("entry manifest is missing")?.0;
+        let versions = data
+            .into_iter()
+            .filter_map(|(key, bytes)| {
+                Some((key.strip_prefix(VERSION_PREFIX)?.to_owned(), bytes.0))
+            })
+            .collect();
+        Ok(Self {
+            namespace: annotation(ANNOTATION_NAMESPACE)?,
+            name: annotation(ANNOTATION_NAME)?,
+            claim: Claim {
+                object_uid: annotation(ANNOTATION_OBJECT_UID)?,
+                namespace_uid: annotation(ANNOTATION_NAMESPACE_UID)?,
+            },
+            parked_since,
+            approved: annotations.get(ANNOTATION_APPROVE_ADOPTION).cloned(),
+            manifest,
+            versions,
+            resource_version: secret.metadata.resource_version,
+        })
+    }
+
+    fn to_secret(&self) -> Secret {
+        let mut annotations = BTreeMap::from([
+            (ANNOTATION_KIND.to_owned(), KIND.to_owned()),
+            (ANNOTATION_NAMESPACE.to_owned(), self.namespace.clone()),
+            (ANNOTATION_NAME.to_owned(), self.name.clone()),
+            (
+                ANNOTATION_OBJECT_UID.to_owned(),
+                self.claim.object_uid.clone(),
+            ),
+            (
+                ANNOTATION_NAMESPACE_UID.to_owned(),
+                self.claim.namespace_uid.clone(),
+            ),
+        ]);
+        annotations.extend(
+            self.parked_since
+                .map(|at| (ANNOTATION_PARKED_SINCE.to_owned(), at.to_string())),
+        );
+        annotations.extend(
+            self.approved
+                .clone()
+                .map(|uid| (ANNOTATION_APPROVE_ADOPTION.to_owned(), uid)),
+        );
+        let versions = self
+            .versions
+            .iter()
+            .map(|(id, bytes)| (format!("{VERSION_PREFIX}{id}"), ByteString(bytes.clone())));
+        let mut data: BTreeMap<_, _> = versions.collect();
+        data.insert(MANIFEST.to_owned(), ByteString(self.manifest.clone()));
+        Secret {
+            metadata: ObjectMeta {
+                name: Some(truth_name(&self.namespace, &self.name)),
+                labels: Some([(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned())].into()),
+                annotations: Some(annotations),
+                resource_version: self.resource_version.clone(),
+                ..ObjectMeta::default()
+            },
+            type_: Some(SECRET_TYPE_SEALED.to_owned()),
+            data: Some(data),
+            ..Secret::default()
+        }
+    }
+}
+
+fn params() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored() -> Stored {
+        Stored {
+            namespace: "shop".into(),
+            name: "orders-db".into(),
+            claim: Claim {
+                object_uid: "u1".into(),
+                namespace_uid: "n1".into(),
+            },
+            parked_since: Some("2026-01-02T03:04:05Z".parse().unwrap()),
+            approved: None,
+            manifest: vec![1, 2],
+            versions: BTreeMap::from([("v1".to_owned(), vec![3, 4])]),
+            resource_version: Some("17".into()),
+        }
+    }
+
+    #[test]
+    fn truth_survives_its_form_as_a_secret() {
+        assert_eq!(Stored::from_secret(stored().to_secret()), Ok(stored()));
+    }
+
+    #[test]
+    fn names_of_any_length_give_short_distinct_names() {
+        let long = "a".repeat(253);
+        let longer = format!("{}b", "a".repeat(252));
+        assert_eq!(truth_name("ns", &long).len(), 43);
+        assert_ne!(truth_name("ns", &long), truth_name("ns", &longer));
+        assert_ne!(truth_name("a", "b.c"), truth_name("a.b", "c"));
+    }
+
+    #[test]
+    fn a_copy_under_another_name_is_no_truth() {
+        let mut meta = stored().to_secret().metadata;
+        assert!(is_truth(&meta));
+        meta.name = Some("copy".into());
+        assert!(!is_truth(&meta));
+    }
+
+    #[test]
+    fn what_the_operator_did_not_write_is_refused_with_a_reason() {
+        let mut secret = stored().to_secret();
+        secret.data = None;
+        assert_eq!(
+            Stored::from_secret(secret),
+            Err("entry manifest is missing".to_owned())
+        );
+    }
+}

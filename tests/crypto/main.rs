@@ -1,0 +1,9 @@
+//! The cryptography through its public interface.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod envelope;
+mod format;
+mod interop;
+mod material;
+mod small;
+mod support;

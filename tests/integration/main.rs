@@ -1,0 +1,7 @@
+//! Integration tests: the operator's binary with the chart's own rights, on real control planes.
+//!
+//! Every test starts from [`support::Bed`]: etcd, API server and controller manager in a temporary folder, the chart
+//! installed with Helm, and as many operator processes as the test wants.
+
+mod smoke;
+mod support;

@@ -1,0 +1,205 @@
+//! What the tests stand on.
+
+mod operator;
+mod wait;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use k8s_openapi::api::core::v1::Secret;
+use keystead_cluster::{Binaries, ControlPlane, Options, Set};
+use kube::{Api, Client};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+pub(crate) use operator::Operator;
+pub(crate) use wait::{eventually, eventually_within};
+
+/// The operator's namespace.
+pub(crate) const SYSTEM: &str = "keystead-system";
+
+/// A control plane with the chart installed.
+pub(crate) struct Bed {
+    /// The control plane.
+    pub(crate) cluster: ControlPlane,
+    /// A client with all rights.
+    pub(crate) client: Client,
+    /// Where the tools are.
+    pub(crate) tools: Tools,
+    dir: tempfile::TempDir,
+}
+
+/// The tools that users have.
+#[derive(Clone)]
+pub(crate) struct Tools {
+    /// kubectl.
+    pub(crate) kubectl: PathBuf,
+    /// helm.
+    pub(crate) helm: PathBuf,
+}
+
+/// What a command printed, and whether it succeeded.
+#[derive(Debug)]
+pub(crate) struct Printed {
+    /// Whether the exit code was 0.
+    pub(crate) ok: bool,
+    /// Standard output.
+    pub(crate) out: String,
+    /// Standard error.
+    pub(crate) err: String,
+}
+
+impl Printed {
+    /// Standard output of a command that must succeed.
+    #[track_caller]
+    pub(crate) fn expect_ok(self) -> String {
+        assert!(self.ok, "the command failed: {}{}", self.out, self.err);
+        self.out
+    }
+
+    /// Standard error of a command that must fail.
+    #[track_caller]
+    pub(crate) fn expect_refused(self) -> String {
+        assert!(!self.ok, "the command succeeded: {}", self.out);
+        self.err
+    }
+}
+
+impl Bed {
+    /// A control plane with the chart installed by Helm, and no operator yet.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(Options::default(), &[]).await
+    }
+
+    /// The same with other options and values (`key=value`).
+    pub(crate) async fn start_with(options: Options, values: &[&str]) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let programs = Binaries::ensure(&[Set::ControlPlane, Set::Helm]).expect("the programs are built");
+        let tools = Tools {
+            kubectl: programs.path("kubectl").to_owned(),
+            helm: programs.path("helm").to_owned(),
+        };
+        let cluster = ControlPlane::start(options).await.expect("a control plane starts");
+        let client = cluster.client().expect("a client");
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let bed = Self { cluster, client, tools, dir };
+        bed.install("keystead", values).await;
+        bed
+    }
+
+    /// Installs the chart under a release name.
+    pub(crate) async fn install(&self, release: &str, values: &[&str]) {
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/keystead");
+        let chart = chart.to_string_lossy().into_owned();
+        let mut args = vec!["install", release, &chart, "-n", SYSTEM, "--create-namespace"];
+        for value in values {
+            args.extend(["--set", value]);
+        }
+        self.helm(&args).await.expect_ok();
+    }
+
+    /// Starts an operator process with the rights of the chart's ServiceAccount and waits until it is ready.
+    pub(crate) async fn operator(&self) -> Operator {
+        let operator = self.operator_named("one", &[]).await;
+        operator.wait_ready().await;
+        operator
+    }
+
+    /// Starts an operator process under a name and with further arguments, and does not wait.
+    pub(crate) async fn operator_named(&self, name: &str, args: &[&str]) -> Operator {
+        let kubeconfig = self.cluster.kubeconfig_for_service_account(SYSTEM, "keystead-controller").await;
+        let kubeconfig = kubeconfig.expect("the chart made the ServiceAccount");
+        let log = self.dir.path().join(format!("operator-{name}-{}.log", fastrand()));
+        Operator::spawn(name, &kubeconfig, log, args)
+    }
+
+    /// Runs kubectl as the administrator.
+    pub(crate) async fn kubectl(&self, args: &[&str]) -> Printed {
+        self.kubectl_with(args, "").await
+    }
+
+    /// Runs kubectl as the administrator with something on standard input.
+    pub(crate) async fn kubectl_with(&self, args: &[&str], stdin: &str) -> Printed {
+        run(&self.tools.kubectl, self.cluster.kubeconfig(), args, stdin).await
+    }
+
+    /// Runs helm as the administrator.
+    pub(crate) async fn helm(&self, args: &[&str]) -> Printed {
+        run(&self.tools.helm, self.cluster.kubeconfig(), args, "").await
+    }
+
+    /// `kubectl apply -f -` as the administrator.
+    #[track_caller]
+    pub(crate) fn apply(&self, yaml: &str) -> impl Future<Output = ()> {
+        let yaml = yaml.to_owned();
+        async move {
+            self.kubectl_with(&["apply", "-f", "-"], &yaml).await.expect_ok();
+        }
+    }
+
+    /// `kubectl apply -f -` as somebody else.
+    pub(crate) async fn apply_as(&self, user: &str, yaml: &str) -> Printed {
+        self.kubectl_with(&["apply", "--as", user, "-f", "-"], yaml).await
+    }
+
+    /// Makes a namespace.
+    pub(crate) async fn namespace(&self, name: &str) {
+        self.kubectl(&["create", "namespace", name]).await.expect_ok();
+    }
+
+    /// Waits until a `ManagedSecret` is Ready for its current generation.
+    pub(crate) async fn wait_ready(&self, namespace: &str, name: &str) {
+        wait::secret_ready(&self.client, namespace, name, "True", None).await;
+    }
+
+    /// Waits until a `ManagedSecret` is not Ready for that reason; returns the message.
+    pub(crate) async fn wait_not_ready(&self, namespace: &str, name: &str, reason: &str) -> String {
+        wait::secret_ready(&self.client, namespace, name, "False", Some(reason)).await
+    }
+
+    /// The data of a native Secret, if there is one.
+    pub(crate) async fn data(&self, namespace: &str, name: &str) -> Option<BTreeMap<String, Vec<u8>>> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let secret = secrets.get_opt(name).await.expect("the API server answers")?;
+        Some(secret.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect())
+    }
+
+    /// One value of a native Secret that must be there.
+    #[track_caller]
+    pub(crate) fn value(&self, namespace: &str, name: &str, key: &str) -> impl Future<Output = Vec<u8>> {
+        async move {
+            let data = self.data(namespace, name).await;
+            let data = data.unwrap_or_else(|| panic!("Secret {namespace}/{name} is not there"));
+            data.get(key).cloned().unwrap_or_else(|| panic!("Secret {namespace}/{name} has no {key}"))
+        }
+    }
+}
+
+/// A number for a file name.
+fn fastrand() -> u32 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").subsec_nanos()
+}
+
+async fn run(program: &Path, kubeconfig: &Path, args: &[&str], stdin: &str) -> Printed {
+    let mut child = Command::new(program)
+        .args(args)
+        .env("KUBECONFIG", kubeconfig)
+        .env("HELM_CACHE_HOME", kubeconfig.with_extension("helm"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program starts");
+    let mut pipe = child.stdin.take().expect("stdin is piped");
+    // A program that does not read its input closes the pipe; that is its right.
+    let _ = pipe.write_all(stdin.as_bytes()).await;
+    drop(pipe);
+    let output = child.wait_with_output().await.expect("the program ends");
+    Printed {
+        ok: output.status.success(),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}

@@ -1,0 +1,64 @@
+//! Waiting for what must come true.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use keystead::api::ManagedSecret;
+use kube::{Api, Client};
+
+/// How long something may take that normally takes a moment. Machines that run tests are slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until the condition holds.
+pub(crate) async fn eventually<F, Fut>(what: &str, condition: F)
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    eventually_within(PATIENCE, what, condition).await;
+}
+
+/// Waits until the condition holds, for that long.
+pub(crate) async fn eventually_within<F, Fut>(patience: Duration, what: &str, mut condition: F)
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    let started = Instant::now();
+    while !condition().await {
+        assert!(started.elapsed() < patience, "not within {patience:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Waits until the condition `Ready` of a secret has that status (and reason) for its current generation; returns
+/// its message.
+pub(super) async fn secret_ready(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    status: &str,
+    reason: Option<&str>,
+) -> String {
+    let secrets: Api<ManagedSecret> = Api::namespaced(client.clone(), namespace);
+    let started = Instant::now();
+    loop {
+        let secret = secrets.get_opt(name).await.ok().flatten();
+        let generation = secret.as_ref().and_then(|secret| secret.metadata.generation);
+        let seen = secret.and_then(|secret| secret.status);
+        let conditions = seen.map(|status| status.conditions).unwrap_or_default();
+        let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
+        if let Some(ready) = &ready
+            && ready.status == status
+            && ready.observed_generation == generation
+            && reason.is_none_or(|reason| ready.reason == reason)
+        {
+            return ready.message.clone();
+        }
+        assert!(
+            started.elapsed() < PATIENCE,
+            "ManagedSecret {namespace}/{name} should be Ready={status} {reason:?}, but is {ready:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
