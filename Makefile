@@ -16,11 +16,11 @@ export FUZZ_SECONDS ?= 20
 # Repository in the name of the image that `image` builds; the tag is a hash of the binary.
 export IMAGE_REPOSITORY ?= localhost/keystead
 
-# Test targets that need control planes or a node; every other file in tests/ is a unit test.
-CLUSTER_TESTS := integration e2e
-TEST_TARGETS := $(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs))
-UNIT_TESTS := $(filter-out $(CLUSTER_TESTS),$(TEST_TARGETS))
-integration_test := $(addprefix --test ,$(filter integration,$(TEST_TARGETS)))
+# Test targets that need a control plane, and those that need a node; every other one is a unit test.
+names = $(patsubst $(1)/%.rs,%,$(wildcard $(1)/*.rs)) $(patsubst $(1)/%/main.rs,%,$(wildcard $(1)/*/main.rs))
+NODE_TESTS := $(filter e2e node,$(call names,tests) $(call names,tests/cluster/tests))
+CONTROL_PLANE_TESTS := $(filter integration,$(call names,tests)) $(filter-out $(NODE_TESTS),$(call names,tests/cluster/tests))
+UNIT_TESTS := $(filter-out $(CONTROL_PLANE_TESTS) $(NODE_TESTS),$(call names,tests))
 
 .PHONY: help
 help: ## List the targets (this list)
@@ -63,13 +63,12 @@ fuzz: ## Run every fuzz target for FUZZ_SECONDS (default 20); needs a nightly to
 
 .PHONY: integration
 integration: ## Tests on real control planes (etcd, API server, controller manager)
-	cargo test --locked -p keystead-cluster --tests
-	$(if $(integration_test),cargo test --locked $(integration_test))
+	cargo test --locked --workspace $(addprefix --test ,$(or $(CONTROL_PLANE_TESTS),$(error there are no such tests)))
 
 .PHONY: e2e
-e2e: image ## Tests on a real node, through the image and the chart
+e2e: image ## Tests on a real node, through the image and the chart; needs root
 	KEYSTEAD_IMAGE_TAR="$(KEYSTEAD_CACHE)/image/keystead.tar" KEYSTEAD_IMAGE="$$(cat "$(KEYSTEAD_CACHE)/image/name")" \
-		cargo test --locked --test e2e
+		cargo test --locked --workspace $(addprefix --test ,$(or $(NODE_TESTS),$(error there are no such tests)))
 
 .PHONY: bench
 bench: ## Benchmarks of sealing and opening
