@@ -72,7 +72,7 @@ e2e: image ## Tests on a real node, through the image and the chart; needs root
 
 .PHONY: bench
 bench: ## Benchmarks of sealing and opening
-	cargo bench --locked
+	cargo bench --locked $(patsubst benches/%.rs,--bench %,$(wildcard benches/*.rs))
 
 .PHONY: image
 image: ## Build the static binary and the container image, as a tar file
