@@ -1,0 +1,94 @@
+# Every command of the project. `make help` lists them.
+#
+# What is built once stays in KEYSTEAD_CACHE, outside the checkout, so that a fresh clone finds it again:
+# target/ (compiled code), tools/ (cargo-deny, cargo-fuzz), and the Kubernetes programs.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+XDG_CACHE_HOME ?= $(HOME)/.cache
+export KEYSTEAD_CACHE ?= $(XDG_CACHE_HOME)/keystead
+export CARGO_TARGET_DIR ?= $(KEYSTEAD_CACHE)/target
+# Seconds for each fuzz target.
+export FUZZ_SECONDS ?= 20
+# Repository in the name of the image that `image` builds; the tag is a hash of the binary.
+export IMAGE_REPOSITORY ?= localhost/keystead
+
+# Test targets that need a control plane, and those that need a node; every other one is a unit test.
+names = $(patsubst $(1)/%.rs,%,$(wildcard $(1)/*.rs)) $(patsubst $(1)/%/main.rs,%,$(wildcard $(1)/*/main.rs))
+NODE_TESTS := $(filter e2e node,$(call names,tests) $(call names,tests/cluster/tests))
+CONTROL_PLANE_TESTS := $(filter integration,$(call names,tests)) $(filter-out $(NODE_TESTS),$(call names,tests/cluster/tests))
+UNIT_TESTS := $(filter-out $(CONTROL_PLANE_TESTS) $(NODE_TESTS),$(call names,tests))
+
+.PHONY: help
+help: ## List the targets (this list)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo demo-down
+demo: ## Start a one-node cluster, install Keystead, apply examples/, show the result
+	@scripts/demo.sh up
+demo-down: ## Stop the demo and leave nothing of it behind
+	@scripts/demo.sh down
+
+.PHONY: test
+test: ## Everything below, in order: lint unit docs deny fuzz integration e2e
+	@scripts/steps.sh lint unit docs deny fuzz integration e2e
+
+.PHONY: lint
+lint: ## Formatting, clippy, the chart, the scripts; warnings are errors
+	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	@scripts/lint-scripts.sh
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@scripts/lint-chart.sh
+
+.PHONY: unit
+unit: ## Unit, property, vector, interop and documentation tests; generated files are up to date
+	cargo test --locked --workspace --lib --bins $(addprefix --test ,$(UNIT_TESTS))
+	cargo test --locked --workspace --doc
+
+.PHONY: docs
+docs: ## Build the documentation of the source; warnings are errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --workspace
+
+.PHONY: deny
+deny: ## Licences, sources and bans of all dependencies; advisories when a database can be had
+	@scripts/deny.sh
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZ_SECONDS (default 20); needs a nightly toolchain
+	@scripts/fuzz.sh
+
+.PHONY: integration
+integration: ## Tests on real control planes (etcd, API server, controller manager)
+	cargo test --locked --workspace $(addprefix --test ,$(or $(CONTROL_PLANE_TESTS),$(error there are no such tests)))
+
+.PHONY: e2e
+e2e: image ## Tests on a real node, through the image and the chart; needs root
+	KEYSTEAD_IMAGE_TAR="$(KEYSTEAD_CACHE)/image/keystead.tar" KEYSTEAD_IMAGE="$$(cat "$(KEYSTEAD_CACHE)/image/name")" \
+		cargo test --locked --workspace $(addprefix --test ,$(or $(NODE_TESTS),$(error there are no such tests)))
+
+.PHONY: bench
+bench: ## Benchmarks of sealing and opening
+	cargo bench --locked $(patsubst benches/%.rs,--bench %,$(wildcard benches/*.rs))
+
+.PHONY: image
+image: ## Build the static binary and the container image, as a tar file
+	@scripts/image.sh
+
+.PHONY: crds
+crds: ## Write crds/, the chart's copy of it, and docs/reference.md
+	UPDATE=1 cargo test --locked --test generated
+
+.PHONY: cluster-up cluster-down
+cluster-up: ## Start a one-node cluster without Keystead
+	@scripts/cluster.sh up --state "$(KEYSTEAD_CACHE)/cluster"
+cluster-down: ## Stop it
+	@scripts/cluster.sh down --state "$(KEYSTEAD_CACHE)/cluster"
+
+.PHONY: clean
+clean: ## Remove what was compiled of this project (Kubernetes programs and tools stay)
+	cargo clean
+	rm -rf fuzz/corpus fuzz/artifacts
