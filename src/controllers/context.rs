@@ -112,7 +112,7 @@ impl Context {
 }
 
 /// A random byte for jitter; nothing secret.
-pub fn jitter() -> u8 {
+pub(super) fn jitter() -> u8 {
     let mut byte = [0];
     // Without randomness the waits are merely less spread.
     let _ = getrandom::fill(&mut byte);

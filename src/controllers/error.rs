@@ -129,13 +129,13 @@ fn class_of(error: &kube::Error) -> Class {
 }
 
 /// Whether the API server answered, and its answer is of that kind.
-pub fn is(error: &kube::Error, kind: impl Fn(&Status) -> bool) -> bool {
+pub(super) fn is(error: &kube::Error, kind: impl Fn(&Status) -> bool) -> bool {
     matches!(error, kube::Error::Api(status) if kind(status))
 }
 
 /// An error of the API server in words that cannot contain a value: code, reason, fields. The whole
 /// message only where it speaks of rights and quotas.
-pub fn describe(error: &kube::Error) -> String {
+pub(super) fn describe(error: &kube::Error) -> String {
     let kube::Error::Api(status) = error else {
         return match error {
             kube::Error::HyperError(_) | kube::Error::Service(_) => "cannot be reached".to_owned(),
@@ -160,7 +160,7 @@ pub fn describe(error: &kube::Error) -> String {
 }
 
 /// Makes one call of the API server with a time limit of its own, since the client has none.
-pub async fn call<T>(
+pub(super) async fn call<T>(
     operation: &'static str,
     object: impl fmt::Display,
     request: impl Future<Output = kube::Result<T>>,

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use self::replica::{NAMESPACE, PATIENCE, Replica, config};
-use crate::{own_control_plane, shared_control_plane};
+use crate::support::{own_control_plane, shared_control_plane};
 
 fn leases(control_plane: &ControlPlane) -> Api<Lease> {
     Api::namespaced(control_plane.client().unwrap(), NAMESPACE)

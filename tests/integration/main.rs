@@ -3,6 +3,8 @@
 //! Every test starts from [`support::Bed`]: etcd, API server and controller manager in a temporary folder, the chart
 //! installed with Helm, and as many operator processes as the test wants.
 
+#![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
+
 mod leader;
 mod smoke;
 mod support;

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 mod operator;
+mod shared;
 mod wait;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 pub(crate) use operator::Operator;
+pub(crate) use shared::{own_control_plane, shared_control_plane};
 pub(crate) use wait::{eventually, eventually_within};
 
 /// The operator's namespace.
