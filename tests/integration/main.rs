@@ -7,5 +7,6 @@
 
 mod chaos;
 mod leader;
+mod recovery;
 mod smoke;
 mod support;
