@@ -7,6 +7,7 @@
 
 mod chaos;
 mod leader;
+mod loss;
 mod recovery;
 mod smoke;
 mod support;
