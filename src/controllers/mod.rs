@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use kube::{Api, Resource};
+use tokio::sync::watch;
 
 pub use context::{Context, Scope};
 pub use crds::apply as apply_crds;
@@ -29,6 +30,7 @@ pub use references::{Reference, References};
 use self::managed_key::absence::KeyTruths;
 use self::managed_secret::absence::SecretTruths;
 use self::parking::Presence;
+use crate::installation::watch_approvals;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -36,6 +38,7 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub async fn run(ctx: Arc<Context>) {
     let (keys, key_news) = Presence::new();
     let (secrets, secret_news) = Presence::new();
+    let (approved, approvals) = watch::channel(());
     let mut controllers: Vec<Task> = Vec::new();
     for place in places(&ctx.scope) {
         let stop = ctx.leadership.stopping();
@@ -44,6 +47,7 @@ pub async fn run(ctx: Arc<Context>) {
             ctx.clone(),
             api,
             keys.clone(),
+            approvals.clone(),
             stop,
         )));
         let watches = managed_secret::Watches {
@@ -56,17 +60,21 @@ pub async fn run(ctx: Arc<Context>) {
             ctx.clone(),
             watches,
             secrets.clone(),
+            approvals.clone(),
             stop,
         )));
     }
-    let parking: Task = Box::pin(async move {
+    let others: Task = Box::pin(async move {
         tokio::join!(
             parking::run::<KeyTruths>(ctx.clone(), keys, key_news),
             parking::run::<SecretTruths>(ctx.clone(), secrets, secret_news),
+            watch_approvals(ctx.client.clone(), &ctx.namespace, || {
+                approved.send_replace(());
+            }),
         );
     });
-    // The controllers end when told to; what parks never does.
-    futures::future::select(join_all(controllers), parking).await;
+    // The controllers end when told to; the others never do.
+    futures::future::select(join_all(controllers), others).await;
 }
 
 fn places(scope: &Scope) -> Vec<Option<String>> {

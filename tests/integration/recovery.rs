@@ -223,9 +223,6 @@ async fn a_namespace_made_again_gets_its_values_back_only_when_an_administrator_
     ])
     .await
     .expect_ok();
-    // The record is not watched: whoever approves a restore starts the operator after it, or touches the resources.
-    operator.stop().await;
-    let operator = bed.operator().await;
     bed.wait_all_ready("shop", 1).await;
     assert_eq!(bed.passwords("shop").await, values);
     let withdrawn = "keystead.dev/approve-adoption-before-";

@@ -14,7 +14,8 @@ use kube::runtime::predicates;
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
-use tokio_stream::wrappers::BroadcastStream;
+use tokio::sync::watch;
+use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 use tracing::{instrument, warn};
 
 use self::observe::observe;
@@ -40,6 +41,7 @@ pub(super) async fn run(
     ctx: Arc<Context>,
     api: Api<ManagedKey>,
     presence: Presence<ManagedKey>,
+    approvals: watch::Receiver<()>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let (reader, writer) = reflector::store();
@@ -57,6 +59,7 @@ pub(super) async fn run(
         );
     Controller::for_stream(keys, reader)
         .reconcile_on(changed_keys(&ctx))
+        .reconcile_all_on(WatchStream::from_changes(approvals))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)
         .run(reconcile, error_policy, ctx)

@@ -22,7 +22,8 @@ use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, ResourceExt};
-use tokio_stream::wrappers::BroadcastStream;
+use tokio::sync::watch;
+use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 use tracing::{instrument, warn};
 
 use self::observe::observe;
@@ -62,6 +63,7 @@ pub(super) async fn run(
     ctx: Arc<Context>,
     watches: Watches,
     presence: Presence<ManagedSecret>,
+    approvals: watch::Receiver<()>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let (reader, writer) = reflector::store();
@@ -92,6 +94,7 @@ pub(super) async fn run(
             owner(&truth, &for_truth)
         })
         .reconcile_on(with_changed_keys(&ctx))
+        .reconcile_all_on(WatchStream::from_changes(approvals))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)
         .run(reconcile, error_policy, ctx)
