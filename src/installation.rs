@@ -20,6 +20,7 @@ use crate::api::names::{
 use crate::crypto::{Fingerprint, InstallationId, OsRandom, Region, RootKey};
 use crate::roots::{RootError, RootProvider};
 use crate::truth::{KeyMaterials, SealedSecrets};
+use crate::watching::WatchPauses;
 
 const ID: &str = "installationId";
 const ROOT_FINGERPRINT: &str = "rootFingerprint";
@@ -243,7 +244,7 @@ pub async fn watch_approvals(client: Client, namespace: &str, mut changed: impl 
     let records: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client, namespace);
     let only = watcher::Config::default().fields(&format!("metadata.name={INSTALLATION}"));
     let changes = watcher(records, only)
-        .default_backoff()
+        .backoff(WatchPauses::default())
         .applied_objects()
         .predicate_filter(predicates::annotations, PredicateConfig::default())
         .filter_map(|seen| future::ready(seen.ok()))

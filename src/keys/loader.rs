@@ -14,6 +14,7 @@ use super::key::Key;
 use super::keyring::Keyring;
 use crate::api::KeyMaterial;
 use crate::crypto::{InstallationId, KeyId, RootKey};
+use crate::watching::WatchPauses;
 
 /// A key was put in, changed or taken out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Loader {
     /// again; until then the keyring stays as it is.
     pub async fn run(self, client: Client, namespace: &str, loaded: impl FnOnce()) {
         let api: Api<KeyMaterial> = Api::namespaced(client, namespace);
-        let stream = watch(api, watcher::Config::default()).default_backoff();
+        let stream = watch(api, watcher::Config::default()).backoff(WatchPauses::default());
         pin_mut!(stream);
         let mut loaded = Some(loaded);
         let mut listed = HashSet::new();

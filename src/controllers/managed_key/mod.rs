@@ -28,6 +28,7 @@ use super::status::Publication;
 use crate::api::names::FIELD_MANAGER_KEY;
 use crate::api::{ManagedKey, Reason};
 use crate::telemetry::{Kind, Outcome};
+use crate::watching::WatchPauses;
 
 pub(crate) use self::observe::{NamespaceFacts, namespace_facts};
 
@@ -48,7 +49,7 @@ pub(super) async fn run(
     presence.register(reader.clone());
     let notice = presence.clone();
     let keys = watcher(api, watcher::Config::default())
-        .default_backoff()
+        .backoff(WatchPauses::default())
         .inspect(move |event| notice.see(event))
         .modify(|key| key.managed_fields_mut().clear())
         .reflect(writer)
@@ -59,6 +60,7 @@ pub(super) async fn run(
         );
     Controller::for_stream(keys, reader)
         .reconcile_on(changed_keys(&ctx))
+        .trigger_backoff(WatchPauses::default())
         .reconcile_all_on(WatchStream::from_changes(approvals))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)

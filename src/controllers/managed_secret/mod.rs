@@ -40,6 +40,7 @@ use crate::api::names::{ANNOTATION_MANAGED_BY, FIELD_MANAGER_SECRET, SECRET_TYPE
 use crate::crypto::OsRandom;
 use crate::telemetry::{Kind, Outcome};
 use crate::truth::{is_truth, owner_of};
+use crate::watching::WatchPauses;
 
 /// How long a secret is left alone when nothing happens to it. Changes are watched; this is a safety net.
 const RESYNC: Duration = Duration::from_secs(3600);
@@ -70,7 +71,7 @@ pub(super) async fn run(
     presence.register(reader.clone());
     let notice = presence.clone();
     let secrets = watcher(watches.secrets, watcher::Config::default())
-        .default_backoff()
+        .backoff(WatchPauses::default())
         .inspect(move |event| notice.see(event))
         .modify(|secret| {
             secret.managed_fields_mut().clear();
@@ -94,6 +95,7 @@ pub(super) async fn run(
             owner(&truth, &for_truth)
         })
         .reconcile_on(with_changed_keys(&ctx))
+        .trigger_backoff(WatchPauses::default())
         .reconcile_all_on(WatchStream::from_changes(approvals))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)
