@@ -60,7 +60,7 @@ pub(super) struct Args {
     /// How log lines look.
     #[arg(long, env = "KEYSTEAD_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
     log_format: Format,
-    /// What is logged, in the syntax of RUST_LOG.
+    /// What is logged, in the syntax of `RUST_LOG`.
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     log: String,
     /// How many objects of one kind are reconciled at once.

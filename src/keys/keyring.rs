@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::key::Key;
+use super::loader::KeyChanged;
 use crate::api::KeyState;
 use crate::crypto::{
     self, EncryptionContext, KeyId, Limits, MaterialId, OpenError, Random, SealError, SecretBytes,
@@ -116,7 +117,7 @@ impl Keyring {
         found
     }
 
-    /// The names and ids of all keys.
+    /// All keys.
     pub fn all(&self) -> Vec<Arc<Key>> {
         self.keys
             .read()
@@ -125,6 +126,15 @@ impl Keyring {
             .values()
             .cloned()
             .collect()
+    }
+
+    /// Where all keys are.
+    pub fn places(&self) -> Vec<KeyChanged> {
+        let place = |key: Arc<Key>| KeyChanged {
+            namespace: key.truth.spec.namespace.clone(),
+            name: key.truth.spec.name.clone(),
+        };
+        self.all().into_iter().map(place).collect()
     }
 
     /// How many keys there are.

@@ -74,7 +74,7 @@ impl Loader {
                 }
                 Ok(Event::Delete(truth)) => self.remove(&truth),
                 Err(error) => {
-                    warn!(%error, "the watch of key material broke; it is taken up again")
+                    warn!(%error, "the watch of key material broke; it is taken up again");
                 }
             }
         }

@@ -14,13 +14,12 @@ use kube::runtime::predicates;
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
-use tokio_stream::wrappers::BroadcastStream;
 use tracing::{instrument, warn};
 
 use self::observe::observe;
 use self::plan::plan;
 use super::backoff::jittered;
-use super::context::{Context, jitter};
+use super::context::{Context, changed_keys, jitter};
 use super::error::{Class, Error};
 use super::parking::Presence;
 use super::status::Publication;
@@ -56,10 +55,10 @@ pub(super) async fn run(
             PredicateConfig::default(),
         );
     Controller::for_stream(keys, reader)
-        .reconcile_on(changed_keys(&ctx))
+        .reconcile_on(with_changed_material(&ctx))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)
-        .run(reconcile, error_policy, ctx)
+        .run(reconcile, |key, error, ctx| retry(&key, error, &ctx), ctx)
         .for_each(|result| {
             if let Err(controller::Error::QueueError(error)) = result {
                 warn!(%error, "the watch of keys broke; it is taken up again");
@@ -69,24 +68,15 @@ pub(super) async fn run(
         .await;
 }
 
-/// Keys whose material changed.
-fn changed_keys(ctx: &Arc<Context>) -> impl Stream<Item = ObjectRef<ManagedKey>> + Send + 'static {
-    let ctx = ctx.clone();
-    BroadcastStream::new(ctx.key_changes.subscribe()).flat_map(move |change| {
-        let changed: Vec<_> = match change {
-            Ok(change) => vec![ObjectRef::new(&change.name).within(&change.namespace)],
-            // Too many at once to be told one by one: all of them.
-            Err(_) => {
-                let spec = |key: Arc<crate::keys::Key>| {
-                    ObjectRef::new(&key.truth.spec.name).within(&key.truth.spec.namespace)
-                };
-                ctx.keyring.all().into_iter().map(spec).collect()
-            }
-        };
-        for key in &changed {
-            ctx.key_failures.reset(key);
-        }
-        futures::stream::iter(changed)
+/// Keys whose material changed. What they waited for may have come: they start over with the shortest wait.
+fn with_changed_material(
+    ctx: &Arc<Context>,
+) -> impl Stream<Item = ObjectRef<ManagedKey>> + Send + use<> + 'static {
+    let woken = ctx.clone();
+    changed_keys(ctx).map(move |change| {
+        let key = ObjectRef::new(&change.name).within(&change.namespace);
+        woken.key_failures.reset(&key);
+        key
     })
 }
 
@@ -145,7 +135,7 @@ fn note_failure(plan: &mut plan::Plan, error: &Error, key: &ManagedKey, ctx: &Co
     };
     if error.class() != Class::Permanent {
         // What is there stays; the next attempt will know more.
-        plan.status = key.status.clone();
+        plan.status.clone_from(&key.status);
         return;
     }
     *ready = crate::api::condition::NewCondition::not_ready(error.reason(), error.to_string());
@@ -153,8 +143,9 @@ fn note_failure(plan: &mut plan::Plan, error: &Error, key: &ManagedKey, ctx: &Co
     crate::api::condition::set(&mut status.conditions, ready.clone(), generation, ctx.now());
 }
 
-fn error_policy(key: Arc<ManagedKey>, error: &Error, ctx: Arc<Context>) -> Action {
-    let object = ObjectRef::from_obj(&*key);
+/// When to try again.
+fn retry(key: &ManagedKey, error: &Error, ctx: &Context) -> Action {
+    let object = ObjectRef::from_obj(key);
     if error.reason() != Reason::ApiError || error.class() == Class::Transient {
         warn!(key = %object, %error, "a key could not be reconciled; it is tried again");
     }

@@ -48,28 +48,27 @@ pub(crate) struct NamespaceFacts {
 
 /// Looks.
 pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Observed, Error> {
-    let namespace_name = key.namespace().unwrap_or_default();
+    let namespace = key.namespace().unwrap_or_default();
     let uid = key.uid().unwrap_or_default();
-    let in_operator_namespace = namespace_name == ctx.namespace;
-    let material = match in_operator_namespace || key.metadata.deletion_timestamp.is_some() {
-        true => None,
-        false => find_material(&namespace_name, &key.name_any(), &uid, ctx).await?,
-    };
-    let claimed = material
-        .as_ref()
-        .is_some_and(|m| m.truth.spec.object_uid == uid);
-    let namespace = match in_operator_namespace || claimed {
-        true => None,
-        false => Some(namespace_facts(&namespace_name, ctx).await?),
-    };
-    let new_id = derive_key_id(ctx.installation.id, &uid);
-    Ok(Observed {
+    let mut seen = Observed {
+        in_operator_namespace: namespace == ctx.namespace,
+        material: None,
+        new_id: derive_key_id(ctx.installation.id, &uid),
+        namespace: None,
         key,
-        in_operator_namespace,
-        material,
-        new_id,
-        namespace,
-    })
+    };
+    if seen.in_operator_namespace || seen.key.metadata.deletion_timestamp.is_some() {
+        return Ok(seen);
+    }
+    seen.material = find_material(&namespace, &seen.key.name_any(), &uid, ctx).await?;
+    if seen
+        .material
+        .as_ref()
+        .is_none_or(|m| m.truth.spec.object_uid != uid)
+    {
+        seen.namespace = Some(namespace_facts(&namespace, ctx).await?);
+    }
+    Ok(seen)
 }
 
 /// The material that this resource claimed; otherwise what waits under its name, asked of the API server

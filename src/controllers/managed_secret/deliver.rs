@@ -126,23 +126,25 @@ fn remake(target: &Target, write: TargetWrite) -> Result<Vec<Step>, Refusal> {
 
 fn check_owner(seen: &Observed, target: &Target, existing: Existing) -> Result<(), Refusal> {
     let name = &target.name;
-    match &target.owner {
-        Owner::Us => Ok(()),
+    let (reason, message) = match &target.owner {
         Owner::Other(owner) => {
-            let message = format!(
-                "Secret {name} is the target of ManagedSecret {owner}; name another target"
-            );
-            Err(Refusal(Reason::TargetOwnedByOther, message))
+            let owned = format!("Secret {name} is the target of ManagedSecret {owner}");
+            (
+                Reason::TargetOwnedByOther,
+                format!("{owned}; name another target"),
+            )
         }
         Owner::Controller(owner) => {
-            let message = format!("Secret {name} is controlled by {owner}; name another target");
-            Err(Refusal(Reason::TargetOwnedByOther, message))
+            let owned = format!("Secret {name} is controlled by {owner}");
+            (
+                Reason::TargetOwnedByOther,
+                format!("{owned}; name another target"),
+            )
         }
-        Owner::Nobody if existing == Existing::Fail => {
-            Err(Refusal(Reason::TargetExists, exists(seen, name)))
-        }
-        Owner::Nobody => Ok(()),
-    }
+        Owner::Nobody if existing == Existing::Fail => (Reason::TargetExists, exists(seen, name)),
+        Owner::Us | Owner::Nobody => return Ok(()),
+    };
+    Err(Refusal(reason, message))
 }
 
 fn exists(seen: &Observed, name: &str) -> String {

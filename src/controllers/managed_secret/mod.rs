@@ -22,13 +22,12 @@ use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, ResourceExt};
-use tokio_stream::wrappers::BroadcastStream;
 use tracing::{instrument, warn};
 
 use self::observe::observe;
 use self::plan::{Plan, Step, plan};
 use super::backoff::jittered;
-use super::context::{Context, jitter};
+use super::context::{Context, changed_keys, jitter};
 use super::error::{Class, Error};
 use super::parking::Presence;
 use super::references::Reference;
@@ -94,7 +93,11 @@ pub(super) async fn run(
         .reconcile_on(with_changed_keys(&ctx))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)
-        .run(reconcile, error_policy, ctx)
+        .run(
+            reconcile,
+            |secret, error, ctx| retry(&secret, error, &ctx),
+            ctx,
+        )
         .for_each(|result| {
             if let Err(controller::Error::QueueError(error)) = result {
                 warn!(%error, "a watch of secrets broke; it is taken up again");
@@ -145,24 +148,13 @@ fn owner(truth: &PartialObjectMeta<Secret>, ctx: &Context) -> Vec<ObjectRef<Mana
 /// Secrets whose key changed.
 fn with_changed_keys(
     ctx: &Arc<Context>,
-) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + 'static {
-    let ctx = ctx.clone();
-    BroadcastStream::new(ctx.key_changes.subscribe()).flat_map(move |change| {
-        let keys: Vec<_> = match change {
-            Ok(change) => vec![Reference::Key(change.namespace, change.name)],
-            // Too many at once to be told one by one: all of them.
-            Err(_) => {
-                let spec = |key: Arc<crate::keys::Key>| {
-                    Reference::Key(
-                        key.truth.spec.namespace.clone(),
-                        key.truth.spec.name.clone(),
-                    )
-                };
-                ctx.keyring.all().into_iter().map(spec).collect()
-            }
-        };
-        let secrets = keys.iter().flat_map(|key| ctx.references.to(key)).collect();
-        futures::stream::iter(woken(secrets, &ctx))
+) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + use<> + 'static {
+    let index = ctx.clone();
+    changed_keys(ctx).flat_map(move |key| {
+        let secrets = index
+            .references
+            .to(&Reference::Key(key.namespace, key.name));
+        futures::stream::iter(woken(secrets, &index))
     })
 }
 
@@ -261,8 +253,9 @@ fn next_look(plan: &Plan) -> (Action, Outcome) {
     (Action::requeue(jittered(wait, jitter())), outcome)
 }
 
-fn error_policy(secret: Arc<ManagedSecret>, error: &Error, ctx: Arc<Context>) -> Action {
-    let object = ObjectRef::from_obj(&*secret);
+/// When to try again.
+fn retry(secret: &ManagedSecret, error: &Error, ctx: &Context) -> Action {
+    let object = ObjectRef::from_obj(secret);
     if error.class() != Class::Conflict {
         warn!(secret = %object, %error, "a secret could not be reconciled; it is tried again");
     }

@@ -146,7 +146,7 @@ struct WantedImport<'a> {
     again: bool,
 }
 
-impl<'a> WantedImport<'a> {
+impl WantedImport<'_> {
     fn keys(&self) -> impl Iterator<Item = ImportedKey<'_>> {
         self.keys.iter().map(|key| ImportedKey {
             key,
