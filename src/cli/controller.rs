@@ -184,7 +184,12 @@ impl Operator {
     async fn serve(self, installation: Installation, loaded: Component) -> anyhow::Result<()> {
         let installation = Arc::new(installation);
         let keyring = Arc::new(Keyring::default());
-        let loader = Loader::new(keyring.clone(), installation.id, installation.root.clone());
+        let loader = Loader::new(
+            keyring.clone(),
+            installation.id,
+            installation.root.clone(),
+            self.metrics.clone(),
+        );
         let key_changes = loader.changes();
         let (complete, is_complete) = watch::channel(false);
         let namespace = self.args.operator_namespace.clone();
@@ -193,6 +198,9 @@ impl Operator {
             loaded.ready();
             complete.send_replace(true);
         });
+        let caches = self.readiness.component("caches");
+        // A replica that does not lead needs none.
+        caches.ready();
         let lead = |leadership: Leadership| {
             let context = self.context(
                 leadership,
@@ -202,10 +210,12 @@ impl Operator {
             );
             let is_complete = is_complete.clone();
             let metrics = self.metrics.clone();
+            let caches = &caches;
             async move {
                 let _leading = metrics.leading();
+                let _seeing = Seeing::start(caches);
                 stopped(is_complete).await;
-                controllers::run(Arc::new(context)).await;
+                controllers::run(Arc::new(context), || caches.ready()).await;
             }
         };
         let config = leader::Config::new(&namespace, LEASE, &self.args.identity);
@@ -249,6 +259,22 @@ impl Operator {
             key_changes,
             leadership,
         }
+    }
+}
+
+/// A leader is ready when it has seen everything once; a replica that does not lead needs to see nothing.
+struct Seeing<'a>(&'a Component);
+
+impl<'a> Seeing<'a> {
+    fn start(caches: &'a Component) -> Self {
+        caches.not_ready("this replica leads and has not seen everything yet");
+        Self(caches)
+    }
+}
+
+impl Drop for Seeing<'_> {
+    fn drop(&mut self) {
+        self.0.ready();
     }
 }
 

@@ -14,6 +14,7 @@ use super::key::Key;
 use super::keyring::Keyring;
 use crate::api::KeyMaterial;
 use crate::crypto::{InstallationId, KeyId, RootKey};
+use crate::telemetry::Metrics;
 
 /// A key was put in, changed or taken out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,17 +30,24 @@ pub struct Loader {
     keyring: Arc<Keyring>,
     installation: InstallationId,
     root: Arc<RootKey>,
+    metrics: Metrics,
     changes: broadcast::Sender<KeyChanged>,
 }
 
 impl Loader {
     /// A loader for that keyring.
-    pub fn new(keyring: Arc<Keyring>, installation: InstallationId, root: Arc<RootKey>) -> Self {
+    pub fn new(
+        keyring: Arc<Keyring>,
+        installation: InstallationId,
+        root: Arc<RootKey>,
+        metrics: Metrics,
+    ) -> Self {
         let (changes, _) = broadcast::channel(4096);
         Self {
             keyring,
             installation,
             root,
+            metrics,
             changes,
         }
     }
@@ -127,6 +135,7 @@ impl Loader {
     }
 
     fn announce(&self, namespace: String, name: String) {
+        self.metrics.keyring_keys(self.keyring.len());
         // An error only says that nobody listens: this replica does not lead.
         let _ = self.changes.send(KeyChanged { namespace, name });
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures::{Stream, StreamExt, future};
 use kube::runtime::controller::{self, Action};
 use kube::runtime::predicates;
-use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use tracing::{instrument, warn};
@@ -34,19 +34,17 @@ const RESYNC: Duration = Duration::from_secs(3600);
 /// How long until the next look at a key that was just written. Its echo usually comes first.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Runs the controller over one watch until `stop`.
-pub(super) async fn run(
+/// The controller over one watch, until `stop`. The watch counts as present before it is first polled.
+pub(super) fn run(
     ctx: Arc<Context>,
     api: Api<ManagedKey>,
     presence: Presence<ManagedKey>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
-) {
-    let (reader, writer) = reflector::store();
-    presence.register(reader.clone());
-    let notice = presence.clone();
+) -> impl Future<Output = ()> + Send {
+    let (reader, writer) = presence.watch();
     let keys = watcher(api, watcher::Config::default())
         .default_backoff()
-        .inspect(move |event| notice.see(event))
+        .inspect(move |event| presence.see(event))
         .modify(|key| key.managed_fields_mut().clear())
         .reflect(writer)
         .applied_objects()
@@ -65,7 +63,6 @@ pub(super) async fn run(
             }
             future::ready(())
         })
-        .await;
 }
 
 /// Keys whose material changed. What they waited for may have come: they start over with the shortest wait.

@@ -19,7 +19,7 @@ use futures::{Stream, StreamExt, future};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{self, Action};
-use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, ResourceExt};
 use tracing::{instrument, warn};
@@ -56,19 +56,17 @@ pub(super) struct Watches {
     pub(super) truth: Api<PartialObjectMeta<Secret>>,
 }
 
-/// Runs the controller over one scope until `stop`.
-pub(super) async fn run(
+/// The controller over one scope, until `stop`. The watch counts as present before it is first polled.
+pub(super) fn run(
     ctx: Arc<Context>,
     watches: Watches,
     presence: Presence<ManagedSecret>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
-) {
-    let (reader, writer) = reflector::store();
-    presence.register(reader.clone());
-    let notice = presence.clone();
+) -> impl Future<Output = ()> + Send {
+    let (reader, writer) = presence.watch();
     let secrets = watcher(watches.secrets, watcher::Config::default())
         .default_backoff()
-        .inspect(move |event| notice.see(event))
+        .inspect(move |event| presence.see(event))
         .modify(|secret| {
             secret.managed_fields_mut().clear();
             secret
@@ -104,7 +102,6 @@ pub(super) async fn run(
             }
             future::ready(())
         })
-        .await;
 }
 
 /// The secrets that a native Secret concerns: its owner, and those that wait for one of its name.
