@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -362,6 +363,37 @@ async fn whenever_up_is_killed_down_removes_what_there_is() {
         assert_no_traces(&state, &before);
         assert!(!state.exists());
     }
+}
+
+#[tokio::test]
+async fn killing_the_owner_of_a_cluster_stops_it_and_down_removes_the_rest() {
+    let _turn = TURN.lock().await;
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("k");
+    let before = traces(&state);
+    let _down = TakenDown(state.clone());
+    let mut owner = cluster_command(&["up", "--foreground"], &state)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    BufReader::new(owner.stdout.as_mut().unwrap())
+        .read_line(&mut ready)
+        .unwrap();
+    let cluster = Cluster::attach(&state).unwrap();
+    let kubectl = Kubectl::of(&cluster);
+    kubectl.apply(&json!([pod("orphan", "sleep 100000")]));
+    kubectl.ready("orphan");
+
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while cluster.missing().len() < 8 && Instant::now() < deadline {
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(cluster.missing().len(), 8);
+    assert!(succeeds("down", &state));
+    assert_no_traces(&state, &before);
 }
 
 #[tokio::test]
