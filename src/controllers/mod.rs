@@ -11,6 +11,7 @@ mod crds;
 mod error;
 mod managed_key;
 mod managed_secret;
+mod namespace;
 mod parking;
 mod references;
 mod status;

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::key::Key;
-use super::loader::KeyChanged;
 use crate::api::KeyState;
 use crate::crypto::{
     self, EncryptionContext, KeyId, Limits, MaterialId, OpenError, Random, SealError, SecretBytes,
@@ -47,6 +46,15 @@ pub enum UseError {
     /// Nothing was encrypted.
     #[error("encryption failed")]
     Seal(#[source] SealError),
+}
+
+/// A key was put in, changed or taken out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyChanged {
+    /// Namespace of the `ManagedKey`.
+    pub namespace: String,
+    /// Name of the `ManagedKey`.
+    pub name: String,
 }
 
 /// Every key of the installation with its material. Cheap to share; readers never wait for the

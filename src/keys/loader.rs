@@ -11,19 +11,10 @@ use tokio::sync::broadcast;
 use tracing::warn;
 
 use super::key::Key;
-use super::keyring::Keyring;
+use super::keyring::{KeyChanged, Keyring};
 use crate::api::KeyMaterial;
 use crate::crypto::{InstallationId, KeyId, RootKey};
 use crate::telemetry::Metrics;
-
-/// A key was put in, changed or taken out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyChanged {
-    /// Namespace of the `ManagedKey`.
-    pub namespace: String,
-    /// Name of the `ManagedKey`.
-    pub name: String,
-}
 
 /// Watches the truth about keys.
 pub struct Loader {

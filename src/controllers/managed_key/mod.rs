@@ -27,8 +27,6 @@ use crate::api::names::FIELD_MANAGER_KEY;
 use crate::api::{ManagedKey, Reason};
 use crate::telemetry::{Kind, Outcome};
 
-pub(crate) use self::observe::{NamespaceFacts, namespace_facts};
-
 /// How long a key is left alone when nothing happens to it. Changes are watched; this is a safety net.
 const RESYNC: Duration = Duration::from_secs(3600);
 /// How long until the next look at a key that was just written. Its echo usually comes first.

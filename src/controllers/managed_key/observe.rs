@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::jiff::Timestamp;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use crate::api::{KeyMaterial, ManagedKey};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
+use crate::controllers::namespace::{NamespaceFacts, namespace_facts};
 use crate::crypto::KeyId;
-use crate::installation::approved_before;
 use crate::keys::{Key, derive_key_id};
 
 /// Everything that [`super::plan::plan`] may look at.
@@ -33,17 +31,6 @@ pub(crate) struct Material {
     pub(crate) truth: KeyMaterial,
     /// As loaded; `None` until the keyring has seen this state.
     pub(crate) loaded: Option<Arc<Key>>,
-}
-
-/// What matters of a namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NamespaceFacts {
-    /// Its UID.
-    pub(crate) uid: String,
-    /// When it was made.
-    pub(crate) created: Option<Timestamp>,
-    /// The instant before which namespaces were approved to adopt.
-    pub(crate) approved_before: Option<Timestamp>,
 }
 
 /// Looks.
@@ -107,22 +94,4 @@ async fn find_material(
         let loaded = known.iter().find(same).cloned();
         Material { truth, loaded }
     }))
-}
-
-/// Looks at a namespace.
-pub(crate) async fn namespace_facts(name: &str, ctx: &Context) -> Result<NamespaceFacts, Error> {
-    let namespaces: Api<Namespace> = Api::all(ctx.client.clone());
-    let found = call(
-        "get",
-        format!("Namespace {name}"),
-        namespaces.get_metadata(name),
-    )
-    .await?;
-    let approved = approved_before(ctx.client.clone(), &ctx.namespace);
-    let approved_before = call("get", "the installation record", approved).await?;
-    Ok(NamespaceFacts {
-        uid: found.metadata.uid.unwrap_or_default(),
-        created: found.metadata.creation_timestamp.map(|time| time.0),
-        approved_before,
-    })
 }

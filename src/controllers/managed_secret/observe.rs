@@ -15,7 +15,7 @@ use crate::api::names::DEFAULT_KEY;
 use crate::api::{KeyState, ManagedSecret, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
-use crate::controllers::managed_key::{NamespaceFacts, namespace_facts};
+use crate::controllers::namespace::{NamespaceFacts, namespace_facts};
 use crate::controllers::references::Reference;
 use crate::crypto::{EncryptionContext, KeyId};
 use crate::truth::truth_name;
