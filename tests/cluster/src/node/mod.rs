@@ -3,6 +3,7 @@
 //! Needs root. Everything is below the state folder but the interfaces, the packet rules and the control
 //! groups, and [`Cluster::down`] removes all of it, whatever state it is in.
 
+mod cgroups;
 mod cleanup;
 mod containerd;
 mod dns;
@@ -213,7 +214,7 @@ impl Cluster {
         };
         record.write(&state)?;
 
-        record.network.configure(state.path())?;
+        record.network.configure(&state)?;
         let facts = NodeFacts {
             address: IpAddr::V4(options.network.address),
         };
@@ -245,6 +246,7 @@ impl Cluster {
     /// Starts what does not run, in an order in which nothing has to wait for long.
     async fn run(&self) -> Result<()> {
         self.record.network.up()?;
+        cgroups::create(&self.control_plane.state().id())?;
         self.control_plane.start_control_plane().await?;
         let components = self.control_plane.components();
         components.start_all(&[Component::Containerd]).await?;
