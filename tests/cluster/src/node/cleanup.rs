@@ -16,7 +16,6 @@ use serde_json::Value;
 
 use super::{Record, cgroups, cgroups::remove_empty, network};
 use crate::{
-    binaries::cache_dir,
     components::recorded,
     process::{Identity, run},
     state::StateDir,
@@ -46,7 +45,7 @@ pub(super) fn down(dir: &Path) -> Result<()> {
         );
         return Ok(());
     };
-    stop_processes(&state)?;
+    stop_processes(&state, &record.programs)?;
     unmount_below(state.path())?;
     record.network.down()?;
     remove_tables(&record.tables)?;
@@ -70,18 +69,17 @@ pub(super) fn down(dir: &Path) -> Result<()> {
 }
 
 /// Kills the components, then the shims of containers with everything that they started.
-fn stop_processes(state: &StateDir) -> Result<()> {
+fn stop_processes(state: &StateDir, programs: &Path) -> Result<()> {
     for (_, identity) in recorded(&state.run())? {
         identity.kill()?;
     }
-    let programs = cache_dir()?.join("bin");
     let below = format!("{}/", state.path().display());
     // Until nothing is found: what is killed may just have started something.
     loop {
         let processes = processes();
         let mut ours: BTreeSet<u32> = processes
             .iter()
-            .filter(|(_, process)| process.is_ours(&programs, &below))
+            .filter(|(_, process)| process.is_ours(programs, &below))
             .map(|(pid, _)| *pid)
             .collect();
         if ours.is_empty() {

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use self::network::Network;
 use crate::{
     access::Access,
-    binaries::{Binaries, Set},
+    binaries::{Binaries, Set, cache_dir},
     components::{Component, Components, write_json},
     control_plane::{ControlPlane, Options},
     flags::NodeFacts,
@@ -77,6 +77,8 @@ struct Record {
     network: Network,
     busybox: bool,
     dns_port: Option<u16>,
+    /// Where its programs are, which tells its processes from others.
+    programs: PathBuf,
     /// Kernel settings before.
     settings: BTreeMap<String, String>,
     /// Packet tables before.
@@ -208,6 +210,7 @@ impl Cluster {
             network: options.network.clone(),
             busybox: options.busybox,
             dns_port: None,
+            programs: cache_dir()?.join("bin"),
             settings: network::settings(),
             tables: cleanup::tables()?,
             absent: cleanup::absent_folders(),
