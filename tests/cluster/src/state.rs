@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::{
@@ -47,6 +48,13 @@ impl StateDir {
 
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// A name for what two clusters on one machine must not share.
+    pub(crate) fn id(&self) -> String {
+        let digest = Sha256::digest(self.path.as_os_str().as_encoded_bytes());
+        let digits = digest[..4].iter().map(|byte| format!("{byte:02x}"));
+        format!("keystead-{}", digits.collect::<String>())
     }
 
     /// The path as the text of an argument.

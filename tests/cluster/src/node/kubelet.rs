@@ -73,6 +73,7 @@ fn configuration(parts: &Parts<'_>, port: u16, health: u16) -> Value {
         "volumePluginDir": state.arg("kubelet/volume-plugins"),
         // Works with either version of cgroups and without systemd.
         "cgroupDriver": "cgroupfs",
+        "cgroupRoot": format!("/{}", state.id()),
         "failCgroupV1": false,
         "enforceNodeAllocatable": [],
         "failSwapOn": false,

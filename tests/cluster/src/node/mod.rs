@@ -3,6 +3,7 @@
 //! Needs root. Everything is below the state folder but the interfaces, the packet rules and the control
 //! groups, and [`Cluster::down`] removes all of it, whatever state it is in.
 
+mod cgroups;
 mod cleanup;
 mod containerd;
 mod dns;
@@ -28,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use self::network::Network;
 use crate::{
     access::Access,
-    binaries::{Binaries, Set},
+    binaries::{Binaries, Set, cache_dir},
     components::{Component, Components, write_json},
     control_plane::{ControlPlane, Options},
     flags::NodeFacts,
@@ -76,6 +77,8 @@ struct Record {
     network: Network,
     busybox: bool,
     dns_port: Option<u16>,
+    /// Where its programs are, which tells its processes from others.
+    programs: PathBuf,
     /// Kernel settings before.
     settings: BTreeMap<String, String>,
     /// Packet tables before.
@@ -207,13 +210,14 @@ impl Cluster {
             network: options.network.clone(),
             busybox: options.busybox,
             dns_port: None,
+            programs: cache_dir()?.join("bin"),
             settings: network::settings(),
             tables: cleanup::tables()?,
             absent: cleanup::absent_folders(),
         };
         record.write(&state)?;
 
-        record.network.configure(state.path())?;
+        record.network.configure(&state)?;
         let facts = NodeFacts {
             address: IpAddr::V4(options.network.address),
         };
@@ -245,6 +249,7 @@ impl Cluster {
     /// Starts what does not run, in an order in which nothing has to wait for long.
     async fn run(&self) -> Result<()> {
         self.record.network.up()?;
+        cgroups::create(&self.control_plane.state().id())?;
         self.control_plane.start_control_plane().await?;
         let components = self.control_plane.components();
         components.start_all(&[Component::Containerd]).await?;

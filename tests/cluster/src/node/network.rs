@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::process::run;
+use crate::{process::run, state::StateDir};
 
 /// Kernel settings that Kubernetes or the network plugins change.
 const SETTINGS: [&str; 7] = [
@@ -46,11 +46,6 @@ impl Default for Network {
 }
 
 impl Network {
-    /// The network's name, and the prefix of what the plugins remember of it.
-    pub(crate) fn name(&self) -> String {
-        format!("keystead-{}", self.bridge)
-    }
-
     /// Whether the name is possible and free.
     pub(crate) fn validate(&self) -> Result<()> {
         let name = &self.bridge;
@@ -94,19 +89,19 @@ impl Network {
     }
 
     /// Writes what the plugins are told.
-    pub(crate) fn configure(&self, dir: &Path) -> Result<()> {
-        let folder = dir.join("cni/net.d");
+    pub(crate) fn configure(&self, state: &StateDir) -> Result<()> {
+        let folder = state.join("cni/net.d");
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         let plugins = json!({
             "cniVersion": "1.0.0",
-            "name": self.name(),
+            "name": state.id(),
             "plugins": [{
                 // Every packet is routed. On a bridge, answers between pods of one node can go past the
                 // translation of Service addresses.
                 "type": "ptp",
                 "ipam": {
                     "type": "host-local",
-                    "dataDir": dir.join("cni/addresses"),
+                    "dataDir": state.join("cni/addresses"),
                     "ranges": [[{"subnet": self.pod_range}]],
                     "routes": [{"dst": "0.0.0.0/0"}],
                 },
@@ -120,8 +115,9 @@ impl Network {
     }
 }
 
+/// Asked of the kernel: the files below /sys may belong to another network namespace.
 fn exists(interface: &str) -> bool {
-    Path::new("/sys/class/net").join(interface).exists()
+    run("ip", &["link", "show", interface]).is_ok()
 }
 
 /// The kernel's settings now; those it does not have are left out.
