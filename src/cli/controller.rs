@@ -11,7 +11,7 @@ use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::api::names::LEASE;
 use crate::clock::SystemClock;
@@ -126,6 +126,14 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
+/// Why serving ended.
+enum Served {
+    /// The process was asked to stop.
+    UntilStopped,
+    /// The cluster was restored from a backup: caches and the keyring speak of what is no longer there.
+    UntilRestored(leader::WentBack),
+}
+
 struct Operator {
     args: Args,
     client: Client,
@@ -140,9 +148,18 @@ impl Operator {
         let loaded = self.readiness.component("keyring");
         loaded.not_ready("key material is not loaded yet");
         let stop = self.stop.clone();
-        tokio::select! {
-            () = stopped(stop) => Ok(()),
-            installation = self.installation(&found) => self.serve(installation, loaded).await,
+        loop {
+            let installation = tokio::select! {
+                () = stopped(stop.clone()) => return Ok(()),
+                installation = self.installation(&found) => installation,
+            };
+            match self.serve(installation, &loaded).await? {
+                Served::UntilStopped => return Ok(()),
+                Served::UntilRestored(went_back) => {
+                    warn!(%went_back, "forgetting everything and starting over");
+                    loaded.not_ready("the cluster was restored; key material is loaded anew");
+                }
+            }
         }
     }
 
@@ -181,7 +198,12 @@ impl Operator {
         }
     }
 
-    async fn serve(self, installation: Installation, loaded: Component) -> anyhow::Result<()> {
+    /// Serves until the process is asked to stop, or until everything that is held in memory may be wrong.
+    async fn serve(
+        &self,
+        installation: Installation,
+        loaded: &Component,
+    ) -> anyhow::Result<Served> {
         let installation = Arc::new(installation);
         let keyring = Arc::new(Keyring::default());
         let loader = Loader::new(
@@ -221,10 +243,11 @@ impl Operator {
         let config = leader::Config::new(&namespace, LEASE, &self.args.identity);
         tokio::select! {
             () = loading => anyhow::bail!("the watch of key material ended"),
-            led = leader::run(config, self.client.clone(), stopped(self.stop.clone()), lead) => {
-                led.context("leader election")?;
-                Ok(())
-            }
+            led = leader::run(config, self.client.clone(), stopped(self.stop.clone()), lead) => match led {
+                Ok(_) => Ok(Served::UntilStopped),
+                Err(leader::Error::WentBack(went_back)) => Ok(Served::UntilRestored(went_back)),
+                Err(error) => Err(error).context("leader election"),
+            },
         }
     }
 

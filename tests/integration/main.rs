@@ -5,6 +5,11 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
 
+mod chaos;
+mod failover;
 mod leader;
+mod loss;
+mod outage;
+mod recovery;
 mod smoke;
 mod support;

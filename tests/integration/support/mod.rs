@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+mod fleet;
 mod operator;
 mod shared;
 mod wait;
@@ -14,6 +15,7 @@ use kube::{Api, Client};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+pub(crate) use fleet::{OPERATOR_USER, key, plain, plains};
 pub(crate) use operator::Operator;
 pub(crate) use shared::{own_control_plane, shared_control_plane};
 pub(crate) use wait::{eventually, eventually_within};
