@@ -5,6 +5,10 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
 
+mod drift;
+mod existing;
 mod leader;
 mod smoke;
+mod sources;
 mod support;
+mod targets;

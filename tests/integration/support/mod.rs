@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 mod operator;
+mod secrets;
 mod shared;
 mod wait;
 
@@ -15,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 pub(crate) use operator::Operator;
+pub(crate) use secrets::{SOON, managed_secret};
 pub(crate) use shared::{own_control_plane, shared_control_plane};
 pub(crate) use wait::{eventually, eventually_within};
 
