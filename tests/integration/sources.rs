@@ -293,7 +293,9 @@ async fn what_is_imported_is_deleted_when_asked_and_only_that(bed: &Bed) {
     bed.apply_secret("shop", "careful", &spec("moved")).await;
     eventually_within(SOON, "the condition says why the source stays", || async {
         let status = bed.managed("shop", "careful").await.status.unwrap();
-        status.conditions[0].message.contains("moved was changed")
+        status.conditions[0]
+            .message
+            .contains("moved holds what is not stored")
     })
     .await;
     assert_eq!(bed.value("shop", "moved", "k").await, b"newer");
