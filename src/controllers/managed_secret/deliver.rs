@@ -96,7 +96,11 @@ pub(super) fn plan(
     if is_delivered(target, &write) {
         return Ok(Vec::new());
     }
-    if target.immutable {
+    // Labels and annotations may change still; but what is sealed anew is other data.
+    let kept = write.seal_under.is_none()
+        && target.owned == entries(&write)
+        && same_content(target, &write);
+    if target.immutable && !kept {
         let message = format!(
             "Secret {} is immutable and its content would change; delete it, and it is made anew",
             target.name
