@@ -140,7 +140,7 @@ pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result
 async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Result<(), Error> {
     let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
     for import in &seen.secret.spec.import {
-        if Source::must_be_read(import, &seen.secret, seen.truth.manifest()) {
+        if Source::must_be_read(import, &seen.secret, seen.truth.opened()) {
             let name = &import.secret_ref.name;
             let found = call(
                 "get",

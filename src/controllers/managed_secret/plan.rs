@@ -160,7 +160,11 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     }
     let next = value::next(seen, &base, key, now, random)?;
     let content = deliver::render(seen, next.value(&base))?;
-    let delivery = deliver::plan(seen, content, key, &base)?;
+    // What differs from a value that nobody changed is drift; what differs from a new value is only late.
+    let stood = next.fresh.is_empty() && deliver::was_synced(seen, &base);
+    let delivery = deliver::plan(seen, content, key, stood)?;
+    // A source is deleted by the next plan, which reads the truth that this one writes.
+    let sources_go = next.imported && value::removes_sources(seen);
     let mut manifest = next.manifest;
     deliver::record(seen, &mut manifest).map_err(|error| internal(&error))?;
     let mut steps = Vec::new();
@@ -184,7 +188,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         )));
     }
     let clean_up = deliver::clean_up(seen);
-    let soon = !clean_up.is_empty();
+    let soon = sources_go || !clean_up.is_empty();
     steps.extend(delivery);
     steps.extend(clean_up);
     let (removals, note) = value::remove_sources(seen, &base);
