@@ -1,5 +1,6 @@
 //! Schemas that derive cannot say: bounded maps, and the status that a new object is born with.
 
+use kube::core::{Message, Rule};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
@@ -22,6 +23,16 @@ fn bounded_map(max_properties: u32, max_length: u32) -> Schema {
         "maxProperties": max_properties,
         "additionalProperties": { "type": "string", "maxLength": max_length },
     })
+}
+
+/// The rule for the names of keys, in a map or a list of them: those that the data of a native Secret may have. Its
+/// message shows the first name that breaks it.
+pub(super) fn key_names() -> Rule {
+    let refused = "!k.matches('^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$') || size(k) > 253";
+    Rule::new(format!("!self.exists(k, {refused})")).message(Message::Expression(format!(
+        "'key \"' + self.filter(k, {refused})[0] + '\" is not allowed: at most 253 letters, digits, \"-\", \"_\" and \".\", \
+         not \".\", and not beginning with \"..\"; rename it'"
+    )))
 }
 
 /// The status a new object has before anybody looked: `Ready=Unknown, Pending`, so that
