@@ -16,7 +16,7 @@ pub struct Generate {
     /// beginning with `..`.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$')")
-        .message("a key consists of letters, digits, '-', '_' and '.', is not '.' and does not begin with '..': rename it"))]
+        .message(super::super::schema::KEY_NAMES))]
     pub key: String,
     /// A password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
