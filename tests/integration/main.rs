@@ -8,3 +8,4 @@
 mod leader;
 mod smoke;
 mod support;
+mod validation;
