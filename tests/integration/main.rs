@@ -17,3 +17,4 @@ mod smoke;
 mod sources;
 mod support;
 mod targets;
+mod validation;

@@ -23,8 +23,7 @@ pub struct Template {
     /// secret's key `name`, `[[ keys["a.b"] ]]` that of a key that is no identifier. Filters:
     /// `urlencode`, `b64encode`, `json`, `shellquote`. At most 64 keys of 65,536 characters.
     #[schemars(schema_with = "super::super::schema::texts", extend("minProperties" = 1))]
-    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$'))")
-        .message("keys consist of letters, digits, '-', '_' and '.', at most 253 of them"))]
+    #[x_kube(validation = super::super::schema::key_names())]
     pub data: BTreeMap<String, String>,
 }
 
