@@ -197,15 +197,14 @@ async fn stopped() -> Result<()> {
 
 async fn etcd_dump(state: PathBuf, grep: Option<&str>) -> Result<()> {
     let cluster = ControlPlane::attach(state)?;
-    let keys = match grep {
-        Some(text) => cluster.etcd().keys_containing(text.as_bytes()).await?,
-        None => {
-            let pairs = cluster.etcd().dump().await?;
-            pairs
-                .iter()
-                .map(|(key, _)| String::from_utf8_lossy(key).into_owned())
-                .collect()
-        }
+    let keys = if let Some(text) = grep {
+        cluster.etcd().keys_containing(text.as_bytes()).await?
+    } else {
+        let pairs = cluster.etcd().dump().await?;
+        pairs
+            .iter()
+            .map(|(key, _)| String::from_utf8_lossy(key).into_owned())
+            .collect()
     };
     for key in keys {
         println!("{key}");

@@ -96,7 +96,7 @@ impl StateDir {
 
 /// A folder that goes with this process. What killed processes left is removed on the way.
 pub(crate) fn temporary() -> Result<TempDir> {
-    sweep();
+    sweep(&env::temp_dir());
     let dir = tempfile::Builder::new()
         .prefix(PREFIX)
         .tempdir()
@@ -112,8 +112,8 @@ pub(crate) fn keep_requested() -> bool {
 }
 
 /// Removes the folders of owners that were killed. Their processes died with them.
-fn sweep() {
-    let Ok(entries) = fs::read_dir(env::temp_dir()) else {
+fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
     for entry in entries.flatten() {
@@ -141,4 +141,35 @@ pub(crate) fn keep(dir: TempDir) {
     let path = dir.keep();
     let _ = fs::remove_file(path.join(OWNER));
     eprintln!("kept {}", path.display());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_folders_of_owners_that_are_gone_are_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let owner = Identity::of(child.id()).unwrap();
+        let (left, kept) = (
+            folder.path().join("keystead-cp-owned"),
+            folder.path().join("other"),
+        );
+        for dir in [&left, &kept] {
+            fs::create_dir(dir).unwrap();
+            write_json(&dir.join(OWNER), &owner).unwrap();
+        }
+
+        sweep(folder.path());
+        assert!(left.exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        sweep(folder.path());
+        assert!(!left.exists());
+        assert!(kept.exists());
+    }
 }

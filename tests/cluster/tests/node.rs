@@ -2,6 +2,9 @@
 //!
 //! A test target of its own: it needs root, and the machine has one network for one cluster at a time.
 
+// The helpers of tests are tests, too.
+#![allow(clippy::unwrap_used)]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -178,6 +181,14 @@ impl Drop for TakenDown {
     }
 }
 
+fn succeeds(command: &str, state: &Path) -> bool {
+    cluster_command(&[command], state)
+        .output()
+        .unwrap()
+        .status
+        .success()
+}
+
 #[tokio::test]
 async fn pods_mount_secrets_answer_services_and_are_reached() {
     let _turn = TURN.lock().await;
@@ -189,7 +200,10 @@ async fn pods_mount_secrets_answer_services_and_are_reached() {
         .unwrap();
     let kubectl = Kubectl::of(&cluster);
 
-    let mut web = pod("web", "cat /secret/password; httpd -f -p 8080 -h /secret");
+    let mut web = pod(
+        "web",
+        "cat /secret/password; echo; httpd -f -p 8080 -h /secret",
+    );
     web["spec"]["volumes"] = json!([{"name": "secret", "secret": {"secretName": "login"}}]);
     web["spec"]["containers"][0]["volumeMounts"] =
         json!([{"name": "secret", "mountPath": "/secret"}]);
@@ -219,12 +233,14 @@ async fn pods_mount_secrets_answer_services_and_are_reached() {
     while logs().await.is_empty() && Instant::now() < deadline {
         sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(logs().await, "a mounted password");
-    assert_eq!(kubectl.run(&["logs", "web"]), "a mounted password");
+    assert_eq!(logs().await, "a mounted password\n");
+    assert_eq!(kubectl.run(&["logs", "web"]), "a mounted password\n");
 
-    // A name, the Service's address, and the pod behind it, from another pod and from itself.
+    // A name, the Service's address, and the pod behind it, from another pod and from itself (for
+    // which the short name would be its own host name).
     for from in ["client", "web"] {
-        let fetch = "for i in 1 2 3 4 5; do wget -qO- http://web/password && exit; sleep 1; done";
+        let fetch =
+            "for i in 1 2 3 4 5; do wget -qO- http://web.default/password && exit; sleep 1; done";
         let answer = kubectl.run(&["exec", from, "--", "timeout", "20", "sh", "-c", fetch]);
         assert_eq!(answer, "a mounted password", "{from}");
     }
@@ -294,15 +310,9 @@ async fn a_cluster_that_was_put_up_stays_until_it_is_taken_down() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("k");
     let before = traces(&state);
-    let before = traces(&state);
     let _down = TakenDown(state.clone());
-    assert!(cluster_command(&["up"], &state).status().unwrap().success());
-    assert!(
-        cluster_command(&["status"], &state)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(succeeds("up", &state));
+    assert!(succeeds("status", &state));
 
     let cluster = Cluster::attach(&state).unwrap();
     let kubectl = Kubectl::of(&cluster);
@@ -319,40 +329,18 @@ async fn a_cluster_that_was_put_up_stays_until_it_is_taken_down() {
     ] {
         cluster.component(component).kill().unwrap();
     }
-    assert!(
-        !cluster_command(&["status"], &state)
-            .output()
-            .unwrap()
-            .status
-            .success()
-    );
-    assert!(cluster_command(&["up"], &state).status().unwrap().success());
+    assert!(!succeeds("status", &state));
+    assert!(succeeds("up", &state));
     let here = kubectl
         .eventually(&["exec", "stays", "--", "echo", "here"])
         .await;
     assert_eq!(here, "here\n");
 
-    assert!(
-        cluster_command(&["down"], &state)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(succeeds("down", &state));
     assert_no_traces(&state, &before);
     assert!(!state.exists());
-    assert!(
-        cluster_command(&["down"], &state)
-            .status()
-            .unwrap()
-            .success()
-    );
-    assert!(
-        !cluster_command(&["status"], &state)
-            .output()
-            .unwrap()
-            .status
-            .success()
-    );
+    assert!(succeeds("down", &state));
+    assert!(!succeeds("status", &state));
 }
 
 #[tokio::test]
@@ -360,7 +348,6 @@ async fn whenever_up_is_killed_down_removes_what_there_is() {
     let _turn = TURN.lock().await;
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("k");
-    let before = traces(&state);
     let before = traces(&state);
     let _down = TakenDown(state.clone());
     for seconds in [0, 1, 2, 4, 7] {
@@ -371,13 +358,7 @@ async fn whenever_up_is_killed_down_removes_what_there_is() {
         sleep(Duration::from_secs(seconds) + Duration::from_millis(300)).await;
         up.kill().unwrap();
         up.wait().unwrap();
-        assert!(
-            cluster_command(&["down"], &state)
-                .status()
-                .unwrap()
-                .success(),
-            "{seconds}"
-        );
+        assert!(succeeds("down", &state), "{seconds}");
         assert_no_traces(&state, &before);
         assert!(!state.exists());
     }

@@ -31,8 +31,6 @@ pub struct Network {
     pub bridge: String,
     /// The node's address.
     pub address: Ipv4Addr,
-    /// The interface that the pods hang on.
-    pub pod_bridge: String,
     /// The pods' addresses.
     pub pod_range: String,
 }
@@ -42,7 +40,6 @@ impl Default for Network {
         Self {
             bridge: "ks0".to_owned(),
             address: Ipv4Addr::new(10, 99, 0, 1),
-            pod_bridge: "ks0pods".to_owned(),
             pod_range: "10.244.0.0/16".to_owned(),
         }
     }
@@ -54,19 +51,18 @@ impl Network {
         format!("keystead-{}", self.bridge)
     }
 
-    /// Whether the names are possible and free.
+    /// Whether the name is possible and free.
     pub(crate) fn validate(&self) -> Result<()> {
-        for name in [&self.bridge, &self.pod_bridge] {
-            // IFNAMSIZ counts the closing zero.
-            ensure!(
-                !name.is_empty() && name.len() <= 15,
-                "no interface can be named {name:?}"
-            );
-            ensure!(
-                !exists(name),
-                "interface {name} exists: is another cluster running?"
-            );
-        }
+        let name = &self.bridge;
+        // IFNAMSIZ counts the closing zero.
+        ensure!(
+            !name.is_empty() && name.len() <= 15,
+            "no interface can be named {name:?}"
+        );
+        ensure!(
+            !exists(name),
+            "interface {name} exists: is another cluster running?"
+        );
         Ok(())
     }
 
@@ -89,12 +85,10 @@ impl Network {
         Ok(())
     }
 
-    /// Removes both interfaces.
+    /// Removes it. The pods' interfaces went with their network namespaces.
     pub(crate) fn down(&self) -> Result<()> {
-        for name in [&self.pod_bridge, &self.bridge] {
-            if exists(name) {
-                run("ip", &["link", "delete", name])?;
-            }
+        if exists(&self.bridge) {
+            run("ip", &["link", "delete", &self.bridge])?;
         }
         Ok(())
     }
@@ -107,10 +101,9 @@ impl Network {
             "cniVersion": "1.0.0",
             "name": self.name(),
             "plugins": [{
-                "type": "bridge",
-                "bridge": self.pod_bridge,
-                "isGateway": true,
-                "hairpinMode": true,
+                // Every packet is routed. On a bridge, answers between pods of one node can go past the
+                // translation of Service addresses.
+                "type": "ptp",
                 "ipam": {
                     "type": "host-local",
                     "dataDir": dir.join("cni/addresses"),
