@@ -152,7 +152,7 @@ fn assert_pod_reads_it(bed: &Bed) -> String {
         "{url}"
     );
     assert_eq!(
-        exec(&["printenv", "DATABASE_URL"]).trim_end_matches('\n'),
+        exec(&["sh", "-c", "echo \"$DATABASE_URL\""]).trim_end(),
         url
     );
     password

@@ -95,7 +95,9 @@ fn run(mut command: Command, stdin: &str) -> Result<String, String> {
         return Ok(out);
     }
     let err = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{command:?} failed:\n{out}{err}"))
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(OsStr::to_string_lossy).collect();
+    Err(format!("failed: {}\n{out}{err}", words.join(" ")))
 }
 
 /// Waits until there is something.
