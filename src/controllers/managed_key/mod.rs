@@ -23,8 +23,9 @@ use super::context::{Context, changed_keys, jitter};
 use super::error::{Class, Error};
 use super::parking::Presence;
 use super::status::Publication;
+use crate::api::condition::{self, NewCondition};
 use crate::api::names::FIELD_MANAGER_KEY;
-use crate::api::{ManagedKey, Reason};
+use crate::api::{ManagedKey, ManagedKeyStatus, Reason};
 use crate::telemetry::{Kind, Outcome};
 
 /// How long a key is left alone when nothing happens to it. Changes are watched; this is a safety net.
@@ -92,50 +93,59 @@ async fn reconcile(key: Arc<ManagedKey>, ctx: Arc<Context>) -> Result<Action, Er
 }
 
 async fn reconcile_once(key: Arc<ManagedKey>, ctx: &Context) -> Result<Action, Error> {
-    let seen = observe(key.clone(), ctx).await?;
-    let mut plan = plan(&seen, ctx.now());
-    let mut result = Ok(());
+    let failures = ctx.key_failures.count(&ObjectRef::from_obj(&*key));
+    let seen = match observe(key.clone(), ctx).await {
+        Ok(seen) => seen,
+        Err(error) => return Err(told(error, failures, &key, ctx).await?),
+    };
+    let plan = plan(&seen, ctx.now());
     for step in &plan.steps {
-        result = apply::apply(step, &seen, ctx).await;
-        if result.is_err() {
-            break;
+        if let Err(error) = apply::apply(step, &seen, ctx).await {
+            return Err(told(error, failures, &key, ctx).await?);
         }
     }
-    if let Err(error) = &result {
-        note_failure(&mut plan, error, &key, ctx);
-    }
-    if let (Some(status), Some(ready)) = (&plan.status, &plan.ready) {
-        let old = key.status.as_ref();
-        let publication = Publication {
-            object: &*key,
-            old,
-            new: status,
-            old_conditions: old.map(|s| s.conditions.as_slice()).unwrap_or_default(),
-            ready,
-            manager: FIELD_MANAGER_KEY,
-        };
-        // A status that is about to be overtaken by the next look is not worth a write.
-        if plan.steps.is_empty() || result.is_err() {
-            publication.publish(ctx).await?;
-        }
+    // A status that is about to be overtaken by the next look is not worth a write.
+    if let (Some(status), Some(ready), true) = (&plan.status, &plan.ready, plan.steps.is_empty()) {
+        publish(&key, status, ready, ctx).await?;
     }
     let wait = if plan.steps.is_empty() { RESYNC } else { SOON };
-    result.map(|()| Action::requeue(jittered(wait, jitter())))
+    Ok(Action::requeue(jittered(wait, jitter())))
 }
 
-/// Puts what failed into the status, unless trying again soon will mend it.
-fn note_failure(plan: &mut plan::Plan, error: &Error, key: &ManagedKey, ctx: &Context) {
-    let (Some(status), Some(ready)) = (&mut plan.status, &mut plan.ready) else {
-        return;
-    };
-    if error.class() != Class::Permanent {
-        // What is there stays; the next attempt will know more.
-        plan.status.clone_from(&key.status);
-        return;
+/// Puts what failed into the status, unless trying again soon will mend it; what else was known stays.
+async fn told(
+    error: Error,
+    failures: u32,
+    key: &ManagedKey,
+    ctx: &Context,
+) -> Result<Error, Error> {
+    if error.is_told(failures) {
+        let ready = NewCondition::not_ready(error.reason(), error.to_string());
+        let generation = key.metadata.generation.unwrap_or_default();
+        let mut status = key.status.clone().unwrap_or_default();
+        status.observed_generation = Some(generation);
+        condition::set(&mut status.conditions, ready.clone(), generation, ctx.now());
+        publish(key, &status, &ready, ctx).await?;
     }
-    *ready = crate::api::condition::NewCondition::not_ready(error.reason(), error.to_string());
-    let generation = key.metadata.generation.unwrap_or_default();
-    crate::api::condition::set(&mut status.conditions, ready.clone(), generation, ctx.now());
+    Ok(error)
+}
+
+async fn publish(
+    key: &ManagedKey,
+    new: &ManagedKeyStatus,
+    ready: &NewCondition,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let old = key.status.as_ref();
+    let publication = Publication {
+        object: key,
+        old,
+        new,
+        old_conditions: old.map(|s| s.conditions.as_slice()).unwrap_or_default(),
+        ready,
+        manager: FIELD_MANAGER_KEY,
+    };
+    publication.publish(ctx).await
 }
 
 /// When to try again.

@@ -24,7 +24,7 @@ use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, pred
 use kube::{Api, ResourceExt};
 use tracing::{instrument, warn};
 
-use self::observe::observe;
+use self::observe::{Observed, observe};
 use self::plan::{Plan, Step, plan};
 use super::backoff::jittered;
 use super::context::{Context, changed_keys, jitter};
@@ -33,7 +33,6 @@ use super::parking::Presence;
 use super::references::Reference;
 use super::status::Publication;
 use crate::api::ManagedSecret;
-use crate::api::condition::NewCondition;
 use crate::api::names::{ANNOTATION_MANAGED_BY, FIELD_MANAGER_SECRET, SECRET_TYPE_SEALED};
 use crate::crypto::OsRandom;
 use crate::telemetry::{Kind, Outcome};
@@ -184,27 +183,30 @@ async fn reconcile_once(
     ctx: &Context,
 ) -> Result<(Action, Outcome), Error> {
     let object = ObjectRef::from_obj(&*secret);
-    let seen = observe(secret, ctx).await?;
-    let mut plan = plan(&seen, ctx.now(), &mut OsRandom);
+    let failures = ctx.secret_failures.count(&object);
+    let seen = match observe(secret.clone(), ctx).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            if error.is_told(failures) {
+                publish(&Observed::of(secret, ctx), &Plan::failed(&error), ctx).await?;
+            }
+            return Err(error);
+        }
+    };
+    let plan = plan(&seen, ctx.now(), &mut OsRandom);
     if let Some(wait) = repair_delay(&plan, &object, ctx) {
         return Ok((Action::requeue(wait), Outcome::Waiting));
     }
-    let mut result = Ok(());
     for step in &plan.steps {
-        result = apply::apply(step, &seen, ctx).await;
-        if result.is_err() {
-            break;
+        if let Err(error) = apply::apply(step, &seen, ctx).await {
+            if error.is_told(failures) {
+                publish(&seen, &Plan::failed(&error), ctx).await?;
+            }
+            return Err(error);
         }
-    }
-    if let Err(error) = &result {
-        if error.class() != Class::Permanent {
-            return result.map(|()| (Action::await_change(), Outcome::Success));
-        }
-        plan.ready = Some(NewCondition::not_ready(error.reason(), error.to_string()));
-        plan.shown = None;
     }
     publish(&seen, &plan, ctx).await?;
-    result.map(|()| next_look(&plan))
+    Ok(next_look(&plan))
 }
 
 /// A target that somebody else keeps changing is repaired at once, then ever more slowly: two writers in a fight
@@ -221,7 +223,7 @@ fn repair_delay(plan: &Plan, object: &ObjectRef<ManagedSecret>, ctx: &Context) -
     }
 }
 
-async fn publish(seen: &observe::Observed, plan: &Plan, ctx: &Context) -> Result<(), Error> {
+async fn publish(seen: &Observed, plan: &Plan, ctx: &Context) -> Result<(), Error> {
     let Some(ready) = &plan.ready else {
         return Ok(());
     };

@@ -14,6 +14,7 @@ use super::{deliver, value};
 use crate::api::Reason;
 use crate::api::condition::NewCondition;
 use crate::controllers::adoption::{Adoption, Claimant, Waiting, adoption, approval_message};
+use crate::controllers::error::Error;
 use crate::crypto::{KeyId, Random};
 use crate::secrets::{Manifest, SecretValue};
 use crate::truth::{Claim, Stored};
@@ -28,6 +29,19 @@ pub(crate) struct Plan {
     pub(crate) shown: Option<Shown>,
     /// Whether the next look should come soon, since this plan prepares another.
     pub(crate) soon: bool,
+}
+
+impl Plan {
+    /// What is said when a look-up or an effect failed. What the status told of the truth stays told.
+    pub(crate) fn failed(error: &Error) -> Self {
+        let ready = NewCondition::not_ready(error.reason(), error.to_string());
+        Self {
+            steps: Vec::new(),
+            ready: Some(ready),
+            shown: None,
+            soon: false,
+        }
+    }
 }
 
 /// What a status tells of the truth.
