@@ -60,7 +60,7 @@ pub(super) struct Args {
     /// How log lines look.
     #[arg(long, env = "KEYSTEAD_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
     log_format: Format,
-    /// What is logged, in the syntax of RUST_LOG.
+    /// What is logged, in the syntax of `RUST_LOG`.
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     log: String,
     /// How many objects of one kind are reconciled at once.
@@ -206,7 +206,12 @@ impl Operator {
     ) -> anyhow::Result<Served> {
         let installation = Arc::new(installation);
         let keyring = Arc::new(Keyring::default());
-        let loader = Loader::new(keyring.clone(), installation.id, installation.root.clone());
+        let loader = Loader::new(
+            keyring.clone(),
+            installation.id,
+            installation.root.clone(),
+            self.metrics.clone(),
+        );
         let key_changes = loader.changes();
         let (complete, is_complete) = watch::channel(false);
         let namespace = self.args.operator_namespace.clone();
@@ -215,6 +220,9 @@ impl Operator {
             loaded.ready();
             complete.send_replace(true);
         });
+        let caches = self.readiness.component("caches");
+        // A replica that does not lead needs none.
+        caches.ready();
         let lead = |leadership: Leadership| {
             let context = self.context(
                 leadership,
@@ -224,10 +232,12 @@ impl Operator {
             );
             let is_complete = is_complete.clone();
             let metrics = self.metrics.clone();
+            let caches = &caches;
             async move {
                 let _leading = metrics.leading();
+                let _seeing = Seeing::start(caches);
                 stopped(is_complete).await;
-                controllers::run(Arc::new(context)).await;
+                controllers::run(Arc::new(context), || caches.ready()).await;
             }
         };
         let config = leader::Config::new(&namespace, LEASE, &self.args.identity);
@@ -272,6 +282,22 @@ impl Operator {
             key_changes,
             leadership,
         }
+    }
+}
+
+/// A leader is ready when it has seen everything once; a replica that does not lead needs to see nothing.
+struct Seeing<'a>(&'a Component);
+
+impl<'a> Seeing<'a> {
+    fn start(caches: &'a Component) -> Self {
+        caches.not_ready("this replica leads and has not seen everything yet");
+        Self(caches)
+    }
+}
+
+impl Drop for Seeing<'_> {
+    fn drop(&mut self) {
+        self.0.ready();
     }
 }
 

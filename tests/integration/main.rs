@@ -6,10 +6,15 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
 
 mod chaos;
+mod drift;
+mod existing;
 mod failover;
 mod leader;
 mod loss;
 mod outage;
 mod recovery;
 mod smoke;
+mod sources;
 mod support;
+mod targets;
+mod validation;
