@@ -5,6 +5,11 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
 
+mod author_rights;
+mod guard;
+mod idle;
 mod leader;
+mod leaks;
+mod memory;
 mod smoke;
 mod support;

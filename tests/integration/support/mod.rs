@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 mod operator;
+mod people;
 mod shared;
 mod wait;
 
@@ -15,6 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 pub(crate) use operator::Operator;
+pub(crate) use people::Person;
 pub(crate) use shared::{own_control_plane, shared_control_plane};
 pub(crate) use wait::{eventually, eventually_within};
 
