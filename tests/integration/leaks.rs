@@ -289,7 +289,7 @@ async fn nothing_tells(bed: &Bed, operator: &Operator, secret: &BTreeMap<String,
     );
     assert_nowhere("the log", log.as_bytes(), secret);
     let (_, metrics) = operator.http("/metrics").await.unwrap();
-    assert!(metrics.contains("keystead_objects"), "{metrics}");
+    assert!(metrics.contains("keystead_reconciles_total"), "{metrics}");
     assert_nowhere("/metrics", metrics.as_bytes(), secret);
     let (_, ready) = operator.http("/readyz").await.unwrap();
     assert_nowhere("/readyz", format!("{ready} ").as_bytes(), secret);
