@@ -25,7 +25,8 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 }
 
 /// Drops `nullable`, which the derive gives to every optional field (a null would be kept, and would
-/// stand in the way of the field being absent), and formats that the API server does not know.
+/// stand in the way of the field being absent), and formats that the API server does not know. Gives
+/// a rule whose message is an expression a plain one too, which the derive cannot.
 fn tidy(crd: &mut CustomResourceDefinition) {
     for version in &mut crd.spec.versions {
         if let Some(root) = version
@@ -41,6 +42,11 @@ fn tidy(crd: &mut CustomResourceDefinition) {
 fn tidy_schema(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     schema.format.take_if(|format| format.starts_with("uint"));
+    for rule in schema.x_kubernetes_validations.iter_mut().flatten() {
+        if rule.rule == schema::key_names().rule {
+            rule.message = Some(schema::KEY_NAMES.to_owned());
+        }
+    }
     for property in schema.properties.iter_mut().flat_map(BTreeMap::values_mut) {
         tidy_schema(property);
     }

@@ -1,5 +1,6 @@
 //! Schemas that derive cannot say: bounded maps, and the status that a new object is born with.
 
+use kube::core::{Message, Rule};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
@@ -24,6 +25,17 @@ fn bounded_map(max_properties: u32, max_length: u32) -> Schema {
     })
 }
 
+/// What the name of a key may be, namely what the data of a native Secret allows, and the remedy.
+pub(super) const KEY_NAMES: &str = "a key has 1 to 253 letters, digits, '-', '_' and '.', is not '.' and does not begin with '..': rename it";
+
+/// The rule for the names of keys, in a map or a list of them. Its message shows the first name that breaks it.
+pub(super) fn key_names() -> Rule {
+    let refused = "!k.matches('^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$') || size(k) > 253";
+    let message =
+        format!("'key \"' + self.filter(k, {refused})[0] + \"\\\" is not allowed: {KEY_NAMES}\"");
+    Rule::new(format!("!self.exists(k, {refused})")).message(Message::Expression(message))
+}
+
 /// The status a new object has before anybody looked: `Ready=Unknown, Pending`, so that
 /// `kubectl wait`, Helm and Flux never take a new object for a healthy one.
 pub(super) fn pending_status() -> Value {
@@ -36,4 +48,10 @@ pub(super) fn pending_status() -> Value {
             "lastTransitionTime": "1970-01-01T00:00:00Z",
         }],
     })
+}
+
+/// Drops an enum's own description where it is the type of a field: kube puts it over the field's, and so `kubectl
+/// explain` would not say what the field means.
+pub(super) fn without_description(schema: &mut Schema) {
+    schema.remove("description");
 }

@@ -23,8 +23,7 @@ pub struct Template {
     /// secret's key `name`, `[[ keys["a.b"] ]]` that of a key that is no identifier. Filters:
     /// `urlencode`, `b64encode`, `json`, `shellquote`. At most 64 keys of 65,536 characters.
     #[schemars(schema_with = "super::super::schema::texts", extend("minProperties" = 1))]
-    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$'))")
-        .message("keys consist of letters, digits, '-', '_' and '.', at most 253 of them"))]
+    #[x_kube(validation = super::super::schema::key_names())]
     pub data: BTreeMap<String, String>,
 }
 
@@ -62,6 +61,7 @@ pub struct Target {
 
 /// The form in which a value is delivered.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum Form {
     /// Ciphertext.
     #[default]
@@ -74,6 +74,7 @@ pub enum Form {
 
 /// What to do with a Secret that was there before.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum Existing {
     /// Leave it alone and say so.
     #[default]
@@ -97,6 +98,7 @@ impl Existing {
 
 /// What happens to the target when its `ManagedSecret` is deleted.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum DeletionPolicy {
     /// It is deleted; of a merged Secret only our keys are.
     #[default]

@@ -1,6 +1,7 @@
 //! Generators: values that Keystead makes once, and never again unless asked.
 
 use kube::KubeSchema;
+use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +12,11 @@ use serde::{Deserialize, Serialize};
     "(has(self.password) ? 1 : 0) + (has(self.bytes) ? 1 : 0) + (has(self.hex) ? 1 : 0) + (has(self.uuid) ? 1 : 0) == 1"
 ).message("exactly one of password, bytes, hex, uuid must be set"))]
 pub struct Generate {
-    /// The key of the secret that gets the value.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    /// The key of the secret that gets the value: letters, digits, `-`, `_` and `.`; not `.`, and not
+    /// beginning with `..`.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$')")
+        .message(super::super::schema::KEY_NAMES))]
     pub key: String,
     /// A password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,6 +42,7 @@ pub struct Generate {
 #[x_kube(validation = Rule::new(
     "!has(self.symbols) || !has(self.classes) || 'Symbols' in self.classes"
 ).message("symbols is given but classes lacks Symbols: add it, or drop symbols"))]
+#[x_kube(validation = no_class_is_excluded())]
 pub struct Password {
     /// Number of characters, 1 to 4,096; default 32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,10 +65,32 @@ pub struct Password {
     pub require_each_class: Option<bool>,
 }
 
+/// The rule that of every class that must occur a character is left.
+fn no_class_is_excluded() -> Rule {
+    let left = |class: &str, characters: &str| {
+        format!(
+            "(has(self.classes) && !('{class}' in self.classes) \
+             || {characters}.split('').exists(c, !self.exclude.contains(c)))"
+        )
+    };
+    let classes = [
+        left("Lowercase", "'abcdefghijklmnopqrstuvwxyz'"),
+        left("Uppercase", "'ABCDEFGHIJKLMNOPQRSTUVWXYZ'"),
+        left("Digits", "'0123456789'"),
+        left("Symbols", "(has(self.symbols) ? self.symbols : '-_')"),
+    ];
+    let optional = "!has(self.exclude) || has(self.requireEachClass) && !self.requireEachClass";
+    Rule::new(format!("{optional} || {}", classes.join(" && "))).message(
+        "exclude leaves no character of a class: exclude fewer, name only the other classes in classes, or set \
+         requireEachClass: false",
+    )
+}
+
 /// A class of characters of a password.
 #[derive(
     Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord,
 )]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum CharacterClass {
     /// `a` to `z`.
     Lowercase,
@@ -90,6 +117,7 @@ pub struct Bytes {
 
 /// How random bytes are written.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum Encoding {
     /// The bytes themselves.
     #[default]

@@ -54,11 +54,17 @@ pub use generate::{Bytes, CharacterClass, Encoding, Generate, Hex, Password, Uui
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
-    "has(self.generate) || has(self.literals) || has(self.import)"
-).message("at least one of generate, literals and import must be set"))]
+    "has(self.generate) && size(self.generate) > 0 || has(self.literals) && size(self.literals) > 0 || \
+     has(self.import) && size(self.import) > 0"
+).message("the secret has no keys: name at least one in generate, literals or import"))]
 #[x_kube(validation = Rule::new(
     "!has(self.generate) || !has(self.literals) || self.generate.all(g, !(g.key in self.literals))"
 ).message("a key is in both generate and literals: every key has one source"))]
+#[x_kube(validation = Rule::new(
+    "has(self.target) && has(self.target.form) && self.target.form != 'Sealed' || (has(self.template) ? \
+     self.template.data.all(k, size(k) <= 246) : (!has(self.generate) || self.generate.all(g, size(g.key) <= 246)) \
+     && (!has(self.literals) || self.literals.all(k, size(k) <= 246)))"
+).message("a key has more than 246 characters, which leaves no room for .sealed in a target of form Sealed: shorten it, or set target.form: Plain"))]
 #[x_kube(validation = Rule::new(
     "!has(self.template) || !has(self.template.type) || self.template.type == 'Opaque' || has(self.target) && has(self.target.form) && self.target.form == 'Plain'"
 ).message("template.type other than Opaque needs target.form: Plain, since a sealed Secret has a type of its own"))]
@@ -91,8 +97,7 @@ pub struct ManagedSecretSpec {
     /// characters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "super::schema::texts")]
-    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$'))")
-        .message("keys consist of letters, digits, '-', '_' and '.', at most 253 of them"))]
+    #[x_kube(validation = super::schema::key_names())]
     pub literals: BTreeMap<String, String>,
 
     /// Secrets of the same namespace whose values are taken over, once. At most 8.
@@ -150,6 +155,7 @@ pub struct ImportRef {
     /// The keys to take; default all. At most 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = super::schema::key_names())]
     pub keys: Option<Vec<String>>,
 }
 

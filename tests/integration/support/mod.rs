@@ -1,7 +1,9 @@
 //! What the tests stand on.
 
+mod fleet;
 mod operator;
 mod people;
+mod secrets;
 mod shared;
 mod wait;
 
@@ -15,8 +17,10 @@ use kube::{Api, Client};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+pub(crate) use fleet::{OPERATOR_USER, key, plain, plains};
 pub(crate) use operator::Operator;
 pub(crate) use people::Person;
+pub(crate) use secrets::{SOON, managed_secret};
 pub(crate) use shared::{own_control_plane, shared_control_plane};
 pub(crate) use wait::{eventually, eventually_within};
 
