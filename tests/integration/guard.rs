@@ -294,6 +294,9 @@ async fn the_garbage_collector_is_refused(bed: &Bed) {
     })
     .await;
     assert_eq!(truth(bed).await, before);
+    // It would try on; without the guard it must not get in between.
+    let manager = bed.cluster.component(Component::ControllerManager);
+    manager.pause().unwrap();
     label_guard(bed, false).await;
     let patch = r#"{"metadata":{"ownerReferences":null}}"#;
     for object in &owned {
@@ -301,6 +304,7 @@ async fn the_garbage_collector_is_refused(bed: &Bed) {
         root(bed, &args).await.expect_ok();
     }
     label_guard(bed, true).await;
+    manager.resume().unwrap();
 }
 
 /// Whoever takes the label off stays obeyed, and what was guarded is not any more.
