@@ -52,7 +52,14 @@ fn forms(value: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     forms.push(("url", url.to_lowercase().into_bytes()));
     forms.push(("url", url.into_bytes()));
     let json = serde_json::to_string(&String::from_utf8_lossy(value)).unwrap();
-    forms.push(("json", json[1..json.len() - 1].as_bytes().to_vec()));
+    let json = &json[1..json.len() - 1];
+    // Go escapes this in JSON, and JSON in a string is escaped once more.
+    let go = json.replace('&', "\\u0026");
+    for text in [json, &go] {
+        forms.push(("json", text.as_bytes().to_vec()));
+        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+        forms.push(("json in json", quoted.into_bytes()));
+    }
     // As `Debug` of a byte vector writes it.
     let debug = format!("{value:?}");
     forms.push(("bytes", debug[1..debug.len() - 1].as_bytes().to_vec()));

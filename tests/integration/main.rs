@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
 
+mod access;
 mod author_rights;
 mod chaos;
 mod drift;
