@@ -5,12 +5,18 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
 
+mod access;
+mod author_rights;
 mod chaos;
 mod drift;
 mod existing;
 mod failover;
+mod guard;
+mod idle;
 mod leader;
+mod leaks;
 mod loss;
+mod memory;
 mod outage;
 mod recovery;
 mod smoke;
