@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
 
+mod chart;
+mod gitops;
 mod leader;
 mod smoke;
 mod support;
