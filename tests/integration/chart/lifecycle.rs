@@ -115,7 +115,9 @@ async fn version_ids(bed: &Bed) -> BTreeMap<String, Vec<String>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn neither_the_release_nor_the_definitions_take_values_with_them() {
     let bed = Bed::start().await;
-    let operator = bed.operator().await;
+    // As the chart's Deployment starts it.
+    let operator = bed.operator_named("one", &["--guard-namespace"]).await;
+    operator.wait_ready().await;
     bed.namespace("shop").await;
     bed.apply(&manifests()).await;
     all_ready(&bed).await;
