@@ -1,7 +1,7 @@
 //! What an envelope costs beside the bare cipher, for messages from 64 bytes to 1 MiB.
 //!
 //! The bare ciphers do one call over the whole message with a prepared key and buffer; the envelope also
-//! allocates, draws randomness, derives five keys, writes the header and cuts the body into frames.
+//! allocates, draws randomness, derives its keys, writes the header and cuts the body into frames.
 #![allow(
     clippy::unwrap_used,
     reason = "a benchmark that fails to set up has nothing to report"

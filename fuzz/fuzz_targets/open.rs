@@ -19,16 +19,26 @@ const INSTALLATION: InstallationId = InstallationId::from_bytes([0x1a; 16]);
 const MATERIAL: MaterialId = MaterialId::from_bytes([0x22; 16]);
 
 fuzz_target!(|data: &[u8]| {
-    let key = "11111111-1111-4111-8111-111111111111".parse::<KeyId>().unwrap();
+    let key = "11111111-1111-4111-8111-111111111111"
+        .parse::<KeyId>()
+        .unwrap();
     let arn = Arn {
         region: "eu-central-1".parse().unwrap(),
         account: AccountId::of(INSTALLATION, "shop"),
         key,
     };
     let material = Material::from_secret(SecretArray::from_slice(&[0x33; 32]).unwrap());
-    let keys = [WrappingKey { arn: &arn, material_id: MATERIAL, material: &material }];
+    let keys = [WrappingKey {
+        arn: &arn,
+        material_id: MATERIAL,
+        material: &material,
+    }];
     let user = EncryptionContext::user([("team", "orders")]).unwrap();
-    let place = Purpose::Value { namespace: "shop", secret: "orders-db", version: "v1" };
+    let place = Purpose::Value {
+        namespace: "shop",
+        secret: "orders-db",
+        version: "v1",
+    };
     let example = place.context(&user).unwrap();
     for expected in [EncryptionContext::empty(), example] {
         if open(data, &expected, &keys, Limits::default()).is_ok() {

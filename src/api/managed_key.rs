@@ -68,6 +68,7 @@ pub struct ManagedKeySpec {
 
 /// Kinds of keys, in the words of AWS KMS `KeySpec`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum KeySpec {
     /// AES-256-GCM (`SYMMETRIC_DEFAULT`).
     #[default]
@@ -85,6 +86,7 @@ impl KeySpec {
 
 /// What a key may do, in the words of AWS KMS `KeyUsage`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum KeyUsage {
     /// Encrypt and decrypt, and wrap data keys (`ENCRYPT_DECRYPT`).
     #[default]
@@ -102,6 +104,7 @@ impl KeyUsage {
 
 /// Where material comes from, in the words of AWS KMS `Origin`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum KeyOrigin {
     /// Keystead generates it.
     #[default]
@@ -119,6 +122,7 @@ impl KeyOrigin {
 
 /// The state of a key, in the words of AWS KMS `KeyState`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum KeyState {
     /// The material is being made.
     Creating,

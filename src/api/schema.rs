@@ -49,3 +49,9 @@ pub(super) fn pending_status() -> Value {
         }],
     })
 }
+
+/// Drops an enum's own description where it is the type of a field: kube puts it over the field's, and so `kubectl
+/// explain` would not say what the field means.
+pub(super) fn without_description(schema: &mut Schema) {
+    schema.remove("description");
+}

@@ -11,7 +11,7 @@ use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::api::names::LEASE;
 use crate::clock::SystemClock;
@@ -60,7 +60,7 @@ pub(super) struct Args {
     /// How log lines look.
     #[arg(long, env = "KEYSTEAD_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
     log_format: Format,
-    /// What is logged, in the syntax of RUST_LOG.
+    /// What is logged, in the syntax of `RUST_LOG`.
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     log: String,
     /// How many objects of one kind are reconciled at once.
@@ -126,6 +126,14 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
+/// Why serving ended.
+enum Served {
+    /// The process was asked to stop.
+    UntilStopped,
+    /// The cluster was restored from a backup: caches and the keyring speak of what is no longer there.
+    UntilRestored(leader::WentBack),
+}
+
 struct Operator {
     args: Args,
     client: Client,
@@ -140,9 +148,18 @@ impl Operator {
         let loaded = self.readiness.component("keyring");
         loaded.not_ready("key material is not loaded yet");
         let stop = self.stop.clone();
-        tokio::select! {
-            () = stopped(stop) => Ok(()),
-            installation = self.installation(&found) => self.serve(installation, loaded).await,
+        loop {
+            let installation = tokio::select! {
+                () = stopped(stop.clone()) => return Ok(()),
+                installation = self.installation(&found) => installation,
+            };
+            match self.serve(installation, &loaded).await? {
+                Served::UntilStopped => return Ok(()),
+                Served::UntilRestored(went_back) => {
+                    warn!(%went_back, "forgetting everything and starting over");
+                    loaded.not_ready("the cluster was restored; key material is loaded anew");
+                }
+            }
         }
     }
 
@@ -181,10 +198,20 @@ impl Operator {
         }
     }
 
-    async fn serve(self, installation: Installation, loaded: Component) -> anyhow::Result<()> {
+    /// Serves until the process is asked to stop, or until everything that is held in memory may be wrong.
+    async fn serve(
+        &self,
+        installation: Installation,
+        loaded: &Component,
+    ) -> anyhow::Result<Served> {
         let installation = Arc::new(installation);
         let keyring = Arc::new(Keyring::default());
-        let loader = Loader::new(keyring.clone(), installation.id, installation.root.clone());
+        let loader = Loader::new(
+            keyring.clone(),
+            installation.id,
+            installation.root.clone(),
+            self.metrics.clone(),
+        );
         let key_changes = loader.changes();
         let (complete, is_complete) = watch::channel(false);
         let namespace = self.args.operator_namespace.clone();
@@ -193,6 +220,9 @@ impl Operator {
             loaded.ready();
             complete.send_replace(true);
         });
+        let caches = self.readiness.component("caches");
+        // A replica that does not lead needs none.
+        caches.ready();
         let lead = |leadership: Leadership| {
             let context = self.context(
                 leadership,
@@ -202,19 +232,22 @@ impl Operator {
             );
             let is_complete = is_complete.clone();
             let metrics = self.metrics.clone();
+            let caches = &caches;
             async move {
                 let _leading = metrics.leading();
+                let _seeing = Seeing::start(caches);
                 stopped(is_complete).await;
-                controllers::run(Arc::new(context)).await;
+                controllers::run(Arc::new(context), || caches.ready()).await;
             }
         };
         let config = leader::Config::new(&namespace, LEASE, &self.args.identity);
         tokio::select! {
             () = loading => anyhow::bail!("the watch of key material ended"),
-            led = leader::run(config, self.client.clone(), stopped(self.stop.clone()), lead) => {
-                led.context("leader election")?;
-                Ok(())
-            }
+            led = leader::run(config, self.client.clone(), stopped(self.stop.clone()), lead) => match led {
+                Ok(_) => Ok(Served::UntilStopped),
+                Err(leader::Error::WentBack(went_back)) => Ok(Served::UntilRestored(went_back)),
+                Err(error) => Err(error).context("leader election"),
+            },
         }
     }
 
@@ -249,6 +282,22 @@ impl Operator {
             key_changes,
             leadership,
         }
+    }
+}
+
+/// A leader is ready when it has seen everything once; a replica that does not lead needs to see nothing.
+struct Seeing<'a>(&'a Component);
+
+impl<'a> Seeing<'a> {
+    fn start(caches: &'a Component) -> Self {
+        caches.not_ready("this replica leads and has not seen everything yet");
+        Self(caches)
+    }
+}
+
+impl Drop for Seeing<'_> {
+    fn drop(&mut self) {
+        self.0.ready();
     }
 }
 

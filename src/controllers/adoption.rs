@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::managed_key::NamespaceFacts;
+use super::namespace::NamespaceFacts;
 use crate::api::names::{ADOPT_NEVER, ANNOTATION_ADOPT, ANNOTATION_APPROVE_ADOPTION};
 
 /// What a resource may do with the truth that waits under its name.

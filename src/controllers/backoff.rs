@@ -40,6 +40,16 @@ impl<K: Eq + Hash> Failures<K> {
         jittered(delay, jitter)
     }
 
+    /// How many failures in a row were counted.
+    pub fn count(&self, object: &K) -> u32 {
+        self.counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(object)
+            .copied()
+            .unwrap_or(0)
+    }
+
     /// Forgets the failures of an object: it succeeded, or what it waits for has changed.
     pub fn reset(&self, object: &K) {
         self.counts

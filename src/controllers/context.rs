@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use futures::{Stream, StreamExt};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
 use tracing::warn;
 
 use super::backoff::{Failures, Repairs};
@@ -109,6 +111,18 @@ impl Context {
             warn!(%error, "an event was lost");
         }
     }
+}
+
+/// Keys that were put in, changed or taken out, by namespace and name.
+pub(super) fn changed_keys(
+    ctx: &Arc<Context>,
+) -> impl Stream<Item = KeyChanged> + Send + use<> + 'static {
+    let keyring = ctx.keyring.clone();
+    BroadcastStream::new(ctx.key_changes.subscribe()).flat_map(move |change| {
+        // Too many at once to be told one by one: all of them.
+        let changed = change.map_or_else(|_| keyring.places(), |change| vec![change]);
+        futures::stream::iter(changed)
+    })
 }
 
 /// A random byte for jitter; nothing secret.

@@ -22,7 +22,7 @@ pub async fn apply(client: Client) {
                 "the definition was brought up to date"
             ),
             Err(error) => {
-                warn!(crd = crd.name_any(), %error, "the definition could not be brought up to date")
+                warn!(crd = crd.name_any(), %error, "the definition could not be brought up to date");
             }
         }
     }

@@ -12,6 +12,9 @@ use crate::leader::LeadershipLost;
 /// Longest wait for one call of the API server.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How often the API server may refuse before the owner is told: a moment's trouble is not worth a status.
+const FAILURES_TOLD: u32 = 2;
+
 /// An effect or a look-up that failed. Its text names objects and fields, never a value: the API server's
 /// own message is not repeated, since it may quote what was sent.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +95,18 @@ impl Error {
             // The state of a key may have changed between look and use; the next look says so.
             Self::NotLeader(_) | Self::Raced { .. } | Self::Crypto { .. } => Class::Conflict,
             Self::Context(_) | Self::VersionLost(_) => Class::Permanent,
+        }
+    }
+
+    /// Whether the owner is told, after that many failures before: at once of what only a person can mend, and of an
+    /// API server that keeps refusing. One that cannot be reached takes no status either.
+    pub fn is_told(&self, failures: u32) -> bool {
+        let answered =
+            matches!(self, Self::Api { source, .. } if matches!(**source, kube::Error::Api(_)));
+        match self.class() {
+            Class::Permanent => true,
+            Class::Transient => answered && failures >= FAILURES_TOLD,
+            Class::Conflict => false,
         }
     }
 

@@ -6,10 +6,12 @@
 mod adoption;
 pub mod backoff;
 mod context;
+mod count;
 mod crds;
 mod error;
 mod managed_key;
 mod managed_secret;
+mod namespace;
 mod parking;
 mod references;
 mod status;
@@ -32,8 +34,8 @@ use self::parking::Presence;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs all controllers until the leadership says stop.
-pub async fn run(ctx: Arc<Context>) {
+/// Runs all controllers until the leadership says stop; calls `complete` when they have seen everything once.
+pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
     let (keys, key_news) = Presence::new();
     let (secrets, secret_news) = Presence::new();
     let mut controllers: Vec<Task> = Vec::new();
@@ -59,14 +61,25 @@ pub async fn run(ctx: Arc<Context>) {
             stop,
         )));
     }
-    let parking: Task = Box::pin(async move {
+    let all_seen = async {
+        if keys.complete().await && secrets.complete().await {
+            complete();
+        }
+    };
+    let beside = async {
         tokio::join!(
-            parking::run::<KeyTruths>(ctx.clone(), keys, key_news),
-            parking::run::<SecretTruths>(ctx.clone(), secrets, secret_news),
+            all_seen,
+            count::run(&keys, &ctx.metrics),
+            count::run(&secrets, &ctx.metrics),
+            parking::run::<KeyTruths>(ctx.clone(), keys.clone(), key_news),
+            parking::run::<SecretTruths>(ctx.clone(), secrets.clone(), secret_news),
         );
-    });
+    };
     // The controllers end when told to; what parks never does.
-    futures::future::select(join_all(controllers), parking).await;
+    tokio::select! {
+        _ = join_all(controllers) => {}
+        () = beside => {}
+    }
 }
 
 fn places(scope: &Scope) -> Vec<Option<String>> {

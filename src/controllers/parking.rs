@@ -10,8 +10,10 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::join_all;
 use k8s_openapi::NamespaceResourceScope;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
@@ -71,9 +73,20 @@ where
         )
     }
 
-    /// Adds what a watch knows.
-    pub(super) fn register(&self, store: Store<K>) {
-        self.stores().push(store);
+    /// Adds what a watch will know: where it writes, and where it is read.
+    pub(super) fn watch(&self) -> (Store<K>, Writer<K>) {
+        let (reader, writer) = reflector::store();
+        self.stores().push(reader.clone());
+        (reader, writer)
+    }
+
+    /// Waits until every watch has seen everything once; `false` if one ended before.
+    pub(super) async fn complete(&self) -> bool {
+        let stores = self.stores().clone();
+        join_all(stores.iter().map(Store::wait_until_ready))
+            .await
+            .iter()
+            .all(Result::is_ok)
     }
 
     /// Takes note of an event of such a watch.
@@ -92,8 +105,9 @@ where
         self.stores().iter().find_map(|store| store.get(object))
     }
 
-    fn all(&self) -> Vec<Store<K>> {
-        self.stores().clone()
+    /// All resources that the watches know.
+    pub(super) fn all(&self) -> Vec<Arc<K>> {
+        self.stores().iter().flat_map(Store::state).collect()
     }
 
     fn stores(&self) -> std::sync::MutexGuard<'_, Vec<Store<K>>> {
@@ -130,10 +144,8 @@ pub(super) async fn run<T: Truths>(
     presence: Presence<T::Resource>,
     mut news: mpsc::UnboundedReceiver<Gone<T::Resource>>,
 ) {
-    for store in presence.all() {
-        if store.wait_until_ready().await.is_err() {
-            return;
-        }
+    if !presence.complete().await {
+        return;
     }
     let mut suspects = HashSet::new();
     let mut compare = true;

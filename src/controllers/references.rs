@@ -34,14 +34,7 @@ impl References {
     /// Says what `secret` refers to now, in place of what it referred to before.
     pub fn set(&self, secret: &ObjectRef<ManagedSecret>, references: HashSet<Reference>) {
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = if references.is_empty() {
-            index.of.remove(secret).unwrap_or_default()
-        } else {
-            index
-                .of
-                .insert(secret.clone(), references.clone())
-                .unwrap_or_default()
-        };
+        let before = index.of.remove(secret).unwrap_or_default();
         for gone in before.difference(&references) {
             if let Some(secrets) = index.by.get_mut(gone) {
                 secrets.remove(secret);
@@ -57,6 +50,9 @@ impl References {
                 .entry(new.clone())
                 .or_default()
                 .insert(secret.clone());
+        }
+        if !references.is_empty() {
+            index.of.insert(secret.clone(), references);
         }
     }
 

@@ -123,3 +123,47 @@ pub(super) fn open(
     )?;
     Ok(plaintext)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: [u8; 32] = [1; 32];
+    const INFO: [&[u8]; 1] = [b"label"];
+
+    /// A blob with a right tag, whatever its commitment.
+    fn with_commitment(change: u8) -> Vec<u8> {
+        let salt = [2; SALT_LENGTH];
+        let derived = Derived::new(&SECRET, &salt, &INFO);
+        let mut blob = [b"prefix", salt.as_slice(), derived.commitment()].concat();
+        *blob.last_mut().unwrap() ^= change;
+        let aad = [blob.as_slice(), b"bound"].concat();
+        let mut ciphertext = [0; 5];
+        let cipher = derived.cipher();
+        let tag = cipher.encrypt(derived.nonce(), &aad, b"plain", &mut ciphertext);
+        blob.extend_from_slice(&ciphertext);
+        blob.extend_from_slice(&tag);
+        blob
+    }
+
+    #[test]
+    fn a_wrong_commitment_does_not_open_even_under_a_right_tag() {
+        let open = |blob: &[u8]| open(&SECRET, &INFO, 6, b"bound", blob);
+        assert_eq!(open(&with_commitment(0)).unwrap().expose(), b"plain");
+        assert_eq!(open(&with_commitment(1)), Err(DecryptError));
+    }
+
+    #[test]
+    fn another_secret_label_or_binding_does_not_open() {
+        let blob = with_commitment(0);
+        assert_eq!(open(&[9; 32], &INFO, 6, b"bound", &blob), Err(DecryptError));
+        assert_eq!(
+            open(&SECRET, &[b"other"], 6, b"bound", &blob),
+            Err(DecryptError)
+        );
+        assert_eq!(
+            open(&SECRET, &INFO, 6, b"elsewhere", &blob),
+            Err(DecryptError)
+        );
+    }
+}

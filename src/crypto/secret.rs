@@ -147,7 +147,10 @@ impl io::Write for SecretBytes {
 
 impl Drop for SecretBytes {
     fn drop(&mut self) {
-        self.0.zeroize();
+        // As slices, which are wiped in bulk; a `Vec` as such is wiped byte by byte, which takes longer than
+        // decrypting it did. The spare capacity may hold what a buffer given to us had before it was cut.
+        self.0.as_mut_slice().zeroize();
+        self.0.spare_capacity_mut().zeroize();
     }
 }
 

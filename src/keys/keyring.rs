@@ -48,6 +48,15 @@ pub enum UseError {
     Seal(#[source] SealError),
 }
 
+/// A key was put in, changed or taken out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyChanged {
+    /// Namespace of the `ManagedKey`.
+    pub namespace: String,
+    /// Name of the `ManagedKey`.
+    pub name: String,
+}
+
 /// Every key of the installation with its material. Cheap to share; readers never wait for the
 /// API server.
 #[derive(Default)]
@@ -116,7 +125,7 @@ impl Keyring {
         found
     }
 
-    /// The names and ids of all keys.
+    /// All keys.
     pub fn all(&self) -> Vec<Arc<Key>> {
         self.keys
             .read()
@@ -125,6 +134,15 @@ impl Keyring {
             .values()
             .cloned()
             .collect()
+    }
+
+    /// Where all keys are.
+    pub fn places(&self) -> Vec<KeyChanged> {
+        let place = |key: Arc<Key>| KeyChanged {
+            namespace: key.truth.spec.namespace.clone(),
+            name: key.truth.spec.name.clone(),
+        };
+        self.all().into_iter().map(place).collect()
     }
 
     /// How many keys there are.

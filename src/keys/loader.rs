@@ -11,35 +11,34 @@ use tokio::sync::broadcast;
 use tracing::warn;
 
 use super::key::Key;
-use super::keyring::Keyring;
+use super::keyring::{KeyChanged, Keyring};
 use crate::api::KeyMaterial;
 use crate::crypto::{InstallationId, KeyId, RootKey};
-
-/// A key was put in, changed or taken out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyChanged {
-    /// Namespace of the `ManagedKey`.
-    pub namespace: String,
-    /// Name of the `ManagedKey`.
-    pub name: String,
-}
+use crate::telemetry::Metrics;
 
 /// Watches the truth about keys.
 pub struct Loader {
     keyring: Arc<Keyring>,
     installation: InstallationId,
     root: Arc<RootKey>,
+    metrics: Metrics,
     changes: broadcast::Sender<KeyChanged>,
 }
 
 impl Loader {
     /// A loader for that keyring.
-    pub fn new(keyring: Arc<Keyring>, installation: InstallationId, root: Arc<RootKey>) -> Self {
+    pub fn new(
+        keyring: Arc<Keyring>,
+        installation: InstallationId,
+        root: Arc<RootKey>,
+        metrics: Metrics,
+    ) -> Self {
         let (changes, _) = broadcast::channel(4096);
         Self {
             keyring,
             installation,
             root,
+            metrics,
             changes,
         }
     }
@@ -74,7 +73,7 @@ impl Loader {
                 }
                 Ok(Event::Delete(truth)) => self.remove(&truth),
                 Err(error) => {
-                    warn!(%error, "the watch of key material broke; it is taken up again")
+                    warn!(%error, "the watch of key material broke; it is taken up again");
                 }
             }
         }
@@ -127,6 +126,7 @@ impl Loader {
     }
 
     fn announce(&self, namespace: String, name: String) {
+        self.metrics.keyring_keys(self.keyring.len());
         // An error only says that nobody listens: this replica does not lead.
         let _ = self.changes.send(KeyChanged { namespace, name });
     }

@@ -10,5 +10,5 @@ mod keyring;
 mod loader;
 
 pub use key::{Generation, Key, NewKey, binding, derive_key_id, new_generation};
-pub use keyring::{Keyring, UseError};
-pub use loader::{KeyChanged, Loader};
+pub use keyring::{KeyChanged, Keyring, UseError};
+pub use loader::Loader;

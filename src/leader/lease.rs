@@ -40,13 +40,29 @@ pub(super) enum Error {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The Lease is older than it was.
+    #[error(transparent)]
+    WentBack(WentBack),
+}
+
+/// The Lease is at an earlier resourceVersion than one that was seen before: the cluster's store was put back to an
+/// earlier state, and nothing that was remembered of it need be true any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "resource versions went back from {before} to {now}: the cluster was restored from a backup"
+)]
+pub struct WentBack {
+    /// The Lease's resourceVersion as last seen.
+    pub before: u64,
+    /// Its resourceVersion now.
+    pub now: u64,
 }
 
 impl Error {
     /// Whether the Lease is not as we last saw it: a look at it tells more.
     fn is_outdated(&self) -> bool {
         match self {
-            Self::Timeout { .. } => false,
+            Self::Timeout { .. } | Self::WentBack(_) => false,
             Self::Request { source, .. } => match &**source {
                 kube::Error::Api(status) => {
                     status.is_conflict() || status.is_already_exists() || status.is_not_found()
@@ -241,13 +257,18 @@ impl Elector {
         let lease = self
             .request(Verb::Get, self.api.get_opt(&self.config.name))
             .await?;
-        self.note(lease);
-        Ok(())
+        self.note(lease)
     }
 
     /// Remembers what the Lease says, and since when. Compared is what it says, not its
     /// resourceVersion: a label is no sign of life of the holder.
-    fn note(&mut self, lease: Option<Lease>) {
+    ///
+    /// A Lease that is older than the one before is not remembered: a restored cluster must be noticed by every
+    /// look, until whoever called begins anew.
+    fn note(&mut self, lease: Option<Lease>) -> Result<(), Error> {
+        if let (Some(seen), Some(lease)) = (&self.seen, &lease) {
+            not_went_back(&seen.lease, lease)?;
+        }
         self.seen = lease.map(|lease| match &self.seen {
             Some(seen) if seen.lease.spec == lease.spec => Seen {
                 lease,
@@ -265,6 +286,7 @@ impl Elector {
             },
         });
         self.looked = true;
+        Ok(())
     }
 
     /// Writes the Lease as ours. Returns when the request was sent.
@@ -294,7 +316,7 @@ impl Elector {
             .await?
         };
         self.tenure = Some(tenure);
-        self.note(Some(written));
+        self.note(Some(written))?;
         Ok(sent)
     }
 
@@ -327,9 +349,46 @@ impl Elector {
     }
 }
 
+/// Kubernetes promises that the resourceVersions of one kind are decimal numbers that only grow.
+fn not_went_back(before: &Lease, now: &Lease) -> Result<(), Error> {
+    let version = |lease: &Lease| lease.metadata.resource_version.as_deref()?.parse().ok();
+    match (version(before), version(now)) {
+        (Some(before), Some(now)) if now < before => Err(Error::WentBack(WentBack { before, now })),
+        _ => Ok(()),
+    }
+}
+
 fn parameters() -> PostParams {
     PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(resource_version: &str) -> Lease {
+        Lease {
+            metadata: ObjectMeta {
+                resource_version: Some(resource_version.to_owned()),
+                ..ObjectMeta::default()
+            },
+            spec: None,
+        }
+    }
+
+    #[test]
+    fn versions_are_compared_as_numbers_and_only_going_back_is_an_error() {
+        let error = |before, now| not_went_back(&lease(before), &lease(now)).err();
+        assert!(error("99", "100").is_none());
+        assert!(error("100", "100").is_none());
+        assert!(error("100", "opaque").is_none());
+        let went_back = WentBack {
+            before: 100,
+            now: 99,
+        };
+        assert!(matches!(error("100", "99"), Some(Error::WentBack(seen)) if seen == went_back));
     }
 }

@@ -14,6 +14,10 @@
 //! write the moment it runs again. And every write of truth carries a resourceVersion, so one that
 //! was already under way is refused by the API server.
 //!
+//! A Lease at an earlier resourceVersion than before means that the cluster was restored from a backup. Watches do not
+//! notice that: they wait for revisions that come much later. [`run`] then ends with [`Error::WentBack`], and its caller
+//! has to forget everything that was read before.
+//!
 //! Losing the Lease never ends the process: while the API server is down the process waits as a
 //! candidate.
 
@@ -32,8 +36,20 @@ use tracing::{debug, info, warn};
 
 pub use config::{Config, InvalidConfig};
 pub use leadership::{Leadership, LeadershipLost};
+pub use lease::WentBack;
 
 use lease::{Campaign, Elector, Renewal};
+
+/// Why [`run`] gave up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The configuration contradicts itself.
+    #[error("the configuration of leader election")]
+    Config(#[source] InvalidConfig),
+    /// The cluster was restored from a backup.
+    #[error(transparent)]
+    WentBack(WentBack),
+}
 
 /// How a leadership ended.
 enum End<T> {
@@ -43,6 +59,8 @@ enum End<T> {
     Done(T),
     /// The process shall end.
     Shutdown,
+    /// The cluster was restored from a backup.
+    WentBack(WentBack),
 }
 
 /// Campaigns for the Lease until `shutdown` resolves, and runs `lead` whenever this process holds
@@ -60,19 +78,20 @@ enum End<T> {
 /// process was a candidate or the grace ran out.
 ///
 /// # Errors
-/// Only if the configuration contradicts itself. Errors of the API server are logged and retried.
+/// If the configuration contradicts itself, or the cluster was restored from a backup. Errors of the API server are
+/// logged and retried.
 pub async fn run<F, Fut, S>(
     config: Config,
     client: Client,
     shutdown: S,
     mut lead: F,
-) -> Result<Option<Fut::Output>, InvalidConfig>
+) -> Result<Option<Fut::Output>, Error>
 where
     F: FnMut(Leadership) -> Fut,
     Fut: Future,
     S: Future<Output = ()>,
 {
-    config.validate()?;
+    config.validate().map_err(Error::Config)?;
     let mut elector = Elector::new(config.clone(), client);
     let mut shutdown = pin!(shutdown);
     loop {
@@ -83,12 +102,12 @@ where
                 elector.release().await;
                 return Ok(None);
             }
-            leadership = campaign(&mut elector, &config) => leadership,
+            leadership = campaign(&mut elector, &config) => leadership.map_err(Error::WentBack)?,
         };
         let mut work = Box::pin(lead(leadership.clone()));
         let mut end = tokio::select! {
             biased;
-            () = hold(&mut elector, &leadership, &config) => End::Lost,
+            end = hold(&mut elector, &leadership, &config) => end,
             () = &mut shutdown => End::Shutdown,
             output = &mut work => End::Done(output),
         };
@@ -97,7 +116,7 @@ where
             leadership.stop();
             end = tokio::select! {
                 biased;
-                () = hold(&mut elector, &leadership, &config) => End::Lost,
+                end = hold(&mut elector, &leadership, &config) => end,
                 output = &mut work => End::Done(output),
                 () = sleep(config.shutdown_grace) => End::Shutdown,
             };
@@ -106,6 +125,7 @@ where
         drop(work);
         let output = match end {
             End::Lost if !stopping => continue,
+            End::WentBack(went_back) => return Err(Error::WentBack(went_back)),
             End::Done(output) => Some(output),
             End::Lost => None,
             End::Shutdown => {
@@ -119,7 +139,7 @@ where
 }
 
 /// Ends when this process holds the Lease.
-async fn campaign(elector: &mut Elector, config: &Config) -> Leadership {
+async fn campaign(elector: &mut Elector, config: &Config) -> Result<Leadership, WentBack> {
     let mut rival = None;
     let mut failing = false;
     loop {
@@ -129,7 +149,7 @@ async fn campaign(elector: &mut Elector, config: &Config) -> Leadership {
                 // The answer may have come too late to be of use.
                 if leadership.check().is_ok() {
                     info!(lease = %config.lease(), identity = %config.identity, "leading");
-                    return leadership;
+                    return Ok(leadership);
                 }
                 config.jittered_retry_period()
             }
@@ -144,6 +164,7 @@ async fn campaign(elector: &mut Elector, config: &Config) -> Leadership {
                 }
                 retry_after.min(config.jittered_retry_period())
             }
+            Err(lease::Error::WentBack(went_back)) => return Err(went_back),
             Err(error) => {
                 report(&error, &mut failing, "cannot acquire the lease");
                 config.jittered_retry_period()
@@ -153,8 +174,8 @@ async fn campaign(elector: &mut Elector, config: &Config) -> Leadership {
     }
 }
 
-/// Renews the Lease; ends when it is lost or cannot be proven to be held any more.
-async fn hold(elector: &mut Elector, leadership: &Leadership, config: &Config) {
+/// Renews the Lease; ends when it is lost, cannot be proven to be held any more, or went back.
+async fn hold<T>(elector: &mut Elector, leadership: &Leadership, config: &Config) -> End<T> {
     let mut failing = false;
     loop {
         let deadline = Instant::from_std(leadership.valid_until());
@@ -164,7 +185,7 @@ async fn hold(elector: &mut Elector, leadership: &Leadership, config: &Config) {
         // unclaimed, renew it and carry on, since `check` already told its work otherwise.
         if leadership.check().is_err() {
             warn!(lease = %config.lease(), "not renewed in time, leading no longer");
-            return;
+            return End::Lost;
         }
         match timeout_at(deadline, elector.renew()).await {
             Ok(Ok(Renewal::Renewed { sent })) => {
@@ -173,13 +194,14 @@ async fn hold(elector: &mut Elector, leadership: &Leadership, config: &Config) {
                     failing = false;
                 }
                 if leadership.extend(sent, config.renew_deadline).is_err() {
-                    return;
+                    return End::Lost;
                 }
             }
             Ok(Ok(Renewal::Lost { holder })) => {
                 warn!(lease = %config.lease(), %holder, "leading no longer");
-                return;
+                return End::Lost;
             }
+            Ok(Err(lease::Error::WentBack(went_back))) => return End::WentBack(went_back),
             Ok(Err(error)) => report(&error, &mut failing, "cannot renew the lease"),
             // The next turn says so.
             Err(_) => {}

@@ -5,9 +5,18 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
 
+mod chaos;
 mod chart;
+mod drift;
+mod existing;
+mod failover;
 mod gitops;
 mod leader;
+mod loss;
+mod outage;
+mod recovery;
 mod smoke;
+mod sources;
 mod support;
+mod targets;
 mod validation;

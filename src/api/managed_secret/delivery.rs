@@ -61,6 +61,7 @@ pub struct Target {
 
 /// The form in which a value is delivered.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum Form {
     /// Ciphertext.
     #[default]
@@ -73,6 +74,7 @@ pub enum Form {
 
 /// What to do with a Secret that was there before.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum Existing {
     /// Leave it alone and say so.
     #[default]
@@ -96,6 +98,7 @@ impl Existing {
 
 /// What happens to the target when its `ManagedSecret` is deleted.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum DeletionPolicy {
     /// It is deleted; of a merged Secret only our keys are.
     #[default]

@@ -90,6 +90,7 @@ fn no_class_is_excluded() -> Rule {
 #[derive(
     Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord,
 )]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum CharacterClass {
     /// `a` to `z`.
     Lowercase,
@@ -116,6 +117,7 @@ pub struct Bytes {
 
 /// How random bytes are written.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum Encoding {
     /// The bytes themselves.
     #[default]

@@ -11,43 +11,39 @@ use std::time::{Duration, Instant};
 use futures::{Stream, StreamExt, future};
 use kube::runtime::controller::{self, Action};
 use kube::runtime::predicates;
-use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
-use tokio_stream::wrappers::BroadcastStream;
 use tracing::{instrument, warn};
 
 use self::observe::observe;
 use self::plan::plan;
 use super::backoff::jittered;
-use super::context::{Context, jitter};
+use super::context::{Context, changed_keys, jitter};
 use super::error::{Class, Error};
 use super::parking::Presence;
 use super::status::Publication;
+use crate::api::condition::{self, NewCondition};
 use crate::api::names::FIELD_MANAGER_KEY;
-use crate::api::{ManagedKey, Reason};
+use crate::api::{ManagedKey, ManagedKeyStatus, Reason};
 use crate::telemetry::{Kind, Outcome};
-
-pub(crate) use self::observe::{NamespaceFacts, namespace_facts};
 
 /// How long a key is left alone when nothing happens to it. Changes are watched; this is a safety net.
 const RESYNC: Duration = Duration::from_secs(3600);
 /// How long until the next look at a key that was just written. Its echo usually comes first.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Runs the controller over one watch until `stop`.
-pub(super) async fn run(
+/// The controller over one watch, until `stop`. The watch counts as present before it is first polled.
+pub(super) fn run(
     ctx: Arc<Context>,
     api: Api<ManagedKey>,
     presence: Presence<ManagedKey>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
-) {
-    let (reader, writer) = reflector::store();
-    presence.register(reader.clone());
-    let notice = presence.clone();
+) -> impl Future<Output = ()> + Send {
+    let (reader, writer) = presence.watch();
     let keys = watcher(api, watcher::Config::default())
         .default_backoff()
-        .inspect(move |event| notice.see(event))
+        .inspect(move |event| presence.see(event))
         .modify(|key| key.managed_fields_mut().clear())
         .reflect(writer)
         .applied_objects()
@@ -56,37 +52,27 @@ pub(super) async fn run(
             PredicateConfig::default(),
         );
     Controller::for_stream(keys, reader)
-        .reconcile_on(changed_keys(&ctx))
+        .reconcile_on(with_changed_material(&ctx))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)
-        .run(reconcile, error_policy, ctx)
+        .run(reconcile, |key, error, ctx| retry(&key, error, &ctx), ctx)
         .for_each(|result| {
             if let Err(controller::Error::QueueError(error)) = result {
                 warn!(%error, "the watch of keys broke; it is taken up again");
             }
             future::ready(())
         })
-        .await;
 }
 
-/// Keys whose material changed.
-fn changed_keys(ctx: &Arc<Context>) -> impl Stream<Item = ObjectRef<ManagedKey>> + Send + 'static {
-    let ctx = ctx.clone();
-    BroadcastStream::new(ctx.key_changes.subscribe()).flat_map(move |change| {
-        let changed: Vec<_> = match change {
-            Ok(change) => vec![ObjectRef::new(&change.name).within(&change.namespace)],
-            // Too many at once to be told one by one: all of them.
-            Err(_) => {
-                let spec = |key: Arc<crate::keys::Key>| {
-                    ObjectRef::new(&key.truth.spec.name).within(&key.truth.spec.namespace)
-                };
-                ctx.keyring.all().into_iter().map(spec).collect()
-            }
-        };
-        for key in &changed {
-            ctx.key_failures.reset(key);
-        }
-        futures::stream::iter(changed)
+/// Keys whose material changed. What they waited for may have come: they start over with the shortest wait.
+fn with_changed_material(
+    ctx: &Arc<Context>,
+) -> impl Stream<Item = ObjectRef<ManagedKey>> + Send + use<> + 'static {
+    let woken = ctx.clone();
+    changed_keys(ctx).map(move |change| {
+        let key = ObjectRef::new(&change.name).within(&change.namespace);
+        woken.key_failures.reset(&key);
+        key
     })
 }
 
@@ -107,54 +93,64 @@ async fn reconcile(key: Arc<ManagedKey>, ctx: Arc<Context>) -> Result<Action, Er
 }
 
 async fn reconcile_once(key: Arc<ManagedKey>, ctx: &Context) -> Result<Action, Error> {
-    let seen = observe(key.clone(), ctx).await?;
-    let mut plan = plan(&seen, ctx.now());
-    let mut result = Ok(());
+    let failures = ctx.key_failures.count(&ObjectRef::from_obj(&*key));
+    let seen = match observe(key.clone(), ctx).await {
+        Ok(seen) => seen,
+        Err(error) => return Err(told(error, failures, &key, ctx).await?),
+    };
+    let plan = plan(&seen, ctx.now());
     for step in &plan.steps {
-        result = apply::apply(step, &seen, ctx).await;
-        if result.is_err() {
-            break;
+        if let Err(error) = apply::apply(step, &seen, ctx).await {
+            return Err(told(error, failures, &key, ctx).await?);
         }
     }
-    if let Err(error) = &result {
-        note_failure(&mut plan, error, &key, ctx);
-    }
-    if let (Some(status), Some(ready)) = (&plan.status, &plan.ready) {
-        let old = key.status.as_ref();
-        let publication = Publication {
-            object: &*key,
-            old,
-            new: status,
-            old_conditions: old.map(|s| s.conditions.as_slice()).unwrap_or_default(),
-            ready,
-            manager: FIELD_MANAGER_KEY,
-        };
-        // A status that is about to be overtaken by the next look is not worth a write.
-        if plan.steps.is_empty() || result.is_err() {
-            publication.publish(ctx).await?;
-        }
+    // A status that is about to be overtaken by the next look is not worth a write.
+    if let (Some(status), Some(ready), true) = (&plan.status, &plan.ready, plan.steps.is_empty()) {
+        publish(&key, status, ready, ctx).await?;
     }
     let wait = if plan.steps.is_empty() { RESYNC } else { SOON };
-    result.map(|()| Action::requeue(jittered(wait, jitter())))
+    Ok(Action::requeue(jittered(wait, jitter())))
 }
 
-/// Puts what failed into the status, unless trying again soon will mend it.
-fn note_failure(plan: &mut plan::Plan, error: &Error, key: &ManagedKey, ctx: &Context) {
-    let (Some(status), Some(ready)) = (&mut plan.status, &mut plan.ready) else {
-        return;
-    };
-    if error.class() != Class::Permanent {
-        // What is there stays; the next attempt will know more.
-        plan.status = key.status.clone();
-        return;
+/// Puts what failed into the status, unless trying again soon will mend it; what else was known stays.
+async fn told(
+    error: Error,
+    failures: u32,
+    key: &ManagedKey,
+    ctx: &Context,
+) -> Result<Error, Error> {
+    if error.is_told(failures) {
+        let ready = NewCondition::not_ready(error.reason(), error.to_string());
+        let generation = key.metadata.generation.unwrap_or_default();
+        let mut status = key.status.clone().unwrap_or_default();
+        status.observed_generation = Some(generation);
+        condition::set(&mut status.conditions, ready.clone(), generation, ctx.now());
+        publish(key, &status, &ready, ctx).await?;
     }
-    *ready = crate::api::condition::NewCondition::not_ready(error.reason(), error.to_string());
-    let generation = key.metadata.generation.unwrap_or_default();
-    crate::api::condition::set(&mut status.conditions, ready.clone(), generation, ctx.now());
+    Ok(error)
 }
 
-fn error_policy(key: Arc<ManagedKey>, error: &Error, ctx: Arc<Context>) -> Action {
-    let object = ObjectRef::from_obj(&*key);
+async fn publish(
+    key: &ManagedKey,
+    new: &ManagedKeyStatus,
+    ready: &NewCondition,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let old = key.status.as_ref();
+    let publication = Publication {
+        object: key,
+        old,
+        new,
+        old_conditions: old.map(|s| s.conditions.as_slice()).unwrap_or_default(),
+        ready,
+        manager: FIELD_MANAGER_KEY,
+    };
+    publication.publish(ctx).await
+}
+
+/// When to try again.
+fn retry(key: &ManagedKey, error: &Error, ctx: &Context) -> Action {
+    let object = ObjectRef::from_obj(key);
     if error.reason() != Reason::ApiError || error.class() == Class::Transient {
         warn!(key = %object, %error, "a key could not be reconciled; it is tried again");
     }

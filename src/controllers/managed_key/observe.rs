@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::jiff::Timestamp;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use crate::api::{KeyMaterial, ManagedKey};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
+use crate::controllers::namespace::{NamespaceFacts, namespace_facts};
 use crate::crypto::KeyId;
-use crate::installation::approved_before;
 use crate::keys::{Key, derive_key_id};
 
 /// Everything that [`super::plan::plan`] may look at.
@@ -35,41 +33,29 @@ pub(crate) struct Material {
     pub(crate) loaded: Option<Arc<Key>>,
 }
 
-/// What matters of a namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NamespaceFacts {
-    /// Its UID.
-    pub(crate) uid: String,
-    /// When it was made.
-    pub(crate) created: Option<Timestamp>,
-    /// The instant before which namespaces were approved to adopt.
-    pub(crate) approved_before: Option<Timestamp>,
-}
-
 /// Looks.
 pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Observed, Error> {
-    let namespace_name = key.namespace().unwrap_or_default();
+    let namespace = key.namespace().unwrap_or_default();
     let uid = key.uid().unwrap_or_default();
-    let in_operator_namespace = namespace_name == ctx.namespace;
-    let material = match in_operator_namespace || key.metadata.deletion_timestamp.is_some() {
-        true => None,
-        false => find_material(&namespace_name, &key.name_any(), &uid, ctx).await?,
-    };
-    let claimed = material
-        .as_ref()
-        .is_some_and(|m| m.truth.spec.object_uid == uid);
-    let namespace = match in_operator_namespace || claimed {
-        true => None,
-        false => Some(namespace_facts(&namespace_name, ctx).await?),
-    };
-    let new_id = derive_key_id(ctx.installation.id, &uid);
-    Ok(Observed {
+    let mut seen = Observed {
+        in_operator_namespace: namespace == ctx.namespace,
+        material: None,
+        new_id: derive_key_id(ctx.installation.id, &uid),
+        namespace: None,
         key,
-        in_operator_namespace,
-        material,
-        new_id,
-        namespace,
-    })
+    };
+    if seen.in_operator_namespace || seen.key.metadata.deletion_timestamp.is_some() {
+        return Ok(seen);
+    }
+    seen.material = find_material(&namespace, &seen.key.name_any(), &uid, ctx).await?;
+    if seen
+        .material
+        .as_ref()
+        .is_none_or(|m| m.truth.spec.object_uid != uid)
+    {
+        seen.namespace = Some(namespace_facts(&namespace, ctx).await?);
+    }
+    Ok(seen)
 }
 
 /// The material that this resource claimed; otherwise what waits under its name, asked of the API server
@@ -108,22 +94,4 @@ async fn find_material(
         let loaded = known.iter().find(same).cloned();
         Material { truth, loaded }
     }))
-}
-
-/// Looks at a namespace.
-pub(crate) async fn namespace_facts(name: &str, ctx: &Context) -> Result<NamespaceFacts, Error> {
-    let namespaces: Api<Namespace> = Api::all(ctx.client.clone());
-    let found = call(
-        "get",
-        format!("Namespace {name}"),
-        namespaces.get_metadata(name),
-    )
-    .await?;
-    let approved = approved_before(ctx.client.clone(), &ctx.namespace);
-    let approved_before = call("get", "the installation record", approved).await?;
-    Ok(NamespaceFacts {
-        uid: found.metadata.uid.unwrap_or_default(),
-        created: found.metadata.creation_timestamp.map(|time| time.0),
-        approved_before,
-    })
 }

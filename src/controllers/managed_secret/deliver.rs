@@ -54,12 +54,12 @@ fn copy(value: &SecretValue) -> Result<SecretValue, Refusal> {
     Ok(content)
 }
 
-/// What has to be done to the target.
+/// What has to be done to the target. `stood`: it was as it should be, and nothing was asked since.
 pub(super) fn plan(
     seen: &Observed,
     content: SecretValue,
     key: KeyId,
-    base: &Base<'_>,
+    stood: bool,
 ) -> Result<Vec<Step>, Refusal> {
     let Some(name) = target_name(&seen.secret) else {
         return Ok(Vec::new());
@@ -77,7 +77,7 @@ pub(super) fn plan(
         repair: false,
     };
     let Some(target) = &seen.target else {
-        write.repair = was_synced(seen, base);
+        write.repair = stood;
         return Ok(vec![Step::ApplyTarget(Box::new(write))]);
     };
     check_owner(seen, target, existing)?;
@@ -96,14 +96,18 @@ pub(super) fn plan(
     if is_delivered(target, &write) {
         return Ok(Vec::new());
     }
-    if target.immutable {
+    // Labels and annotations may change still; but what is sealed anew is other data.
+    let kept = write.seal_under.is_none()
+        && target.owned == entries(&write)
+        && same_content(target, &write);
+    if target.immutable && !kept {
         let message = format!(
             "Secret {} is immutable and its content would change; delete it, and it is made anew",
             target.name
         );
         return Err(Refusal(Reason::TargetImmutable, message));
     }
-    write.repair = target.is_ours() && was_synced(seen, base) && !same_content(target, &write);
+    write.repair = stood && target.is_ours() && !same_content(target, &write);
     write.over = Some(TargetState::of(target));
     Ok(vec![Step::ApplyTarget(Box::new(write))])
 }
@@ -126,23 +130,25 @@ fn remake(target: &Target, write: TargetWrite) -> Result<Vec<Step>, Refusal> {
 
 fn check_owner(seen: &Observed, target: &Target, existing: Existing) -> Result<(), Refusal> {
     let name = &target.name;
-    match &target.owner {
-        Owner::Us => Ok(()),
+    let (reason, message) = match &target.owner {
         Owner::Other(owner) => {
-            let message = format!(
-                "Secret {name} is the target of ManagedSecret {owner}; name another target"
-            );
-            Err(Refusal(Reason::TargetOwnedByOther, message))
+            let owned = format!("Secret {name} is the target of ManagedSecret {owner}");
+            (
+                Reason::TargetOwnedByOther,
+                format!("{owned}; name another target"),
+            )
         }
         Owner::Controller(owner) => {
-            let message = format!("Secret {name} is controlled by {owner}; name another target");
-            Err(Refusal(Reason::TargetOwnedByOther, message))
+            let owned = format!("Secret {name} is controlled by {owner}");
+            (
+                Reason::TargetOwnedByOther,
+                format!("{owned}; name another target"),
+            )
         }
-        Owner::Nobody if existing == Existing::Fail => {
-            Err(Refusal(Reason::TargetExists, exists(seen, name)))
-        }
-        Owner::Nobody => Ok(()),
-    }
+        Owner::Nobody if existing == Existing::Fail => (Reason::TargetExists, exists(seen, name)),
+        Owner::Us | Owner::Nobody => return Ok(()),
+    };
+    Err(Refusal(reason, message))
 }
 
 fn exists(seen: &Observed, name: &str) -> String {
@@ -183,7 +189,7 @@ fn entries(write: &TargetWrite) -> std::collections::BTreeSet<String> {
 }
 
 /// Whether the last status said that everything is delivered and nothing was asked since.
-fn was_synced(seen: &Observed, base: &Base<'_>) -> bool {
+pub(super) fn was_synced(seen: &Observed, base: &Base<'_>) -> bool {
     let Some(status) = seen
         .secret
         .status

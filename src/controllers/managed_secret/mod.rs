@@ -19,22 +19,20 @@ use futures::{Stream, StreamExt, future};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{self, Action};
-use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, ResourceExt};
-use tokio_stream::wrappers::BroadcastStream;
 use tracing::{instrument, warn};
 
-use self::observe::observe;
+use self::observe::{Observed, observe};
 use self::plan::{Plan, Step, plan};
 use super::backoff::jittered;
-use super::context::{Context, jitter};
+use super::context::{Context, changed_keys, jitter};
 use super::error::{Class, Error};
 use super::parking::Presence;
 use super::references::Reference;
 use super::status::Publication;
 use crate::api::ManagedSecret;
-use crate::api::condition::NewCondition;
 use crate::api::names::{ANNOTATION_MANAGED_BY, FIELD_MANAGER_SECRET, SECRET_TYPE_SEALED};
 use crate::crypto::OsRandom;
 use crate::telemetry::{Kind, Outcome};
@@ -57,19 +55,17 @@ pub(super) struct Watches {
     pub(super) truth: Api<PartialObjectMeta<Secret>>,
 }
 
-/// Runs the controller over one scope until `stop`.
-pub(super) async fn run(
+/// The controller over one scope, until `stop`. The watch counts as present before it is first polled.
+pub(super) fn run(
     ctx: Arc<Context>,
     watches: Watches,
     presence: Presence<ManagedSecret>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
-) {
-    let (reader, writer) = reflector::store();
-    presence.register(reader.clone());
-    let notice = presence.clone();
+) -> impl Future<Output = ()> + Send {
+    let (reader, writer) = presence.watch();
     let secrets = watcher(watches.secrets, watcher::Config::default())
         .default_backoff()
-        .inspect(move |event| notice.see(event))
+        .inspect(move |event| presence.see(event))
         .modify(|secret| {
             secret.managed_fields_mut().clear();
             secret
@@ -94,14 +90,17 @@ pub(super) async fn run(
         .reconcile_on(with_changed_keys(&ctx))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)
-        .run(reconcile, error_policy, ctx)
+        .run(
+            reconcile,
+            |secret, error, ctx| retry(&secret, error, &ctx),
+            ctx,
+        )
         .for_each(|result| {
             if let Err(controller::Error::QueueError(error)) = result {
                 warn!(%error, "a watch of secrets broke; it is taken up again");
             }
             future::ready(())
         })
-        .await;
 }
 
 /// The secrets that a native Secret concerns: its owner, and those that wait for one of its name.
@@ -145,24 +144,13 @@ fn owner(truth: &PartialObjectMeta<Secret>, ctx: &Context) -> Vec<ObjectRef<Mana
 /// Secrets whose key changed.
 fn with_changed_keys(
     ctx: &Arc<Context>,
-) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + 'static {
-    let ctx = ctx.clone();
-    BroadcastStream::new(ctx.key_changes.subscribe()).flat_map(move |change| {
-        let keys: Vec<_> = match change {
-            Ok(change) => vec![Reference::Key(change.namespace, change.name)],
-            // Too many at once to be told one by one: all of them.
-            Err(_) => {
-                let spec = |key: Arc<crate::keys::Key>| {
-                    Reference::Key(
-                        key.truth.spec.namespace.clone(),
-                        key.truth.spec.name.clone(),
-                    )
-                };
-                ctx.keyring.all().into_iter().map(spec).collect()
-            }
-        };
-        let secrets = keys.iter().flat_map(|key| ctx.references.to(key)).collect();
-        futures::stream::iter(woken(secrets, &ctx))
+) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + use<> + 'static {
+    let index = ctx.clone();
+    changed_keys(ctx).flat_map(move |key| {
+        let secrets = index
+            .references
+            .to(&Reference::Key(key.namespace, key.name));
+        futures::stream::iter(woken(secrets, &index))
     })
 }
 
@@ -195,27 +183,30 @@ async fn reconcile_once(
     ctx: &Context,
 ) -> Result<(Action, Outcome), Error> {
     let object = ObjectRef::from_obj(&*secret);
-    let seen = observe(secret, ctx).await?;
-    let mut plan = plan(&seen, ctx.now(), &mut OsRandom);
+    let failures = ctx.secret_failures.count(&object);
+    let seen = match observe(secret.clone(), ctx).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            if error.is_told(failures) {
+                publish(&Observed::of(secret, ctx), &Plan::failed(&error), ctx).await?;
+            }
+            return Err(error);
+        }
+    };
+    let plan = plan(&seen, ctx.now(), &mut OsRandom);
     if let Some(wait) = repair_delay(&plan, &object, ctx) {
         return Ok((Action::requeue(wait), Outcome::Waiting));
     }
-    let mut result = Ok(());
     for step in &plan.steps {
-        result = apply::apply(step, &seen, ctx).await;
-        if result.is_err() {
-            break;
+        if let Err(error) = apply::apply(step, &seen, ctx).await {
+            if error.is_told(failures) {
+                publish(&seen, &Plan::failed(&error), ctx).await?;
+            }
+            return Err(error);
         }
-    }
-    if let Err(error) = &result {
-        if error.class() != Class::Permanent {
-            return result.map(|()| (Action::await_change(), Outcome::Success));
-        }
-        plan.ready = Some(NewCondition::not_ready(error.reason(), error.to_string()));
-        plan.shown = None;
     }
     publish(&seen, &plan, ctx).await?;
-    result.map(|()| next_look(&plan))
+    Ok(next_look(&plan))
 }
 
 /// A target that somebody else keeps changing is repaired at once, then ever more slowly: two writers in a fight
@@ -232,7 +223,7 @@ fn repair_delay(plan: &Plan, object: &ObjectRef<ManagedSecret>, ctx: &Context) -
     }
 }
 
-async fn publish(seen: &observe::Observed, plan: &Plan, ctx: &Context) -> Result<(), Error> {
+async fn publish(seen: &Observed, plan: &Plan, ctx: &Context) -> Result<(), Error> {
     let Some(ready) = &plan.ready else {
         return Ok(());
     };
@@ -261,8 +252,9 @@ fn next_look(plan: &Plan) -> (Action, Outcome) {
     (Action::requeue(jittered(wait, jitter())), outcome)
 }
 
-fn error_policy(secret: Arc<ManagedSecret>, error: &Error, ctx: Arc<Context>) -> Action {
-    let object = ObjectRef::from_obj(&*secret);
+/// When to try again.
+fn retry(secret: &ManagedSecret, error: &Error, ctx: &Context) -> Action {
+    let object = ObjectRef::from_obj(secret);
     if error.class() != Class::Conflict {
         warn!(secret = %object, %error, "a secret could not be reconciled; it is tried again");
     }

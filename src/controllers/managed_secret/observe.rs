@@ -15,7 +15,7 @@ use crate::api::names::DEFAULT_KEY;
 use crate::api::{KeyState, ManagedSecret, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
-use crate::controllers::managed_key::{NamespaceFacts, namespace_facts};
+use crate::controllers::namespace::{NamespaceFacts, namespace_facts};
 use crate::controllers::references::Reference;
 use crate::crypto::{EncryptionContext, KeyId};
 use crate::truth::truth_name;
@@ -98,23 +98,29 @@ pub(super) fn user_context(secret: &ManagedSecret) -> Result<EncryptionContext, 
     EncryptionContext::user(pairs).map_err(|error| format!("spec.encryptionContext: {error}"))
 }
 
+impl Observed {
+    /// What is known without asking the API server.
+    pub(super) fn of(secret: Arc<ManagedSecret>, ctx: &Context) -> Self {
+        let namespace = secret.namespace().unwrap_or_default();
+        Self {
+            in_operator_namespace: namespace == ctx.namespace,
+            key: find_key(&namespace, key_name(&secret), ctx),
+            truth: TruthSeen::Absent,
+            sources: Vec::new(),
+            target: None,
+            leftovers: Vec::new(),
+            namespace: None,
+            secret,
+        }
+    }
+}
+
 /// Looks.
 pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result<Observed, Error> {
     let namespace = secret.namespace().unwrap_or_default();
-    let in_operator_namespace = namespace == ctx.namespace;
-    let going = secret.metadata.deletion_timestamp.is_some();
     refer(&secret, &namespace, ctx);
-    let mut seen = Observed {
-        key: find_key(&namespace, key_name(&secret), ctx),
-        truth: TruthSeen::Absent,
-        sources: Vec::new(),
-        target: None,
-        leftovers: Vec::new(),
-        namespace: None,
-        in_operator_namespace,
-        secret,
-    };
-    if in_operator_namespace || going {
+    let mut seen = Observed::of(secret, ctx);
+    if seen.in_operator_namespace || seen.secret.metadata.deletion_timestamp.is_some() {
         return Ok(seen);
     }
     let uid = seen.secret.uid().unwrap_or_default();
@@ -140,7 +146,7 @@ pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result
 async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Result<(), Error> {
     let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
     for import in &seen.secret.spec.import {
-        if Source::must_be_read(import, &seen.secret, seen.truth.manifest()) {
+        if Source::must_be_read(import, &seen.secret, seen.truth.opened()) {
             let name = &import.secret_ref.name;
             let found = call(
                 "get",

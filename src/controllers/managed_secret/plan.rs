@@ -14,6 +14,7 @@ use super::{deliver, value};
 use crate::api::Reason;
 use crate::api::condition::NewCondition;
 use crate::controllers::adoption::{Adoption, Claimant, Waiting, adoption, approval_message};
+use crate::controllers::error::Error;
 use crate::crypto::{KeyId, Random};
 use crate::secrets::{Manifest, SecretValue};
 use crate::truth::{Claim, Stored};
@@ -28,6 +29,19 @@ pub(crate) struct Plan {
     pub(crate) shown: Option<Shown>,
     /// Whether the next look should come soon, since this plan prepares another.
     pub(crate) soon: bool,
+}
+
+impl Plan {
+    /// What is said when a look-up or an effect failed. What the status told of the truth stays told.
+    pub(crate) fn failed(error: &Error) -> Self {
+        let ready = NewCondition::not_ready(error.reason(), error.to_string());
+        Self {
+            steps: Vec::new(),
+            ready: Some(ready),
+            shown: None,
+            soon: false,
+        }
+    }
 }
 
 /// What a status tells of the truth.
@@ -160,7 +174,11 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     }
     let next = value::next(seen, &base, key, now, random)?;
     let content = deliver::render(seen, next.value(&base))?;
-    let delivery = deliver::plan(seen, content, key, &base)?;
+    // What differs from a value that nobody changed is drift; what differs from a new value is only late.
+    let stood = next.fresh.is_empty() && deliver::was_synced(seen, &base);
+    let delivery = deliver::plan(seen, content, key, stood)?;
+    // A source is deleted by the next plan, which reads the truth that this one writes.
+    let sources_go = next.imported && value::removes_sources(seen);
     let mut manifest = next.manifest;
     deliver::record(seen, &mut manifest).map_err(|error| internal(&error))?;
     let mut steps = Vec::new();
@@ -184,7 +202,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         )));
     }
     let clean_up = deliver::clean_up(seen);
-    let soon = !clean_up.is_empty();
+    let soon = sources_go || !clean_up.is_empty();
     steps.extend(delivery);
     steps.extend(clean_up);
     let (removals, note) = value::remove_sources(seen, &base);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
+use super::truth::Truth;
 use crate::api::ManagedSecret;
 use crate::api::managed_secret::Import;
 use crate::api::names::ANNOTATION_IMPORT;
@@ -35,14 +36,14 @@ impl Source {
     pub(super) fn must_be_read(
         import: &Import,
         secret: &ManagedSecret,
-        manifest: Option<&Manifest>,
+        truth: Option<&Truth>,
     ) -> bool {
-        let record = manifest.and_then(|manifest| record_of(manifest, &import.secret_ref.name));
-        let Some(record) = record else { return true };
-        let wanted = import.secret_ref.keys.iter().flatten();
+        let Some((truth, record)) = recorded(truth, &import.secret_ref.name) else {
+            return true;
+        };
         import.delete_after_import.unwrap_or(false)
             || asked_again(secret).is_some_and(|uid| uid != record.source_uid)
-            || wanted.into_iter().any(|key| !record.keys.contains(key))
+            || lacks(import, record, truth)
     }
 
     pub(super) fn new(name: &str, secret: Option<Secret>) -> Self {
@@ -64,6 +65,24 @@ pub(super) fn record_of<'a>(manifest: &'a Manifest, name: &str) -> Option<&'a Im
         .imports()
         .iter()
         .find(|record| record.secret == name)
+}
+
+/// The truth, and its record of an import, if that was done.
+pub(super) fn recorded<'a>(
+    truth: Option<&'a Truth>,
+    name: &str,
+) -> Option<(&'a Truth, &'a ImportRecord)> {
+    let truth = truth?;
+    Some((truth, record_of(&truth.manifest, name)?))
+}
+
+/// Whether keys are wanted that were never imported, or were given up since: neither has an old value to keep.
+pub(super) fn lacks(import: &Import, record: &ImportRecord, truth: &Truth) -> bool {
+    let absent = |key: &String| !record.keys.contains(key) || truth.current.get(key).is_none();
+    match &import.secret_ref.keys {
+        Some(keys) => keys.iter().any(absent),
+        None => record.keys.iter().any(absent),
+    }
 }
 
 /// UID of a Secret that the user wants to be imported once more.

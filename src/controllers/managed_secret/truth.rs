@@ -35,12 +35,17 @@ pub(crate) struct Truth {
 }
 
 impl TruthSeen {
-    /// The manifest, if it could be opened.
-    pub(crate) fn manifest(&self) -> Option<&Manifest> {
+    /// The truth, if it could be opened.
+    pub(crate) fn opened(&self) -> Option<&Truth> {
         match self {
-            Self::Present(truth) => Some(&truth.manifest),
+            Self::Present(truth) => Some(truth),
             Self::Absent | Self::Unreadable { .. } => None,
         }
+    }
+
+    /// The manifest, if it could be opened.
+    pub(crate) fn manifest(&self) -> Option<&Manifest> {
+        self.opened().map(|truth| &truth.manifest)
     }
 }
 

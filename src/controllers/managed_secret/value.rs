@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::observe::{Observed, target_name, user_context};
 use super::plan::{Base, Refusal, Step, TargetState, internal};
-use super::source::{Found, Source, asked_again, record_of};
+use super::source::{Found, Source, asked_again, lacks, record_of, recorded};
 use super::target::Owner;
 use crate::api::Reason;
 use crate::api::managed_secret::{Existing, Import};
@@ -25,6 +25,8 @@ pub(super) struct Next {
     pub(super) manifest: Manifest,
     /// The values that are not stored yet, oldest first; the last one is current.
     pub(super) fresh: Vec<(String, SecretValue)>,
+    /// Whether something is imported now.
+    pub(super) imported: bool,
 }
 
 impl Next {
@@ -93,7 +95,12 @@ pub(super) fn next(
         }
     }
     rebind(&mut manifest, seen, key)?;
-    Ok(Next { manifest, fresh })
+    let imported = wanted.iter().any(|import| import.reading.is_some());
+    Ok(Next {
+        manifest,
+        fresh,
+        imported,
+    })
 }
 
 fn add(
@@ -146,7 +153,7 @@ struct WantedImport<'a> {
     again: bool,
 }
 
-impl<'a> WantedImport<'a> {
+impl WantedImport<'_> {
     fn keys(&self) -> impl Iterator<Item = ImportedKey<'_>> {
         self.keys.iter().map(|key| ImportedKey {
             key,
@@ -186,19 +193,13 @@ fn want_import<'a>(
     let name = import.secret_ref.name.as_str();
     let source = seen.sources.iter().find(|source| source.name == name);
     let found = source.and_then(|source| source.found.as_ref());
-    let record = base
-        .truth()
-        .and_then(|truth| record_of(&truth.manifest, name));
+    let recorded = recorded(base.truth(), name);
     let asked = import.secret_ref.keys.as_ref();
-    if let Some(record) = record {
+    if let Some((truth, record)) = recorded {
         let again = found.filter(|found| {
             found.uid != record.source_uid && asked_again(&seen.secret) == Some(&found.uid)
         });
-        let missing = asked
-            .into_iter()
-            .flatten()
-            .any(|key| !record.keys.contains(key));
-        if again.is_none() && !missing {
+        if again.is_none() && !lacks(import, record, truth) {
             let keys = asked.map_or_else(
                 || record.keys.clone(),
                 |keys| keys.iter().cloned().collect(),
@@ -233,7 +234,7 @@ fn want_import<'a>(
         let message = format!("Secret {name}, to be imported, has no key {key}");
         return Err(Refusal(Reason::ImportSourceMissing, message));
     }
-    let again = record.is_some_and(|record| record.source_uid != found.uid);
+    let again = recorded.is_some_and(|(_, record)| record.source_uid != found.uid);
     Ok(WantedImport {
         name,
         keys,
@@ -325,7 +326,15 @@ fn backup(
     .map(Some)
 }
 
-/// Deletes Secrets that were imported, as asked; says which were changed since and therefore stay.
+/// Whether the spec asks for sources to be deleted.
+pub(super) fn removes_sources(seen: &Observed) -> bool {
+    let imports = &seen.secret.spec.import;
+    imports
+        .iter()
+        .any(|import| import.delete_after_import.unwrap_or(false))
+}
+
+/// Deletes Secrets that were imported, as asked; says which hold what is stored nowhere else and therefore stay.
 pub(super) fn remove_sources(seen: &Observed, base: &Base<'_>) -> (Vec<Step>, Option<String>) {
     let mut steps = Vec::new();
     let mut note = None;
@@ -344,11 +353,13 @@ pub(super) fn remove_sources(seen: &Observed, base: &Base<'_>) -> (Vec<Step>, Op
         if !asked || found.uid != record.source_uid || is_target {
             continue;
         }
-        let stored = |key: &String| match (truth.current.get(key), found.data.get(key)) {
-            (Some(stored), Some(bytes)) => stored == bytes.expose(),
-            _ => false,
+        let stored = |(key, bytes): (&String, &SecretBytes)| {
+            truth
+                .current
+                .get(key)
+                .is_some_and(|stored| stored == bytes.expose())
         };
-        if record.keys.iter().all(stored) {
+        if found.data.iter().all(stored) {
             steps.push(Step::DeleteSource(TargetState {
                 name: name.clone(),
                 uid: found.uid.clone(),
@@ -356,7 +367,8 @@ pub(super) fn remove_sources(seen: &Observed, base: &Base<'_>) -> (Vec<Step>, Op
             }));
         } else {
             note = Some(format!(
-                "Secret {name} was changed after it was imported and is not deleted"
+                "Secret {name} holds what is not stored here, as it was changed after its import or not all of it is \
+                 imported; it is not deleted"
             ));
         }
     }

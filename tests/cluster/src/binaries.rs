@@ -14,6 +14,9 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
+/// How the folders of running builds begin.
+const UNFINISHED: &str = ".build-";
+
 /// One `go.mod` with its checksums.
 struct Module {
     name: &'static str,
@@ -265,6 +268,7 @@ fn build_all(bin: &Path, missing: &[(&Program, PathBuf)]) -> Result<()> {
         eprintln!("waiting for another process that builds Kubernetes programs");
         lock.lock().context("take the build lock")?;
     }
+    remove_unfinished(bin)?;
     // Another process may have built some while this one waited.
     let missing: Vec<_> = missing.iter().filter(|(_, path)| !path.exists()).collect();
     for (index, (program, path)) in missing.iter().enumerate() {
@@ -281,10 +285,22 @@ fn build_all(bin: &Path, missing: &[(&Program, PathBuf)]) -> Result<()> {
     Ok(())
 }
 
+/// What builds that were killed left. The caller holds the lock, so none is running.
+fn remove_unfinished(bin: &Path) -> Result<()> {
+    for entry in fs::read_dir(bin).context("list built programs")?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            fs::remove_dir_all(entry.path()).context("remove an unfinished build")?;
+        }
+    }
+    Ok(())
+}
+
 fn build(bin: &Path, program: &Program, path: &Path) -> Result<()> {
     let module = program.module;
     // In the cache, so that the rename below stays in one file system.
-    let dir = tempfile::Builder::new().prefix(".build-").tempdir_in(bin)?;
+    let dir = tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .tempdir_in(bin)?;
     fs::write(dir.path().join("go.mod"), module.go_mod)?;
     fs::write(dir.path().join("go.sum"), module.go_sum)?;
     let output = dir.path().join("program");

@@ -215,19 +215,19 @@ impl<'a> Etcd<'a> {
             .filter_map(|component| components.get(*component))
             .filter(|handle| handle.pid().is_some())
             .collect();
+        ensure!(!running.is_empty(), "restore needs a running cluster");
         for handle in &running {
             handle.stop().await?;
         }
         fs::remove_dir_all(&data).context("remove etcd's data")?;
         fs::rename(&restored, &data).context("put the restored data in place")?;
-        ensure!(!running.is_empty(), "restore needs a running cluster");
         for handle in running.iter().rev() {
             handle.start().await?;
         }
         Ok(())
     }
 
-    fn client(&self) -> Result<Client> {
+    fn client(self) -> Result<Client> {
         let pki = self.cluster.pki();
         let identity = pki.read("apiserver-etcd-client")?;
         let authority = pki.authority_pem(Authority::Etcd)?;
@@ -258,7 +258,7 @@ fn contains_base64(hay: &[u8], needle: &[u8]) -> bool {
         let letters = encoded.trim_end_matches('=').as_bytes();
         // `offset` bytes of padding decide the first letters; a partial last group decides the last.
         let first = [0, 2, 3][offset];
-        let last = letters.len() - usize::from((offset + needle.len()) % 3 != 0);
+        let last = letters.len() - usize::from(!(offset + needle.len()).is_multiple_of(3));
         contains(hay, &letters[first..last])
     })
 }

@@ -4,6 +4,8 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use keystead_cluster::{Binaries, Cluster, ControlPlane, Image, NodeOptions, Options, Set};
 
 #[derive(Parser)]
@@ -33,7 +35,14 @@ enum Command {
         state: PathBuf,
     },
     /// Start a cluster with a node that outlives this command, or what is missing of it. Needs root.
-    Up(StateArgs),
+    Up {
+        /// The cluster's folder.
+        #[arg(long)]
+        state: PathBuf,
+        /// Run until ^C instead, and remove the cluster then.
+        #[arg(long)]
+        foreground: bool,
+    },
     /// Stop a cluster and remove every trace of it. Needs root.
     Down(StateArgs),
     /// Say what of a cluster runs; fails if anything is missing.
@@ -134,7 +143,14 @@ async fn run(command: Command) -> Result<()> {
         }
         Command::Path { name } => println!("{}", Binaries::ensure_one(&name)?.display()),
         Command::ControlPlane { state } => control_plane(state).await?,
-        Command::Up(args) => up(args.state).await?,
+        Command::Up {
+            state,
+            foreground: false,
+        } => up(state).await?,
+        Command::Up {
+            state,
+            foreground: true,
+        } => node(state).await?,
         Command::Down(args) => Cluster::down(args.state)?,
         Command::Status(args) => status(args.state)?,
         Command::ImageBuild(args) => image_build(args)?,
@@ -145,12 +161,23 @@ async fn run(command: Command) -> Result<()> {
 }
 
 async fn control_plane(state: PathBuf) -> Result<()> {
-    let cluster = ControlPlane::start_in(&state, Options::default()).await?;
-    println!("export KUBECONFIG={}", cluster.kubeconfig().display());
-    stopped().await?;
-    // Before its folder goes.
-    drop(cluster);
+    let mut stop = Stop::listen()?;
+    let start = ControlPlane::start_in(&state, Options::default());
+    if let Some(cluster) = stop.or(start).await? {
+        println!("export KUBECONFIG={}", cluster.kubeconfig().display());
+        stop.requested().await;
+    }
     fs::remove_dir_all(&state).with_context(|| format!("remove {}", state.display()))
+}
+
+async fn node(state: PathBuf) -> Result<()> {
+    let mut stop = Stop::listen()?;
+    let start = Cluster::start(state, NodeOptions::default());
+    if let Some(cluster) = stop.or(start).await? {
+        println!("export KUBECONFIG={}", cluster.kubeconfig().display());
+        stop.requested().await;
+    }
+    Ok(())
 }
 
 async fn up(state: PathBuf) -> Result<()> {
@@ -185,27 +212,48 @@ fn image_build(args: ImageArgs) -> Result<()> {
     image.write(args.out)
 }
 
-/// Waits for ^C or SIGTERM.
-async fn stopped() -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminated = signal(SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result.context("wait for ^C"),
-        _ = terminated.recv() => Ok(()),
+/// ^C and SIGTERM, from the moment this is made.
+struct Stop {
+    interrupted: Signal,
+    terminated: Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Self> {
+        let interrupted = signal(SignalKind::interrupt()).context("listen for ^C")?;
+        let terminated = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        Ok(Self {
+            interrupted,
+            terminated,
+        })
+    }
+
+    async fn requested(&mut self) {
+        tokio::select! {
+            _ = self.interrupted.recv() => {}
+            _ = self.terminated.recv() => {}
+        }
+    }
+
+    /// What the work gives, or nothing if it is stopped before its end.
+    async fn or<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+        tokio::select! {
+            done = work => done.map(Some),
+            () = self.requested() => Ok(None),
+        }
     }
 }
 
 async fn etcd_dump(state: PathBuf, grep: Option<&str>) -> Result<()> {
     let cluster = ControlPlane::attach(state)?;
-    let keys = match grep {
-        Some(text) => cluster.etcd().keys_containing(text.as_bytes()).await?,
-        None => {
-            let pairs = cluster.etcd().dump().await?;
-            pairs
-                .iter()
-                .map(|(key, _)| String::from_utf8_lossy(key).into_owned())
-                .collect()
-        }
+    let keys = if let Some(text) = grep {
+        cluster.etcd().keys_containing(text.as_bytes()).await?
+    } else {
+        let pairs = cluster.etcd().dump().await?;
+        pairs
+            .iter()
+            .map(|(key, _)| String::from_utf8_lossy(key).into_owned())
+            .collect()
     };
     for key in keys {
         println!("{key}");

@@ -44,7 +44,7 @@ const NEEDS: &[Need] = &[
         package: "gcc",
     },
     Need {
-        what: What::NetworkPlugin("bridge"),
+        what: What::NetworkPlugin("ptp"),
         package: "containernetworking-plugins",
     },
     Need {

@@ -53,22 +53,18 @@ pub(crate) struct Identity {
 impl Identity {
     /// The identity of a process that exists now.
     pub(crate) fn of(pid: u32) -> Option<Self> {
-        let (_, started) = stat(pid)?;
         Some(Self {
             pid,
-            started,
+            started: Stat::of(pid)?.started,
             boot: boot_id(),
         })
     }
 
     /// Whether that very process still runs. A zombie does not.
     pub(crate) fn alive(&self) -> bool {
-        match stat(self.pid) {
-            Some((state, started)) => {
-                !matches!(state, 'Z' | 'X') && started == self.started && self.boot == boot_id()
-            }
-            None => false,
-        }
+        Stat::of(self.pid).is_some_and(|stat| {
+            !stat.over() && stat.started == self.started && self.boot == boot_id()
+        })
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
@@ -107,13 +103,33 @@ impl Identity {
     }
 }
 
-/// State letter and start time (in clock ticks since boot) of a process.
-fn stat(pid: u32) -> Option<(char, u64)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command name may hold spaces and parentheses, so count from its end.
-    let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
-    let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
+/// What the kernel says of a process.
+struct Stat {
+    state: char,
+    threads: u64,
+    /// In clock ticks since boot.
+    started: u64,
+}
+
+impl Stat {
+    fn of(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The command name may hold spaces and parentheses, so count from its end.
+        let mut fields = stat.get(stat.rfind(')')? + 2..)?.split(' ');
+        let state = fields.next()?.chars().next()?;
+        let threads = fields.nth(16)?.parse().ok()?;
+        let started = fields.nth(1)?.parse().ok()?;
+        Some(Self {
+            state,
+            threads,
+            started,
+        })
+    }
+
+    /// A zombie is over only when its other threads are: until then it holds its files and ports.
+    fn over(&self) -> bool {
+        matches!(self.state, 'Z' | 'X') && self.threads <= 1
+    }
 }
 
 fn boot_id() -> String {

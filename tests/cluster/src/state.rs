@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::{
@@ -47,6 +48,13 @@ impl StateDir {
 
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// A name for what two clusters on one machine must not share.
+    pub(crate) fn id(&self) -> String {
+        let digest = Sha256::digest(self.path.as_os_str().as_encoded_bytes());
+        let digits = digest[..4].iter().map(|byte| format!("{byte:02x}"));
+        format!("keystead-{}", digits.collect::<String>())
     }
 
     /// The path as the text of an argument.
@@ -96,7 +104,7 @@ impl StateDir {
 
 /// A folder that goes with this process. What killed processes left is removed on the way.
 pub(crate) fn temporary() -> Result<TempDir> {
-    sweep();
+    sweep(&env::temp_dir());
     let dir = tempfile::Builder::new()
         .prefix(PREFIX)
         .tempdir()
@@ -112,8 +120,8 @@ pub(crate) fn keep_requested() -> bool {
 }
 
 /// Removes the folders of owners that were killed. Their processes died with them.
-fn sweep() {
-    let Ok(entries) = fs::read_dir(env::temp_dir()) else {
+fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
     for entry in entries.flatten() {
@@ -141,4 +149,35 @@ pub(crate) fn keep(dir: TempDir) {
     let path = dir.keep();
     let _ = fs::remove_file(path.join(OWNER));
     eprintln!("kept {}", path.display());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_folders_of_owners_that_are_gone_are_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let owner = Identity::of(child.id()).unwrap();
+        let (left, kept) = (
+            folder.path().join("keystead-cp-owned"),
+            folder.path().join("other"),
+        );
+        for dir in [&left, &kept] {
+            fs::create_dir(dir).unwrap();
+            write_json(&dir.join(OWNER), &owner).unwrap();
+        }
+
+        sweep(folder.path());
+        assert!(left.exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        sweep(folder.path());
+        assert!(!left.exists());
+        assert!(kept.exists());
+    }
 }

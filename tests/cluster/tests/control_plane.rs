@@ -1,5 +1,8 @@
 //! The control plane does what the tests of the product rely on.
 
+// The helpers of tests are tests, too.
+#![allow(clippy::unwrap_used)]
+
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader},

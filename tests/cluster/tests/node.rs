@@ -1,12 +1,19 @@
 //! A cluster of one node runs pods, and goes without a trace.
 //!
-//! A test target of its own: it needs root, and the machine has one network for one cluster at a time.
+//! A test target of its own: it needs root, and a network has room for one cluster at a time. Beside a
+//! running one, give it a network of its own:
+//! `unshare --net sh -c 'ip link set lo up && cargo test -p keystead-cluster --test node'`.
+
+// The helpers of tests are tests, too.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::BTreeSet,
     fs,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -18,6 +25,28 @@ use tokio::{sync::Mutex, time::sleep};
 
 /// One cluster at a time.
 static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Whether no other cluster changes what all clusters of a machine share.
+static ALONE: LazyLock<bool> = LazyLock::new(|| {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let mut programs = processes.filter_map(|entry| fs::read_link(entry.path().join("exe")).ok());
+    !programs.any(|path| {
+        path.file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("kubelet")
+    })
+});
+
+const SYSTEM_FOLDERS: [&str; 7] = [
+    "/opt/cni",
+    "/run/containerd",
+    "/run/netns",
+    "/var/lib/cni",
+    "/var/lib/kubelet",
+    "/var/log/containers",
+    "/var/log/pods",
+];
 
 struct Kubectl {
     program: PathBuf,
@@ -102,30 +131,23 @@ fn traces(state: &Path) -> BTreeSet<String> {
         found.insert(format!("route {line}"));
     }
     for line in fs::read_to_string("/proc/self/mountinfo").unwrap().lines() {
-        found.insert(format!("mount {}", line.split(' ').nth(4).unwrap()));
+        let point = line.split(' ').nth(4).unwrap();
+        if point.starts_with(&below) {
+            found.insert(format!("mount {point}"));
+        }
     }
-    for name in [
-        "net/ipv4/ip_forward",
-        "vm/overcommit_memory",
-        "kernel/panic",
-    ] {
-        let value = fs::read_to_string(Path::new("/proc/sys").join(name)).unwrap();
-        found.insert(format!("setting {name} {value}"));
-    }
-    let folders = [
-        "/var/lib/kubelet",
-        "/var/lib/cni",
-        "/run/containerd",
-        "/var/log/containers",
-    ];
-    for folder in folders
-        .into_iter()
-        .chain(["/run/netns", "/var/log/pods", "/opt/cni"])
-    {
-        files(Path::new(folder), &mut found);
-    }
-    for line in text("find", &["/sys/fs/cgroup", "-type", "d", "-name", "*pod*"]).lines() {
-        found.insert(format!("group {line}"));
+    let forwarding = fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap();
+    found.insert(format!("forwarding {forwarding}"));
+    if *ALONE {
+        for folder in SYSTEM_FOLDERS {
+            files(Path::new(folder), &mut found);
+        }
+        for line in text("find", &["/sys/fs/cgroup", "-type", "d", "-name", "*pod*"]).lines() {
+            found.insert(format!("group {line}"));
+        }
+        for line in text("find", &["/sys/fs/cgroup", "-name", "keystead-*"]).lines() {
+            found.insert(format!("group {line}"));
+        }
     }
     found
 }
@@ -178,6 +200,14 @@ impl Drop for TakenDown {
     }
 }
 
+fn succeeds(command: &str, state: &Path) -> bool {
+    cluster_command(&[command], state)
+        .output()
+        .unwrap()
+        .status
+        .success()
+}
+
 #[tokio::test]
 async fn pods_mount_secrets_answer_services_and_are_reached() {
     let _turn = TURN.lock().await;
@@ -189,7 +219,10 @@ async fn pods_mount_secrets_answer_services_and_are_reached() {
         .unwrap();
     let kubectl = Kubectl::of(&cluster);
 
-    let mut web = pod("web", "cat /secret/password; httpd -f -p 8080 -h /secret");
+    let mut web = pod(
+        "web",
+        "cat /secret/password; echo; httpd -f -p 8080 -h /secret",
+    );
     web["spec"]["volumes"] = json!([{"name": "secret", "secret": {"secretName": "login"}}]);
     web["spec"]["containers"][0]["volumeMounts"] =
         json!([{"name": "secret", "mountPath": "/secret"}]);
@@ -219,12 +252,14 @@ async fn pods_mount_secrets_answer_services_and_are_reached() {
     while logs().await.is_empty() && Instant::now() < deadline {
         sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(logs().await, "a mounted password");
-    assert_eq!(kubectl.run(&["logs", "web"]), "a mounted password");
+    assert_eq!(logs().await, "a mounted password\n");
+    assert_eq!(kubectl.run(&["logs", "web"]), "a mounted password\n");
 
-    // A name, the Service's address, and the pod behind it, from another pod and from itself.
+    // A name, the Service's address, and the pod behind it, from another pod and from itself (for
+    // which the short name would be its own host name).
     for from in ["client", "web"] {
-        let fetch = "for i in 1 2 3 4 5; do wget -qO- http://web/password && exit; sleep 1; done";
+        let fetch =
+            "for i in 1 2 3 4 5; do wget -qO- http://web.default/password && exit; sleep 1; done";
         let answer = kubectl.run(&["exec", from, "--", "timeout", "20", "sh", "-c", fetch]);
         assert_eq!(answer, "a mounted password", "{from}");
     }
@@ -294,15 +329,9 @@ async fn a_cluster_that_was_put_up_stays_until_it_is_taken_down() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("k");
     let before = traces(&state);
-    let before = traces(&state);
     let _down = TakenDown(state.clone());
-    assert!(cluster_command(&["up"], &state).status().unwrap().success());
-    assert!(
-        cluster_command(&["status"], &state)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(succeeds("up", &state));
+    assert!(succeeds("status", &state));
 
     let cluster = Cluster::attach(&state).unwrap();
     let kubectl = Kubectl::of(&cluster);
@@ -319,40 +348,18 @@ async fn a_cluster_that_was_put_up_stays_until_it_is_taken_down() {
     ] {
         cluster.component(component).kill().unwrap();
     }
-    assert!(
-        !cluster_command(&["status"], &state)
-            .output()
-            .unwrap()
-            .status
-            .success()
-    );
-    assert!(cluster_command(&["up"], &state).status().unwrap().success());
+    assert!(!succeeds("status", &state));
+    assert!(succeeds("up", &state));
     let here = kubectl
         .eventually(&["exec", "stays", "--", "echo", "here"])
         .await;
     assert_eq!(here, "here\n");
 
-    assert!(
-        cluster_command(&["down"], &state)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(succeeds("down", &state));
     assert_no_traces(&state, &before);
     assert!(!state.exists());
-    assert!(
-        cluster_command(&["down"], &state)
-            .status()
-            .unwrap()
-            .success()
-    );
-    assert!(
-        !cluster_command(&["status"], &state)
-            .output()
-            .unwrap()
-            .status
-            .success()
-    );
+    assert!(succeeds("down", &state));
+    assert!(!succeeds("status", &state));
 }
 
 #[tokio::test]
@@ -360,7 +367,6 @@ async fn whenever_up_is_killed_down_removes_what_there_is() {
     let _turn = TURN.lock().await;
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("k");
-    let before = traces(&state);
     let before = traces(&state);
     let _down = TakenDown(state.clone());
     for seconds in [0, 1, 2, 4, 7] {
@@ -371,16 +377,41 @@ async fn whenever_up_is_killed_down_removes_what_there_is() {
         sleep(Duration::from_secs(seconds) + Duration::from_millis(300)).await;
         up.kill().unwrap();
         up.wait().unwrap();
-        assert!(
-            cluster_command(&["down"], &state)
-                .status()
-                .unwrap()
-                .success(),
-            "{seconds}"
-        );
+        assert!(succeeds("down", &state), "{seconds}");
         assert_no_traces(&state, &before);
         assert!(!state.exists());
     }
+}
+
+#[tokio::test]
+async fn killing_the_owner_of_a_cluster_stops_it_and_down_removes_the_rest() {
+    let _turn = TURN.lock().await;
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("k");
+    let before = traces(&state);
+    let _down = TakenDown(state.clone());
+    let mut owner = cluster_command(&["up", "--foreground"], &state)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = String::new();
+    BufReader::new(owner.stdout.as_mut().unwrap())
+        .read_line(&mut ready)
+        .unwrap();
+    let cluster = Cluster::attach(&state).unwrap();
+    let kubectl = Kubectl::of(&cluster);
+    kubectl.apply(&json!([pod("orphan", "sleep 100000")]));
+    kubectl.ready("orphan");
+
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while cluster.missing().len() < 8 && Instant::now() < deadline {
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(cluster.missing().len(), 8);
+    assert!(succeeds("down", &state));
+    assert_no_traces(&state, &before);
 }
 
 #[tokio::test]

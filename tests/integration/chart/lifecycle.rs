@@ -1,6 +1,7 @@
 //! What survives the release, and what survives the definitions.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use k8s_openapi::api::core::v1::Secret;
 use keystead::api::KeyMaterial;
@@ -33,7 +34,8 @@ spec: {}
         } else {
             "keystead-default"
         };
-        yaml += &format!(
+        let secret = write!(
+            yaml,
             "---
 apiVersion: keystead.dev/v1alpha1
 kind: ManagedSecret
@@ -44,6 +46,7 @@ spec:
   target: {target}
 "
         );
+        secret.expect("writing to a String cannot fail");
     }
     // The default key is made on first use.
     yaml.replace("  keyRef: {name: keystead-default}\n", "")

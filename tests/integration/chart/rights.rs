@@ -42,7 +42,7 @@ fn secret(namespace: &str, name: &str) -> String {
     )
 }
 
-/// The rules of every Role and ClusterRole of a rendering, each with the kind of its role.
+/// The rules of every `Role` and `ClusterRole` of a rendering, each with the kind of its role.
 async fn rules(bed: &Bed, values: &[&str]) -> Vec<(String, Value)> {
     let chart = folder();
     let mut args = vec!["template", "keystead", &chart, "-n", SYSTEM];

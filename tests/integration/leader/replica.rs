@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::time::Duration;
 
-use keystead::leader::{self, Config, InvalidConfig, Leadership};
+use keystead::leader::{self, Config, Leadership};
 use kube::Client;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -45,7 +45,7 @@ impl Drop for Work {
 pub(super) struct Replica {
     reports: mpsc::UnboundedReceiver<Report>,
     stop: oneshot::Sender<()>,
-    task: JoinHandle<Result<Option<Infallible>, InvalidConfig>>,
+    task: JoinHandle<Result<Option<Infallible>, leader::Error>>,
 }
 
 impl Replica {

@@ -1,6 +1,8 @@
 //! What the tests stand on.
 
+mod fleet;
 mod operator;
+mod secrets;
 mod shared;
 mod wait;
 
@@ -14,7 +16,9 @@ use kube::{Api, Client};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+pub(crate) use fleet::{OPERATOR_USER, key, plain, plains};
 pub(crate) use operator::Operator;
+pub(crate) use secrets::{SOON, managed_secret};
 pub(crate) use shared::{own_control_plane, shared_control_plane};
 pub(crate) use wait::{eventually, eventually_within};
 

@@ -12,10 +12,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
-use super::{Record, network};
+use super::{Record, cgroups, cgroups::remove_empty, network};
 use crate::{
-    binaries::cache_dir,
     components::recorded,
     process::{Identity, run},
     state::StateDir,
@@ -45,11 +45,11 @@ pub(super) fn down(dir: &Path) -> Result<()> {
         );
         return Ok(());
     };
-    stop_processes(&state)?;
+    stop_processes(&state, &record.programs)?;
     unmount_below(state.path())?;
     record.network.down()?;
     remove_tables(&record.tables)?;
-    remove_cgroups(&state);
+    cgroups::remove(&state.id());
     remove_leftovers(&state, &record);
     network::restore(&record.settings);
     // Last of all the record: while it is there, this can be repeated.
@@ -69,18 +69,17 @@ pub(super) fn down(dir: &Path) -> Result<()> {
 }
 
 /// Kills the components, then the shims of containers with everything that they started.
-fn stop_processes(state: &StateDir) -> Result<()> {
+fn stop_processes(state: &StateDir, programs: &Path) -> Result<()> {
     for (_, identity) in recorded(&state.run())? {
         identity.kill()?;
     }
-    let programs = cache_dir()?.join("bin");
     let below = format!("{}/", state.path().display());
     // Until nothing is found: what is killed may just have started something.
     loop {
         let processes = processes();
         let mut ours: BTreeSet<u32> = processes
             .iter()
-            .filter(|(_, process)| process.is_ours(&programs, &below))
+            .filter(|(_, process)| process.is_ours(programs, &below))
             .map(|(pid, _)| *pid)
             .collect();
         if ours.is_empty() {
@@ -110,11 +109,6 @@ impl Entry {
     /// One of the cluster's programs, working on its folder.
     fn is_ours(&self, programs: &Path, below: &str) -> bool {
         self.program.starts_with(programs) && self.arguments.contains(below)
-    }
-
-    fn is_kubelet(&self) -> bool {
-        let name = self.program.file_name().map(OsStr::to_string_lossy);
-        name.is_some_and(|name| name.starts_with("kubelet"))
     }
 }
 
@@ -237,39 +231,6 @@ fn remove_tables(before: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Removes the control groups of the cluster's pods, and those above them unless another kubelet runs.
-/// One that is still in use refuses.
-fn remove_cgroups(state: &StateDir) {
-    let pods: Vec<_> = names(&state.join("kubelet/pods"))
-        .map(|uid| format!("pod{uid}"))
-        .collect();
-    let alone = !processes().values().any(Entry::is_kubelet);
-    // One hierarchy, or one for each controller.
-    let base = Path::new("/sys/fs/cgroup");
-    let hierarchies = names(base)
-        .map(|name| base.join(name))
-        .chain([base.to_owned()]);
-    for root in hierarchies.map(|hierarchy| hierarchy.join("kubepods")) {
-        for class in ["", "besteffort", "burstable"] {
-            for pod in &pods {
-                remove_empty(&root.join(class).join(pod));
-            }
-        }
-        if alone {
-            remove_empty(&root);
-        }
-    }
-}
-
-/// Removes a folder and the folders below it, as far as they have no files. Those of control groups do
-/// not count.
-fn remove_empty(folder: &Path) {
-    for name in names(folder).filter(|name| folder.join(name).is_dir()) {
-        remove_empty(&folder.join(name));
-    }
-    let _ = fs::remove_dir(folder);
-}
-
 /// The names in a folder; none if there is no such folder.
 fn names(folder: &Path) -> impl Iterator<Item = String> + use<> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -288,7 +249,7 @@ pub(super) fn absent_folders() -> Vec<PathBuf> {
 /// Removes what the programs keep outside the state folder. Best effort: none of it does anything.
 fn remove_leftovers(state: &StateDir, record: &Record) {
     let results = Path::new("/var/lib/cni/results");
-    let prefix = format!("{}-", record.network.name());
+    let prefix = format!("{}-", state.id());
     for name in names(results).filter(|name| name.starts_with(&prefix)) {
         let sandbox = name.trim_start_matches(&prefix).trim_end_matches("-eth0");
         let _ = fs::remove_file(results.join(format!("cni-loopback-{sandbox}-lo")));
@@ -300,14 +261,12 @@ fn remove_leftovers(state: &StateDir, record: &Record) {
             let _ = fs::remove_file(log);
         }
     }
-    // Sockets of shims that are gone.
-    let open = fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    let sockets = Path::new("/run/containerd/s");
-    for socket in names(sockets).map(|name| sockets.join(name)) {
-        if !open
-            .lines()
-            .any(|line| line.ends_with(&*socket.to_string_lossy()))
-        {
+    let bundles = state.join("containerd/run/io.containerd.runtime.v2.task/k8s.io");
+    for bundle in names(&bundles) {
+        let bootstrap = fs::read(bundles.join(bundle).join("bootstrap.json")).unwrap_or_default();
+        let bootstrap: Value = serde_json::from_slice(&bootstrap).unwrap_or_default();
+        let address = bootstrap["address"].as_str().unwrap_or_default();
+        if let Some(socket) = address.strip_prefix("unix://") {
             let _ = fs::remove_file(socket);
         }
     }

@@ -88,7 +88,7 @@ default_runtime_name = 'runc'
 runtime_type = 'io.containerd.runc.v2'
 
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-BinaryName = {runc:?}
+BinaryName = '{runc}'
 Root = {runc_root}
 SystemdCgroup = false
 ",
@@ -97,6 +97,7 @@ SystemdCgroup = false
         socket = folder("containerd/containerd.sock"),
         networks = folder("cni/net.d"),
         runc_root = folder("containerd/runc"),
+        runc = runc.display(),
     ))
 }
 

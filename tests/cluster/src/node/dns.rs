@@ -1,4 +1,4 @@
-//! CoreDNS, a process of the node behind the Service that pods ask.
+//! The name server, a process of the node behind the Service that pods ask.
 
 use std::fs;
 
@@ -67,7 +67,7 @@ pub(super) fn declare(parts: &mut Parts<'_>) -> Result<u16> {
     Ok(port)
 }
 
-/// The Service with its endpoint, and the rights of CoreDNS and of the API server towards kubelet.
+/// The Service with its endpoint, and the rights of the name server and of the API server towards kubelet.
 pub(super) async fn install(client: &Client, address: &str, port: u16) -> Result<()> {
     let role = json!({"rules": [
         {"apiGroups": [""], "resources": ["services", "pods", "namespaces"], "verbs": ["list", "watch"]},

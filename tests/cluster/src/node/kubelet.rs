@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{DNS_ADDRESS, DNS_DOMAIN, Parts, containerd};
 use crate::{
@@ -32,12 +32,29 @@ pub(super) fn declare(parts: &mut Parts<'_>) -> Result<()> {
     };
     pki.issue(Authority::Cluster, "kubelet-server", server)?;
 
-    let health = parts.ports.take()?;
-    let configuration = json!({
+    let (port, health) = (parts.ports.take()?, parts.ports.take()?);
+    let configuration = configuration(parts, port, health);
+    let file = state.join("config/kubelet.json");
+    fs::write(&file, serde_json::to_vec_pretty(&configuration)?)?;
+    let args = vec![
+        format!("--config={}", file.display()),
+        format!("--kubeconfig={kubeconfig}"),
+        format!("--root-dir={}", state.arg("kubelet")),
+        format!("--cert-dir={}", state.arg("kubelet/pki")),
+        format!("--node-ip={address}"),
+        format!("--hostname-override={node}"),
+    ];
+    let probe = Probe::Plain(format!("http://127.0.0.1:{health}/healthz"));
+    parts.add(Component::Kubelet, args, probe)
+}
+
+fn configuration(parts: &Parts<'_>, port: u16, health: u16) -> Value {
+    let (state, pki) = (parts.state, parts.access.pki());
+    json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "address": address,
-        "port": parts.ports.take()?,
+        "address": parts.options.network.address,
+        "port": port,
         "healthzBindAddress": "127.0.0.1",
         "healthzPort": health,
         "authentication": {
@@ -56,6 +73,7 @@ pub(super) fn declare(parts: &mut Parts<'_>) -> Result<()> {
         "volumePluginDir": state.arg("kubelet/volume-plugins"),
         // Works with either version of cgroups and without systemd.
         "cgroupDriver": "cgroupfs",
+        "cgroupRoot": format!("/{}", state.id()),
         "failCgroupV1": false,
         "enforceNodeAllocatable": [],
         "failSwapOn": false,
@@ -68,19 +86,7 @@ pub(super) fn declare(parts: &mut Parts<'_>) -> Result<()> {
             "nodefs.inodesFree": "1%",
             "imagefs.available": "1%",
         },
-    });
-    let file = state.join("config/kubelet.json");
-    fs::write(&file, serde_json::to_vec_pretty(&configuration)?)?;
-    let args = vec![
-        format!("--config={}", file.display()),
-        format!("--kubeconfig={kubeconfig}"),
-        format!("--root-dir={}", state.arg("kubelet")),
-        format!("--cert-dir={}", state.arg("kubelet/pki")),
-        format!("--node-ip={address}"),
-        format!("--hostname-override={node}"),
-    ];
-    let probe = Probe::Plain(format!("http://127.0.0.1:{health}/healthz"));
-    parts.add(Component::Kubelet, args, probe)
+    })
 }
 
 pub(super) fn declare_scheduler(parts: &mut Parts<'_>) -> Result<()> {

@@ -3,6 +3,7 @@
 //! Needs root. Everything is below the state folder but the interfaces, the packet rules and the control
 //! groups, and [`Cluster::down`] removes all of it, whatever state it is in.
 
+mod cgroups;
 mod cleanup;
 mod containerd;
 mod dns;
@@ -28,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use self::network::Network;
 use crate::{
     access::Access,
-    binaries::{Binaries, Set},
+    binaries::{Binaries, Set, cache_dir},
     components::{Component, Components, write_json},
     control_plane::{ControlPlane, Options},
     flags::NodeFacts,
@@ -76,6 +77,8 @@ struct Record {
     network: Network,
     busybox: bool,
     dns_port: Option<u16>,
+    /// Where its programs are, which tells its processes from others.
+    programs: PathBuf,
     /// Kernel settings before.
     settings: BTreeMap<String, String>,
     /// Packet tables before.
@@ -99,7 +102,6 @@ struct Parts<'a> {
 pub struct Cluster {
     control_plane: ControlPlane,
     record: Record,
-    binaries: Binaries,
     owned: bool,
 }
 
@@ -125,13 +127,12 @@ impl Cluster {
     /// Starts a cluster that lives until [`Self::down`], or what is missing of one that is there.
     pub async fn up(dir: impl AsRef<Path>, options: NodeOptions) -> Result<Self> {
         let dir = dir.as_ref();
-        let cluster = match Self::attach(dir) {
-            Ok(cluster) => cluster,
-            Err(_) => {
-                // Nothing, or what was left half-way.
-                cleanup::down(dir)?;
-                Self::declare(dir, &options, Lifetime::Detached)?
-            }
+        let cluster = if Record::read(dir)?.is_some_and(|record| record.dns_port.is_some()) {
+            Self::attach(dir)?
+        } else {
+            // Nothing, or what was left half-way.
+            cleanup::down(dir)?;
+            Self::declare(dir, &options, Lifetime::Detached)?
         };
         cluster.run().await?;
         Ok(cluster)
@@ -147,12 +148,10 @@ impl Cluster {
             "the cluster in {} was never complete",
             dir.display()
         );
-        let binaries = Binaries::ensure(&[Set::ControlPlane, Set::Node])?;
         let control_plane = ControlPlane::attach(dir)?;
         Ok(Self {
             control_plane,
             record,
-            binaries,
             owned: false,
         })
     }
@@ -175,8 +174,8 @@ impl Cluster {
 
     /// Imports an archive that [`crate::Image::write`] or `docker save` wrote.
     pub fn import_image(&self, archive: impl AsRef<Path>) -> Result<()> {
-        let ctr = self.binaries.path("ctr");
-        containerd::import(ctr, self.control_plane.state(), archive.as_ref())
+        let ctr = Binaries::ensure_one("ctr")?;
+        containerd::import(&ctr, self.control_plane.state(), archive.as_ref())
     }
 
     /// The node's name.
@@ -211,38 +210,38 @@ impl Cluster {
             network: options.network.clone(),
             busybox: options.busybox,
             dns_port: None,
+            programs: cache_dir()?.join("bin"),
             settings: network::settings(),
             tables: cleanup::tables()?,
             absent: cleanup::absent_folders(),
         };
         record.write(&state)?;
 
-        record.network.configure(state.path())?;
+        record.network.configure(&state)?;
         let facts = NodeFacts {
             address: IpAddr::V4(options.network.address),
         };
         let mut control_plane =
             ControlPlane::prepare(dir, &options.control_plane, lifetime, Some(&facts))?;
-        let (state, access, components, ports) = control_plane.split();
-        let binaries_of_node = &binaries;
-        let mut parts = Parts {
-            state,
+        let (folder, access, components, ports) = control_plane.split();
+        let binaries = &binaries;
+        let mut declared = Parts {
+            state: folder,
             access,
             components,
             ports,
-            binaries: binaries_of_node,
+            binaries,
             options,
         };
-        containerd::declare(&mut parts)?;
-        kubelet::declare_scheduler(&mut parts)?;
-        kubelet::declare(&mut parts)?;
-        proxy::declare(&mut parts)?;
-        record.dns_port = Some(dns::declare(&mut parts)?);
+        containerd::declare(&mut declared)?;
+        kubelet::declare_scheduler(&mut declared)?;
+        kubelet::declare(&mut declared)?;
+        proxy::declare(&mut declared)?;
+        record.dns_port = Some(dns::declare(&mut declared)?);
         record.write(control_plane.state())?;
         Ok(Self {
             control_plane,
             record,
-            binaries,
             owned: lifetime == Lifetime::Owned,
         })
     }
@@ -250,6 +249,7 @@ impl Cluster {
     /// Starts what does not run, in an order in which nothing has to wait for long.
     async fn run(&self) -> Result<()> {
         self.record.network.up()?;
+        cgroups::create(&self.control_plane.state().id())?;
         self.control_plane.start_control_plane().await?;
         let components = self.control_plane.components();
         components.start_all(&[Component::Containerd]).await?;

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::process::run;
+use crate::{process::run, state::StateDir};
 
 /// Kernel settings that Kubernetes or the network plugins change.
 const SETTINGS: [&str; 7] = [
@@ -31,8 +31,6 @@ pub struct Network {
     pub bridge: String,
     /// The node's address.
     pub address: Ipv4Addr,
-    /// The interface that the pods hang on.
-    pub pod_bridge: String,
     /// The pods' addresses.
     pub pod_range: String,
 }
@@ -42,31 +40,24 @@ impl Default for Network {
         Self {
             bridge: "ks0".to_owned(),
             address: Ipv4Addr::new(10, 99, 0, 1),
-            pod_bridge: "ks0pods".to_owned(),
             pod_range: "10.244.0.0/16".to_owned(),
         }
     }
 }
 
 impl Network {
-    /// The network's name, and the prefix of what the plugins remember of it.
-    pub(crate) fn name(&self) -> String {
-        format!("keystead-{}", self.bridge)
-    }
-
-    /// Whether the names are possible and free.
+    /// Whether the name is possible and free.
     pub(crate) fn validate(&self) -> Result<()> {
-        for name in [&self.bridge, &self.pod_bridge] {
-            // IFNAMSIZ counts the closing zero.
-            ensure!(
-                !name.is_empty() && name.len() <= 15,
-                "no interface can be named {name:?}"
-            );
-            ensure!(
-                !exists(name),
-                "interface {name} exists: is another cluster running?"
-            );
-        }
+        let name = &self.bridge;
+        // IFNAMSIZ counts the closing zero.
+        ensure!(
+            !name.is_empty() && name.len() <= 15,
+            "no interface can be named {name:?}"
+        );
+        ensure!(
+            !exists(name),
+            "interface {name} exists: is another cluster running?"
+        );
         Ok(())
     }
 
@@ -89,31 +80,28 @@ impl Network {
         Ok(())
     }
 
-    /// Removes both interfaces.
+    /// Removes it. The pods' interfaces went with their network namespaces.
     pub(crate) fn down(&self) -> Result<()> {
-        for name in [&self.pod_bridge, &self.bridge] {
-            if exists(name) {
-                run("ip", &["link", "delete", name])?;
-            }
+        if exists(&self.bridge) {
+            run("ip", &["link", "delete", &self.bridge])?;
         }
         Ok(())
     }
 
     /// Writes what the plugins are told.
-    pub(crate) fn configure(&self, dir: &Path) -> Result<()> {
-        let folder = dir.join("cni/net.d");
+    pub(crate) fn configure(&self, state: &StateDir) -> Result<()> {
+        let folder = state.join("cni/net.d");
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         let plugins = json!({
             "cniVersion": "1.0.0",
-            "name": self.name(),
+            "name": state.id(),
             "plugins": [{
-                "type": "bridge",
-                "bridge": self.pod_bridge,
-                "isGateway": true,
-                "hairpinMode": true,
+                // Every packet is routed. On a bridge, answers between pods of one node can go past the
+                // translation of Service addresses.
+                "type": "ptp",
                 "ipam": {
                     "type": "host-local",
-                    "dataDir": dir.join("cni/addresses"),
+                    "dataDir": state.join("cni/addresses"),
                     "ranges": [[{"subnet": self.pod_range}]],
                     "routes": [{"dst": "0.0.0.0/0"}],
                 },
@@ -127,8 +115,9 @@ impl Network {
     }
 }
 
+/// Asked of the kernel: the files below /sys may belong to another network namespace.
 fn exists(interface: &str) -> bool {
-    Path::new("/sys/class/net").join(interface).exists()
+    run("ip", &["link", "show", interface]).is_ok()
 }
 
 /// The kernel's settings now; those it does not have are left out.

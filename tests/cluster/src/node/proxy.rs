@@ -35,9 +35,7 @@ pub(super) fn declare(parts: &mut Parts<'_>) -> Result<()> {
             "tcpEstablishedTimeout": "0s",
             "tcpCloseWaitTimeout": "0s",
         },
-        // Pods share a bridge: without it an answer would go to the other pod directly, past the
-        // translation, unless the kernel has the module that sends bridged packets through it.
-        "nftables": {"masqueradeAll": true, "minSyncPeriod": "100ms", "syncPeriod": "30s"},
+        "nftables": {"minSyncPeriod": "100ms", "syncPeriod": "30s"},
     });
     let file = parts.state.join("config/kube-proxy.json");
     fs::write(&file, serde_json::to_vec_pretty(&configuration)?)?;

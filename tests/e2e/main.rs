@@ -1,0 +1,13 @@
+//! End-to-end tests: the image and the chart on a real node, used as people use them, with kubectl and helm.
+//!
+//! All tests share one cluster and take turns on it. It is a node on this machine (root is needed), or any cluster
+//! that `KEYSTEAD_E2E_KUBECONFIG` names; see [`target`].
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
+
+mod bed;
+mod examples;
+mod installation;
+mod survival;
+mod target;
+mod tools;
