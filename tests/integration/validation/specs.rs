@@ -253,7 +253,34 @@ fn limits() -> Vec<Refused> {
     ]
 }
 
-/// Everything at its limit, and what looks wrong but is right.
+/// Everything at its limit at once: the rules of the schema have a budget, and nobody may run out of it who keeps to
+/// the limits.
+fn largest() -> Value {
+    let name = |prefix: &str, i: usize| format!("{prefix}{i:02}{}", long(246 - 3));
+    let all = |prefix: &str| -> Value {
+        (0..64)
+            .map(|i| (name(prefix, i), json!("x".repeat(1024))))
+            .collect()
+    };
+    let exclude: String = (' '..='~').filter(|c| !c.is_ascii_alphanumeric()).collect();
+    let policy = json!({"length": 4096, "symbols": exclude.trim_start(), "exclude": exclude.replace('~', "") + &long(60)});
+    let generate: Value = (0..64)
+        .map(|i| json!({"key": name("g", i), "password": policy}))
+        .collect();
+    let keys: Vec<_> = (0..64).map(|i| name("i", i)).collect();
+    let imports: Value = (0..8)
+        .map(|i| json!({"secretRef": {"name": name("s", i).to_lowercase(), "keys": keys}}))
+        .collect();
+    let context: Value = (0..16)
+        .map(|i| (format!("{i:02}{}", long(254)), json!(long(1024))))
+        .collect();
+    json!({
+        "generate": generate, "literals": all("l"), "import": imports, "template": {"data": all("t")},
+        "encryptionContext": context, "description": long(2048),
+    })
+}
+
+/// What is at its limit, and what looks wrong but is right.
 pub(super) fn accepted_secrets() -> Vec<Value> {
     let context: Value = (0..16)
         .map(|i| (format!("{i}{}", long(254)), json!(long(1024))))
@@ -280,6 +307,7 @@ pub(super) fn accepted_secrets() -> Vec<Value> {
     })
     .collect();
     specs.extend([
+        largest(),
         json!({"generate": [{"key": long(253), "uuid": {}}], "target": {"form": "Plain"}}),
         json!({"generate": [{"key": long(246), "uuid": {}}]}),
         json!({"literals": {long(253): ""}, "target": {"form": "None"}}),
