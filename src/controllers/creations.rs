@@ -25,7 +25,8 @@ impl Creations {
     pub fn begin(&self, namespace: &str, name: &str) -> Option<Creation<'_>> {
         let place = (namespace.to_owned(), name.to_owned());
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        places.insert(place.clone()).then_some(Creation {
+        // Only then: a right that is dropped at once would take itself for the one that is held.
+        places.insert(place.clone()).then(|| Creation {
             creations: self,
             place,
         })
