@@ -272,6 +272,7 @@ impl Operator {
             clock: Arc::new(SystemClock),
             metrics: self.metrics.clone(),
             references: controllers::References::default(),
+            creations: controllers::Creations::default(),
             key_failures: controllers::backoff::Failures::default(),
             secret_failures: controllers::backoff::Failures::default(),
             repairs: controllers::backoff::Repairs::default(),

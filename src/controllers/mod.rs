@@ -8,6 +8,7 @@ pub mod backoff;
 mod context;
 mod count;
 mod crds;
+mod creations;
 mod error;
 mod managed_key;
 mod managed_secret;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 
 pub use context::{Context, Scope};
 pub use crds::apply as apply_crds;
+pub use creations::Creations;
 pub use error::{Class, Error};
 pub use references::{Reference, References};
 

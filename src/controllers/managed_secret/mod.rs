@@ -113,12 +113,6 @@ pub(super) fn run(
 fn concerned(secret: &PartialObjectMeta<Secret>, ctx: &Context) -> Vec<ObjectRef<ManagedSecret>> {
     let namespace = secret.namespace().unwrap_or_default();
     let reference = Reference::Secret(namespace.clone(), secret.name_any());
-    if ctx
-        .references
-        .is_echo(&reference, secret.metadata.resource_version.as_deref())
-    {
-        return Vec::new();
-    }
     let mut concerned = ctx.references.to(&reference);
     let owner = secret
         .annotations()
@@ -129,6 +123,10 @@ fn concerned(secret: &PartialObjectMeta<Secret>, ctx: &Context) -> Vec<ObjectRef
     {
         concerned.push(ObjectRef::new(name).within(&namespace));
     }
+    let state = secret.metadata.resource_version.as_deref();
+    if let Some(writer) = ctx.references.writer(&reference, state) {
+        concerned.retain(|secret| *secret != writer);
+    }
     woken(concerned, ctx)
 }
 
@@ -138,10 +136,8 @@ fn owner(truth: &PartialObjectMeta<Secret>, ctx: &Context) -> Vec<ObjectRef<Mana
         return Vec::new();
     }
     let reference = Reference::Secret(ctx.namespace.clone(), truth.name_any());
-    if ctx
-        .references
-        .is_echo(&reference, truth.metadata.resource_version.as_deref())
-    {
+    let state = truth.metadata.resource_version.as_deref();
+    if ctx.references.writer(&reference, state).is_some() {
         return Vec::new();
     }
     woken(owner_of(&truth.metadata).into_iter().collect(), ctx)
