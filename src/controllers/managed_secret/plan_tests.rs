@@ -191,11 +191,8 @@ fn perform(world: &mut World, edit: &Edit) {
     let mut spec = world.spec();
     match edit {
         Edit::Literal(text) => {
-            spec["literals"] = json!(
-                text.iter()
-                    .map(|t| ("text", t))
-                    .collect::<std::collections::BTreeMap<_, _>>()
-            )
+            let literals = text.iter().map(|text| ("text", text));
+            spec["literals"] = json!(literals.collect::<std::collections::BTreeMap<_, _>>());
         }
         Edit::Import(true) => spec["import"] = json!([{"secretRef": {"name": "source"}}]),
         Edit::Import(false) => spec["import"] = json!([]),
