@@ -4,6 +4,8 @@ pub(crate) mod absence;
 mod apply;
 mod observe;
 mod plan;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

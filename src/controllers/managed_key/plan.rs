@@ -211,3 +211,7 @@ fn versions(truth: &KeyMaterial) -> Vec<KeyVersionStatus> {
     };
     truth.spec.generations.iter().map(version).collect()
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -328,3 +328,7 @@ pub(super) fn summary(seen: &Observed, note: Option<String>) -> String {
     );
     note.map_or(delivered.clone(), |note| format!("{delivered}; {note}"))
 }
+
+#[cfg(test)]
+#[path = "deliver_tests.rs"]
+mod tests;

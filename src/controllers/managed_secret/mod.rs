@@ -8,6 +8,8 @@ mod plan;
 mod source;
 mod status;
 mod target;
+#[cfg(test)]
+mod testing;
 mod truth;
 mod value;
 mod write_truth;

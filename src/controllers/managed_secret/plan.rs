@@ -398,3 +398,7 @@ fn not_rolled_back(seen: &Observed, truth: &Truth) -> Result<(), Refusal> {
     );
     Err(Refusal(Reason::RollbackDetected, message))
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -398,3 +398,7 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[path = "value_tests.rs"]
+mod tests;

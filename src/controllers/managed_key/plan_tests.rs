@@ -1,0 +1,128 @@
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::super::testing::{ID, loaded, namespace, new_key, planned, resource, settle};
+use super::*;
+use crate::keys::Generation;
+
+fn state(seen: &Observed) -> Option<KeyState> {
+    planned(seen).status.and_then(|status| status.state)
+}
+
+/// Expects that nothing is done, for that reason.
+#[track_caller]
+fn refused(seen: &Observed, reason: Reason) {
+    let plan = planned(seen);
+    assert!(plan.steps.is_empty());
+    let ready = plan.ready.unwrap();
+    assert_eq!(
+        (ready.status, ready.reason),
+        (false, reason),
+        "{}",
+        ready.message
+    );
+}
+
+#[test]
+fn a_new_key_is_made_once() {
+    let mut seen = new_key();
+    assert!(matches!(planned(&seen).steps[..], [Step::Create]));
+    assert_eq!(state(&seen), Some(KeyState::Creating));
+    settle(&mut seen);
+    let status = planned(&seen).status.unwrap();
+    assert_eq!(status.state, Some(KeyState::Enabled));
+    assert_eq!(status.key_id.as_deref(), Some(ID));
+    assert_eq!(status.current_version, Some(1));
+}
+
+#[test]
+fn a_key_that_cannot_be_there_or_is_going_away_is_left_alone() {
+    let mut seen = new_key();
+    seen.in_operator_namespace = true;
+    refused(&seen, Reason::OperatorNamespace);
+    let mut seen = new_key();
+    let going = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    Arc::make_mut(&mut seen.key).metadata.deletion_timestamp = Some(going);
+    let plan = planned(&seen);
+    assert!(plan.steps.is_empty() && plan.status.is_none() && plan.ready.is_none());
+}
+
+#[test]
+fn lost_material_is_never_made_anew() {
+    let mut seen = new_key();
+    settle(&mut seen);
+    seen.material = None;
+    refused(&seen, Reason::MaterialMissing);
+    let status = planned(&seen).status.unwrap();
+    assert_eq!(status.state, Some(KeyState::Unavailable));
+    assert_eq!(status.key_id.as_deref(), Some(ID), "the id stays shown");
+}
+
+#[test]
+fn material_that_is_not_loaded_or_does_not_open_is_no_usable_key() {
+    let mut seen = new_key();
+    settle(&mut seen);
+    let material = seen.material.as_mut().unwrap();
+    material.loaded = None;
+    assert_eq!(state(&seen), Some(KeyState::Creating));
+    let material = seen.material.as_mut().unwrap();
+    let broken = Generation {
+        version: 1,
+        id: "0".repeat(32).parse().unwrap(),
+        material: Err("wrapped under another root key".into()),
+    };
+    material.loaded = Some(loaded(&material.truth, vec![broken]));
+    refused(&seen, Reason::MaterialUnreadable);
+    assert_eq!(state(&seen), Some(KeyState::Unavailable));
+}
+
+#[test]
+fn the_spec_decides_whether_a_key_can_be_used() {
+    let mut seen = new_key();
+    settle(&mut seen);
+    for (enabled, expected) in [(Some(false), KeyState::Disabled), (None, KeyState::Enabled)] {
+        Arc::make_mut(&mut seen.key).spec.enabled = enabled;
+        assert!(matches!(planned(&seen).steps[..], [Step::Replace(_)]));
+        settle(&mut seen);
+        assert_eq!(state(&seen), Some(expected));
+        let truth = &seen.material.as_ref().unwrap().truth;
+        assert_eq!(truth.spec.enabled, enabled.unwrap_or(true));
+    }
+}
+
+#[test]
+fn waiting_material_is_adopted_in_its_own_namespace_approved_for_another_or_left() {
+    let recreated = |uid: &str| {
+        let mut seen = new_key();
+        settle(&mut seen);
+        let material = seen.material.as_mut().unwrap();
+        material.truth.spec.parked_since = Some(Time(Timestamp::from_second(1).unwrap()));
+        seen.key = Arc::new(resource("object-2"));
+        seen.namespace = Some(namespace(uid));
+        seen
+    };
+    let mut seen = recreated("namespace-1");
+    settle(&mut seen);
+    let spec = &seen.material.as_ref().unwrap().truth.spec;
+    assert_eq!(spec.object_uid, "object-2");
+    assert_eq!(spec.parked_since, None);
+
+    let mut seen = recreated("namespace-2");
+    refused(&seen, Reason::AdoptionNeedsApproval);
+    let material = seen.material.as_mut().unwrap();
+    let approve = (
+        ANNOTATION_APPROVE_ADOPTION.to_owned(),
+        "namespace-2".to_owned(),
+    );
+    material.truth.annotations_mut().extend([approve]);
+    settle(&mut seen);
+    let truth = &seen.material.as_ref().unwrap().truth;
+    assert_eq!(truth.spec.namespace_uid, "namespace-2");
+    assert!(truth.annotations().is_empty(), "an approval is used once");
+
+    let mut seen = recreated("namespace-2");
+    let fresh = [("keystead.dev/adopt".to_owned(), "Never".to_owned())];
+    Arc::make_mut(&mut seen.key).annotations_mut().extend(fresh);
+    assert!(matches!(planned(&seen).steps[..], [Step::Create]));
+}

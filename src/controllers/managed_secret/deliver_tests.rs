@@ -1,0 +1,166 @@
+use serde_json::{Value, json};
+
+use super::super::plan::Step;
+use super::super::target::Owner;
+use super::super::testing::{World, target};
+use super::*;
+
+fn literal(more: &Value) -> Value {
+    json!({"literals": {"k": "v"}, "target": {"form": "Plain"}, "template": more})
+}
+
+#[test]
+fn a_target_that_is_in_the_way_is_left_alone() {
+    let cases = [
+        (Owner::Nobody, Reason::TargetExists),
+        (
+            Owner::Other("shop/first".into()),
+            Reason::TargetOwnedByOther,
+        ),
+        (
+            Owner::Controller("ConfigMap c".into()),
+            Reason::TargetOwnedByOther,
+        ),
+    ];
+    for (owner, reason) in cases {
+        let mut world = World::new(&literal(&Value::Null));
+        world.seen.target = Some(target("app", owner, &[("k", "v")]));
+        world.refused(reason);
+    }
+    for existing in ["Adopt", "Merge"] {
+        let spec =
+            json!({"literals": {"k": "v"}, "target": {"form": "Plain", "existing": existing}});
+        let mut world = World::new(&spec);
+        let owner = Owner::Controller("ConfigMap c".into());
+        world.seen.target = Some(target("app", owner, &[("k", "v")]));
+        world.refused(Reason::TargetOwnedByOther);
+    }
+}
+
+#[test]
+fn a_type_is_changed_by_making_the_target_anew_if_nothing_else_is_in_it() {
+    let typed = json!({"type": "example.com/x", "data": {"k": "[[ k ]]"}});
+    let mut world = World::new(&literal(&Value::Null));
+    world.settle();
+    world.edit(literal(&typed));
+    let steps = world.plan().steps;
+    assert!(matches!(
+        steps[..],
+        [Step::DeleteTarget(_), Step::ApplyTarget(_)]
+    ));
+    world.settle();
+    world.edit(literal(&Value::Null));
+    world
+        .seen
+        .target
+        .as_mut()
+        .unwrap()
+        .keys
+        .insert("foreign".into());
+    let message = world.refused(Reason::TargetTypeConflict);
+    assert!(
+        message.contains("example.com/x") && message.contains("Opaque"),
+        "{message}"
+    );
+}
+
+#[test]
+fn an_immutable_target_is_written_only_if_its_data_stay() {
+    let mut world = World::new(&literal(&Value::Null));
+    world.settle();
+    world.seen.target.as_mut().unwrap().immutable = true;
+    assert!(world.plan().steps.is_empty());
+    world.seen.target.as_mut().unwrap().dressed = false;
+    assert!(matches!(world.plan().steps[..], [Step::ApplyTarget(_)]));
+    world.seen.target.as_mut().unwrap().delivered.clear();
+    world.refused(Reason::TargetImmutable);
+    // What is sealed anew is other data.
+    let mut world = World::new(&json!({"literals": {"k": "v"}}));
+    world.settle();
+    let target = world.seen.target.as_mut().unwrap();
+    (target.immutable, target.dressed) = (true, false);
+    world.refused(Reason::TargetImmutable);
+}
+
+#[test]
+fn a_template_that_fails_names_its_key_and_no_value() {
+    let mut world = World::new(&literal(&json!({"data": {"url": "\n[[ nosuch ]]"}})));
+    let message = world.refused(Reason::TemplateFailed);
+    assert!(
+        message.contains("url") && message.contains("line 2"),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_a_sealed_target_cannot_hold_is_refused_before_anything_is_written() {
+    let long = "k".repeat(250);
+    let mut world = World::new(&json!({"literals": {long.clone(): "v"}}));
+    world.refused(Reason::InvalidSpec);
+    let mut world = World::new(&json!({"literals": {long: "v"}, "target": {"form": "Plain"}}));
+    world.settle();
+    // Many keys with a large context each: small as a value, large as envelopes.
+    let keys: std::collections::BTreeMap<_, _> = (0..64).map(|i| (format!("k{i}"), "v")).collect();
+    let pairs: std::collections::BTreeMap<_, _> = (0..16)
+        .map(|i| (format!("{i:0>200}"), "x".repeat(1024)))
+        .collect();
+    let mut world = World::new(&json!({"literals": keys, "encryptionContext": pairs}));
+    let plan = world.plan();
+    let ready = plan.ready.unwrap();
+    assert!(!ready.status && plan.steps.is_empty(), "{}", ready.message);
+}
+
+#[test]
+fn drift_is_what_differs_from_a_value_that_stood() {
+    let repairs = |world: &mut World| {
+        let steps = world.plan().steps;
+        steps
+            .iter()
+            .any(|step| matches!(step, Step::ApplyTarget(write) if write.repair))
+    };
+    let mut world = World::new(&literal(&Value::Null));
+    assert!(!repairs(&mut world), "a new target");
+    world.settle();
+    world.seen.target.as_mut().unwrap().delivered.clear();
+    assert!(repairs(&mut world), "a changed one");
+    world.seen.target = None;
+    assert!(repairs(&mut world), "a deleted one");
+    world.settle();
+    world.edit(json!({"literals": {"k": "w"}, "target": {"form": "Plain"}}));
+    assert!(!repairs(&mut world), "a new value");
+}
+
+#[test]
+fn what_is_left_behind_goes_as_its_policy_says() {
+    let named = |name: &str, policy: &str| json!({"literals": {"k": "v"}, "target": {"form": "Plain", "name": name, "deletionPolicy": policy}});
+    let mut world = World::new(&named("first", "Delete"));
+    world.settle();
+    world.edit(named("second", "Delete"));
+    let plan = world.plan();
+    assert!(
+        plan.steps
+            .iter()
+            .any(|step| matches!(step, Step::DeleteTarget(t) if t.name == "first"))
+    );
+    assert!(plan.soon);
+    world.settle();
+    assert!(world.seen.leftovers.is_empty());
+    world.edit(named("third", "Retain"));
+    let steps = world.plan().steps;
+    assert!(
+        !steps
+            .iter()
+            .any(|step| matches!(step, Step::DeleteTarget(_)))
+    );
+    // Of a Secret that was merged into, only our keys are taken out.
+    let mut world = World::new(&named("first", "Delete"));
+    world.settle();
+    world.seen.target.as_mut().unwrap().existing = Existing::Merge;
+    world.edit(named("second", "Delete"));
+    let steps = world.plan().steps;
+    assert!(
+        steps
+            .iter()
+            .any(|step| matches!(step, Step::ReleaseTarget(t) if t.name == "first"))
+    );
+}

@@ -1,0 +1,304 @@
+//! A world in memory to plan in: what `observe` would see, and what carrying out a plan does to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::observe::{KeySeen, Observed, form, target_name};
+use super::plan::{Plan, Step, TargetWrite, TruthWrite, plan};
+use super::source::{Found, Source};
+use super::status::status;
+use super::target::{Owner, Target, deletion_policy};
+use super::truth::{Truth, TruthSeen};
+use crate::api::managed_secret::Existing;
+use crate::api::names::SEALED_SUFFIX;
+use crate::api::{ManagedSecret, Reason};
+use crate::controllers::managed_key::NamespaceFacts;
+use crate::crypto::{KeyId, OsRandom, SecretBytes};
+use crate::truth::Stored;
+
+/// Two keys.
+pub(super) const KEYS: [&str; 2] = [
+    "11111111-1111-4111-8111-111111111111",
+    "22222222-2222-4222-8222-222222222222",
+];
+
+/// A secret and everything around it.
+pub(super) struct World {
+    /// What would be seen now.
+    pub(super) seen: Observed,
+    /// Secrets that can be imported, by name: UID and data.
+    pub(super) imports: BTreeMap<String, (String, BTreeMap<String, Vec<u8>>)>,
+    now: i64,
+    states: u32,
+}
+
+pub(super) fn key(id: &str) -> KeySeen {
+    KeySeen::Usable {
+        id: id.parse::<KeyId>().unwrap(),
+        namespace_uid: "namespace-1".into(),
+    }
+}
+
+pub(super) fn managed(spec: &Value) -> ManagedSecret {
+    serde_json::from_value(json!({
+        "apiVersion": "keystead.dev/v1alpha1",
+        "kind": "ManagedSecret",
+        "metadata": {"namespace": "shop", "name": "app", "uid": "object-1", "generation": 1},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+impl World {
+    /// A new secret in an orderly namespace.
+    pub(super) fn new(spec: &Value) -> Self {
+        let seen = Observed {
+            secret: Arc::new(managed(spec)),
+            in_operator_namespace: false,
+            key: key(KEYS[0]),
+            truth: TruthSeen::Absent,
+            sources: Vec::new(),
+            target: None,
+            leftovers: Vec::new(),
+            namespace: Some(NamespaceFacts {
+                uid: "namespace-1".into(),
+                created: None,
+                approved_before: None,
+            }),
+        };
+        Self {
+            seen,
+            imports: BTreeMap::new(),
+            now: 1_800_000_000,
+            states: 0,
+        }
+    }
+
+    /// The spec, as JSON.
+    pub(super) fn spec(&self) -> Value {
+        serde_json::to_value(&self.seen.secret.spec).unwrap()
+    }
+
+    /// Edits the spec, and sees what follows from that for targets.
+    pub(super) fn edit(&mut self, spec: Value) {
+        let old = self.seen.secret.clone();
+        let new = Arc::make_mut(&mut self.seen.secret);
+        new.spec = serde_json::from_value(spec).unwrap();
+        new.metadata.generation = new.metadata.generation.map(|generation| generation + 1);
+        let all = self.seen.target.take().into_iter();
+        let mut all: Vec<_> = all.chain(self.seen.leftovers.drain(..)).collect();
+        for target in &mut all {
+            target.dressed &= deletion_policy(&old) == deletion_policy(&self.seen.secret);
+            if form(&old) != form(&self.seen.secret) {
+                target.delivered.clear();
+            }
+        }
+        let wanted = target_name(&self.seen.secret);
+        for target in all {
+            if Some(&target.name) == wanted.as_ref() {
+                self.seen.target = Some(target);
+            } else if target.is_ours() {
+                self.seen.leftovers.push(target);
+            }
+        }
+    }
+
+    /// Plans, with what would be read of the sources.
+    pub(super) fn plan(&mut self) -> Plan {
+        self.now += 1;
+        let secret = &self.seen.secret;
+        let read = secret
+            .spec
+            .import
+            .iter()
+            .filter(|import| Source::must_be_read(import, secret, self.seen.truth.opened()));
+        let found = |name: &str| {
+            self.imports.get(name).map(|(uid, data)| Found {
+                uid: uid.clone(),
+                resource_version: "1".into(),
+                data: data
+                    .iter()
+                    .map(|(key, bytes)| (key.clone(), SecretBytes::copy_of(bytes)))
+                    .collect(),
+            })
+        };
+        let sources = read.map(|import| Source {
+            name: import.secret_ref.name.clone(),
+            found: found(&import.secret_ref.name),
+        });
+        self.seen.sources = sources.collect();
+        plan(&self.seen, self.at(), &mut OsRandom)
+    }
+
+    fn at(&self) -> Timestamp {
+        Timestamp::from_second(self.now).unwrap()
+    }
+
+    /// Plans and carries the plan out, once; returns how many steps there were.
+    pub(super) fn step(&mut self) -> usize {
+        let plan = self.plan();
+        let steps = plan.steps.len();
+        let new = plan
+            .ready
+            .clone()
+            .map(|ready| status(&self.seen, &plan, ready, self.at()));
+        for step in plan.steps {
+            self.carry_out(step);
+        }
+        let secret = Arc::make_mut(&mut self.seen.secret);
+        secret.status = new.or(secret.status.take());
+        steps
+    }
+
+    /// Plans and carries out until nothing is left to do.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..4 {
+            if self.step() == 0 {
+                return;
+            }
+        }
+        panic!("planning never comes to rest");
+    }
+
+    fn carry_out(&mut self, step: Step) {
+        match step {
+            Step::CreateDefaultKey => self.seen.key = key(KEYS[0]),
+            Step::Archive(_) => {}
+            Step::WriteTruth(write) => self.write_truth(*write),
+            Step::ApplyTarget(write) => self.apply_target(*write),
+            Step::DeleteTarget(state) | Step::ReleaseTarget(state) => {
+                self.seen
+                    .leftovers
+                    .retain(|target| target.name != state.name);
+                if self
+                    .seen
+                    .target
+                    .as_ref()
+                    .is_some_and(|t| t.name == state.name)
+                {
+                    self.seen.target = None;
+                }
+            }
+            Step::DeleteSource(state) => {
+                let (uid, _) = self.imports.remove(&state.name).unwrap();
+                assert_eq!(uid, state.uid, "only the very one that was imported");
+            }
+        }
+    }
+
+    fn write_truth(&mut self, mut write: TruthWrite) {
+        let before = match std::mem::replace(&mut self.seen.truth, TruthSeen::Absent) {
+            TruthSeen::Present(truth) => Some(truth.current),
+            TruthSeen::Absent | TruthSeen::Unreadable { .. } => None,
+        };
+        let fresh = write.fresh.pop().map(|(_, value)| value);
+        self.states += 1;
+        let stored = Stored {
+            namespace: "shop".into(),
+            name: "app".into(),
+            claim: write.claim,
+            parked_since: None,
+            approved: None,
+            manifest: Vec::new(),
+            versions: BTreeMap::new(),
+            resource_version: Some(self.states.to_string()),
+        };
+        self.seen.truth = TruthSeen::Present(Box::new(Truth {
+            stored,
+            manifest: write.manifest,
+            current: fresh.or(before).unwrap(),
+        }));
+    }
+
+    fn apply_target(&mut self, write: TargetWrite) {
+        let suffix = write.seal_under.map_or("", |_| SEALED_SUFFIX);
+        let owned = write
+            .content
+            .keys()
+            .map(|key| format!("{key}{suffix}"))
+            .collect();
+        let old = self.seen.target.take();
+        let mut target = old.unwrap_or_else(|| target(&write.name, Owner::Us, &[]));
+        target.keys.retain(|key| !target.owned.contains(key));
+        target.delivered.retain(|key, _| target.keys.contains(key));
+        for (key, bytes) in write.content.iter() {
+            target.keys.insert(format!("{key}{suffix}"));
+            target
+                .delivered
+                .insert(key.to_owned(), SecretBytes::copy_of(bytes));
+        }
+        self.seen.target = Some(Target {
+            type_: write.type_,
+            owner: Owner::Us,
+            existing: write.existing,
+            owned,
+            dressed: true,
+            ..target
+        });
+    }
+
+    /// What a consumer gets under a key.
+    pub(super) fn delivered(&self, key: &str) -> Option<Vec<u8>> {
+        let target = self.seen.target.as_ref()?;
+        target
+            .delivered
+            .get(key)
+            .map(|bytes| bytes.expose().to_vec())
+    }
+
+    /// The stored value of a key.
+    pub(super) fn stored(&self, key: &str) -> Option<Vec<u8>> {
+        self.seen
+            .truth
+            .opened()?
+            .current
+            .get(key)
+            .map(<[u8]>::to_vec)
+    }
+
+    /// Ids and stages of the versions.
+    pub(super) fn versions(&self) -> usize {
+        self.seen
+            .truth
+            .manifest()
+            .map_or(0, |manifest| manifest.versions().len())
+    }
+
+    /// Plans, and expects to be refused with nothing to do; returns the message.
+    #[track_caller]
+    pub(super) fn refused(&mut self, reason: Reason) -> String {
+        let plan = self.plan();
+        let ready = plan.ready.unwrap();
+        assert_eq!(
+            (ready.status, ready.reason),
+            (false, reason),
+            "{}",
+            ready.message
+        );
+        assert!(plan.steps.is_empty(), "who is refused writes nothing");
+        ready.message
+    }
+}
+
+/// An Opaque Secret that is nobody's, or somebody's, with that data.
+pub(super) fn target(name: &str, owner: Owner, data: &[(&str, &str)]) -> Target {
+    Target {
+        name: name.into(),
+        uid: "target-1".into(),
+        resource_version: "1".into(),
+        type_: "Opaque".into(),
+        immutable: false,
+        owner,
+        existing: Existing::Fail,
+        owned: std::collections::BTreeSet::new(),
+        delivered: data
+            .iter()
+            .map(|(key, text)| ((*key).to_owned(), SecretBytes::copy_of(text.as_bytes())))
+            .collect(),
+        keys: data.iter().map(|(key, _)| (*key).to_owned()).collect(),
+        dressed: false,
+    }
+}
