@@ -5,14 +5,20 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
 
+mod access;
+mod author_rights;
 mod chaos;
 mod chart;
 mod drift;
 mod existing;
 mod failover;
 mod gitops;
+mod guard;
+mod idle;
 mod leader;
+mod leaks;
 mod loss;
+mod memory;
 mod outage;
 mod recovery;
 mod smoke;

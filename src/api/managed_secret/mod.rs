@@ -122,7 +122,10 @@ pub struct ManagedSecretSpec {
 #[serde(rename_all = "camelCase")]
 pub struct KeyRef {
     /// Name of the `ManagedKey`.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub name: String,
 }
 
@@ -144,7 +147,10 @@ pub struct Import {
 #[serde(rename_all = "camelCase")]
 pub struct ImportRef {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub name: String,
     /// The keys to take; default all. At most 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
 //! The status of a secret.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
 use super::observe::{Observed, form, target_name};
 use super::plan::{Plan, Shown};
@@ -44,7 +44,7 @@ fn describe(status: &mut ManagedSecretStatus, shown: &Shown) {
     let version = |version: &crate::secrets::VersionRecord| SecretVersionStatus {
         id: version.id.to_string(),
         stages: version.stages.iter().map(ToString::to_string).collect(),
-        created: Time(version.created),
+        created: as_stored(version.created),
         key_id: version.key_id.clone(),
     };
     status.keys.clone_from(&shown.keys);
@@ -58,4 +58,28 @@ fn describe(status: &mut ManagedSecretStatus, shown: &Shown) {
     let sequence = i64::try_from(shown.manifest.sequence()).unwrap_or(i64::MAX);
     // Never backwards: it is what a roll-back is noticed by.
     status.sequence = Some(sequence.max(status.sequence.unwrap_or(0)));
+}
+
+/// A time as the API server keeps it, in whole seconds. A status with a finer one would never equal what is
+/// stored, and would be written again at every look.
+fn as_stored(time: Timestamp) -> Time {
+    let stored = TimestampRound::new()
+        .smallest(Unit::Second)
+        .mode(RoundMode::Floor);
+    Time(time.round(stored).unwrap_or(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_in_a_status_equals_itself_when_it_is_read_back() {
+        for text in ["2026-02-01T08:00:00.999999999Z", "2026-02-01T08:00:00Z"] {
+            let time = as_stored(text.parse().unwrap());
+            let written = serde_json::to_string(&time).unwrap();
+            assert_eq!(written, "\"2026-02-01T08:00:00Z\"");
+            assert_eq!(serde_json::from_str::<Time>(&written).unwrap(), time);
+        }
+    }
 }

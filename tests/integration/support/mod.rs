@@ -2,6 +2,7 @@
 
 mod fleet;
 mod operator;
+mod people;
 mod secrets;
 mod shared;
 mod wait;
@@ -18,6 +19,7 @@ use tokio::process::Command;
 
 pub(crate) use fleet::{OPERATOR_USER, key, plain, plains};
 pub(crate) use operator::Operator;
+pub(crate) use people::Person;
 pub(crate) use secrets::{SOON, managed_secret};
 pub(crate) use shared::{own_control_plane, shared_control_plane};
 pub(crate) use wait::{eventually, eventually_within};
