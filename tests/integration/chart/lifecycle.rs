@@ -233,7 +233,7 @@ async fn apply_again(bed: &Bed, targets: &Stored, versions: &BTreeMap<String, Ve
             let same = |i: &usize| {
                 let name = format!("s{i}");
                 let found = again.get(&name).map(|(_, data)| data);
-                i % 3 == 0 || found == Some(&targets[&name].1)
+                i.is_multiple_of(3) || found == Some(&targets[&name].1)
             };
             again.len() == SECRETS && (0..SECRETS).all(|i| same(&i))
         },
