@@ -150,7 +150,7 @@ async fn a_thousand_foreign_secrets_do_not_cost_memory() {
     sleep(Duration::from_secs(2)).await;
     let sent = listed_bytes(&bed).await - before;
     operator.stop().await;
-    let bodies = (FOREIGN * FOREIGN_BYTES) as f64;
+    let bodies = f64::from(u32::try_from(FOREIGN * FOREIGN_BYTES).unwrap());
     assert!(
         sent < bodies / 20.0,
         "{sent} bytes were listed, the bodies are {bodies}"
