@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::{StreamExt, future, pin_mut};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::core::PartialObjectMeta;
+use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client};
 use serde_json::json;
 
@@ -17,6 +20,7 @@ use crate::api::names::{
 use crate::crypto::{Fingerprint, InstallationId, OsRandom, Region, RootKey};
 use crate::roots::{RootError, RootProvider};
 use crate::truth::{KeyMaterials, SealedSecrets};
+use crate::watching::WatchPauses;
 
 const ID: &str = "installationId";
 const ROOT_FINGERPRINT: &str = "rootFingerprint";
@@ -232,6 +236,24 @@ pub async fn approved_before(client: Client, namespace: &str) -> kube::Result<Op
             .parse()
             .ok()
     }))
+}
+
+/// Calls `changed` whenever an administrator changes the annotations of the installation record, among them the approval
+/// that [`approved_before`] reads. Runs for ever.
+pub async fn watch_approvals(client: Client, namespace: &str, mut changed: impl FnMut()) {
+    let records: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client, namespace);
+    let only = watcher::Config::default().fields(&format!("metadata.name={INSTALLATION}"));
+    let changes = watcher(records, only)
+        .backoff(WatchPauses::default())
+        .applied_objects()
+        .predicate_filter(predicates::annotations, PredicateConfig::default())
+        .filter_map(|seen| future::ready(seen.ok()))
+        // The first is how the record was found; whoever acts on it looks for himself.
+        .skip(1);
+    pin_mut!(changes);
+    while changes.next().await.is_some() {
+        changed();
+    }
 }
 
 fn entry<T: std::str::FromStr>(record: &ConfigMap, field: &'static str) -> Result<T, Error> {

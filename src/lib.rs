@@ -6,7 +6,7 @@
 //! cli ──▶ controllers ──▶ secrets (versions, generators, templates: pure)
 //!              │     ├──▶ keys (keyring) ──▶ crypto (envelope, wrap: no Kubernetes)
 //!              │     └──▶ truth (what must not be lost), roots (root key), installation
-//!              └──▶ leader, telemetry, clock
+//!              └──▶ leader, telemetry, clock, watching
 //! api: the resource types everybody speaks
 //! ```
 //!
@@ -25,3 +25,4 @@ pub mod roots;
 pub mod secrets;
 pub mod telemetry;
 pub mod truth;
+pub mod watching;

@@ -89,3 +89,80 @@ fn label(crd: &mut CustomResourceDefinition) {
     let annotations = crd.metadata.annotations.get_or_insert_default();
     annotations.insert(ANNOTATION_SCHEMA_HASH.to_owned(), hash);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls `look` with every part of a schema and its path.
+    fn walk(path: &str, schema: &JSONSchemaProps, look: &mut dyn FnMut(&str, &JSONSchemaProps)) {
+        look(path, schema);
+        for (name, property) in schema.properties.iter().flatten() {
+            walk(&format!("{path}.{name}"), property, look);
+        }
+        if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
+            walk(&format!("{path}[]"), items, look);
+        }
+        if let Some(JSONSchemaPropsOrBool::Schema(values)) = &schema.additional_properties {
+            walk(&format!("{path}.*"), values, look);
+        }
+    }
+
+    /// The spec of every kind.
+    fn specs() -> Vec<(String, JSONSchemaProps)> {
+        let spec = |crd: CustomResourceDefinition| {
+            let kind = crd.spec.names.kind.clone();
+            let version = crd.spec.versions.into_iter().next()?;
+            let root = version.schema?.open_api_v3_schema?;
+            Some((kind, root.properties?.remove("spec")?))
+        };
+        crds().into_iter().filter_map(spec).collect()
+    }
+
+    #[test]
+    fn everything_of_a_spec_has_a_bound() {
+        let specs = specs();
+        assert_eq!(specs.len(), 3);
+        let mut texts = 0;
+        for (kind, spec) in specs {
+            walk(
+                &kind,
+                &spec,
+                &mut |path, schema| match schema.type_.as_deref() {
+                    Some("string") => {
+                        texts += 1;
+                        let date = schema.format.as_deref() == Some("date-time");
+                        let bound = schema.max_length.is_some() || schema.enum_.is_some() || date;
+                        assert!(bound, "{path}: a text without maxLength");
+                    }
+                    Some("array") => assert!(
+                        schema.max_items.is_some(),
+                        "{path}: a list without maxItems"
+                    ),
+                    Some("object") if schema.additional_properties.is_some() => {
+                        assert!(
+                            schema.max_properties.is_some(),
+                            "{path}: a map without maxProperties"
+                        );
+                    }
+                    _ => {}
+                },
+            );
+        }
+        assert!(texts > 20, "the texts were not found: {texts}");
+    }
+
+    #[test]
+    fn every_rule_says_what_it_asks_for() {
+        let mut rules = 0;
+        for (kind, spec) in specs() {
+            walk(&kind, &spec, &mut |path, schema| {
+                for rule in schema.x_kubernetes_validations.iter().flatten() {
+                    rules += 1;
+                    assert!(rule.message.is_some(), "{path}: {}", rule.rule);
+                }
+            });
+        }
+        assert!(rules > 10, "the rules were not found: {rules}");
+    }
+}

@@ -243,7 +243,7 @@ impl Operator {
         let config = leader::Config::new(&namespace, LEASE, &self.args.identity);
         tokio::select! {
             () = loading => anyhow::bail!("the watch of key material ended"),
-            led = leader::run(config, self.client.clone(), stopped(self.stop.clone()), lead) => match led {
+            ended = leader::run(config, self.client.clone(), stopped(self.stop.clone()), lead) => match ended {
                 Ok(_) => Ok(Served::UntilStopped),
                 Err(leader::Error::WentBack(went_back)) => Ok(Served::UntilRestored(went_back)),
                 Err(error) => Err(error).context("leader election"),
@@ -272,6 +272,7 @@ impl Operator {
             clock: Arc::new(SystemClock),
             metrics: self.metrics.clone(),
             references: controllers::References::default(),
+            creations: controllers::Creations::default(),
             key_failures: controllers::backoff::Failures::default(),
             secret_failures: controllers::backoff::Failures::default(),
             repairs: controllers::backoff::Repairs::default(),

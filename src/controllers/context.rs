@@ -12,6 +12,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use tracing::warn;
 
 use super::backoff::{Failures, Repairs};
+use super::creations::Creations;
 use super::error::Error;
 use super::references::References;
 use crate::api::{ManagedKey, ManagedSecret, Reason};
@@ -71,6 +72,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// Who waits for what.
     pub references: References,
+    /// What is being made.
+    pub creations: Creations,
     /// Consecutive failures of keys.
     pub key_failures: Failures<ObjectRef<ManagedKey>>,
     /// Consecutive failures of secrets.

@@ -8,6 +8,7 @@ pub mod backoff;
 mod context;
 mod count;
 mod crds;
+mod creations;
 mod error;
 mod managed_key;
 mod managed_secret;
@@ -22,15 +23,18 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use kube::{Api, Resource};
+use tokio::sync::watch;
 
 pub use context::{Context, Scope};
 pub use crds::apply as apply_crds;
+pub use creations::Creations;
 pub use error::{Class, Error};
 pub use references::{Reference, References};
 
 use self::managed_key::absence::KeyTruths;
 use self::managed_secret::absence::SecretTruths;
 use self::parking::Presence;
+use crate::installation::watch_approvals;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -38,6 +42,7 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
     let (keys, key_news) = Presence::new();
     let (secrets, secret_news) = Presence::new();
+    let (approved, approvals) = watch::channel(());
     let mut controllers: Vec<Task> = Vec::new();
     for place in places(&ctx.scope) {
         let stop = ctx.leadership.stopping();
@@ -46,6 +51,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             ctx.clone(),
             api,
             keys.clone(),
+            approvals.clone(),
             stop,
         )));
         let watches = managed_secret::Watches {
@@ -58,6 +64,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             ctx.clone(),
             watches,
             secrets.clone(),
+            approvals.clone(),
             stop,
         )));
     }
@@ -73,9 +80,12 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             count::run(&secrets, &ctx.metrics),
             parking::run::<KeyTruths>(ctx.clone(), keys.clone(), key_news),
             parking::run::<SecretTruths>(ctx.clone(), secrets.clone(), secret_news),
+            watch_approvals(ctx.client.clone(), &ctx.namespace, || {
+                approved.send_replace(());
+            }),
         );
     };
-    // The controllers end when told to; what parks never does.
+    // The controllers end when told to; the others never do.
     tokio::select! {
         _ = join_all(controllers) => {}
         () = beside => {}

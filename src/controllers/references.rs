@@ -27,7 +27,7 @@ pub struct References {
 struct Index {
     of: HashMap<ObjectRef<ManagedSecret>, HashSet<Reference>>,
     by: HashMap<Reference, HashSet<ObjectRef<ManagedSecret>>>,
-    written: HashMap<Reference, String>,
+    written: HashMap<Reference, (String, ObjectRef<ManagedSecret>)>,
 }
 
 impl References {
@@ -68,19 +68,28 @@ impl References {
             .collect()
     }
 
-    /// Remembers the state that we ourselves wrote, so that its echo wakes nobody.
-    pub fn wrote(&self, reference: Reference, resource_version: String) {
+    /// Remembers the state that was written for a secret, so that its echo does not wake that one.
+    pub fn wrote(
+        &self,
+        reference: Reference,
+        resource_version: String,
+        writer: ObjectRef<ManagedSecret>,
+    ) {
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         if index.by.contains_key(&reference) {
-            index.written.insert(reference, resource_version);
+            index.written.insert(reference, (resource_version, writer));
         }
     }
 
-    /// Whether that state is one that we wrote.
-    pub fn is_echo(&self, reference: &Reference, resource_version: Option<&str>) -> bool {
+    /// The secret that this state was written for. To all others it is news.
+    pub fn writer(
+        &self,
+        reference: &Reference,
+        resource_version: Option<&str>,
+    ) -> Option<ObjectRef<ManagedSecret>> {
         let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        resource_version.is_some()
-            && index.written.get(reference).map(String::as_str) == resource_version
+        let (written, writer) = index.written.get(reference)?;
+        (Some(written.as_str()) == resource_version).then(|| writer.clone())
     }
 }
 
@@ -110,12 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn only_our_own_last_write_is_an_echo() {
+    fn only_the_last_write_is_an_echo_and_only_to_its_writer() {
         let references = References::default();
         references.set(&secret("a"), HashSet::from([key("one")]));
-        references.wrote(key("one"), "7".into());
-        assert!(references.is_echo(&key("one"), Some("7")));
-        assert!(!references.is_echo(&key("one"), Some("8")));
-        assert!(!references.is_echo(&key("one"), None));
+        references.wrote(key("one"), "7".into(), secret("a"));
+        assert_eq!(references.writer(&key("one"), Some("7")), Some(secret("a")));
+        assert_eq!(references.writer(&key("one"), Some("8")), None);
+        assert_eq!(references.writer(&key("one"), None), None);
     }
 }

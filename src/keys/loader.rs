@@ -15,6 +15,7 @@ use super::keyring::{KeyChanged, Keyring};
 use crate::api::KeyMaterial;
 use crate::crypto::{InstallationId, KeyId, RootKey};
 use crate::telemetry::Metrics;
+use crate::watching::WatchPauses;
 
 /// Watches the truth about keys.
 pub struct Loader {
@@ -52,7 +53,7 @@ impl Loader {
     /// again; until then the keyring stays as it is.
     pub async fn run(self, client: Client, namespace: &str, loaded: impl FnOnce()) {
         let api: Api<KeyMaterial> = Api::namespaced(client, namespace);
-        let stream = watch(api, watcher::Config::default()).default_backoff();
+        let stream = watch(api, watcher::Config::default()).backoff(WatchPauses::default());
         pin_mut!(stream);
         let mut loaded = Some(loaded);
         let mut listed = HashSet::new();

@@ -135,6 +135,14 @@ impl Bed {
             .kubectl(["-n", SYSTEM, "rollout", "status", deployment, TIMEOUT]);
     }
 
+    /// Replaces the pods.
+    pub(crate) fn restart(&self) {
+        let deployment = "deployment/keystead-controller";
+        self.tools
+            .kubectl(["-n", SYSTEM, "rollout", "restart", deployment]);
+        self.rolled_out();
+    }
+
     /// `kubectl apply -f -`.
     #[track_caller]
     pub(crate) fn apply(&self, yaml: &str) {

@@ -122,10 +122,7 @@ fn values_survive_restarts_and_the_loss_of_the_leader() {
     let before = versions(&bed, namespace);
 
     let pods = bed.operator_pods();
-    let deployment = "deployment/keystead-controller";
-    bed.tools
-        .kubectl(["-n", SYSTEM, "rollout", "restart", deployment]);
-    bed.rolled_out();
+    bed.restart();
     assert!(
         bed.operator_pods()
             .keys()

@@ -128,10 +128,9 @@ async fn an_operator_killed_50_times_during_300_applies_ends_with_every_value_as
     operator.stop().await;
     bed.assert_truth_is_exact(&NAMESPACES).await;
     recorder.abort();
-    let seen = seen.lock().unwrap();
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
     assert_eq!(seen.changed, Vec::<String>::new());
     assert_eq!(seen.first.len(), NAMESPACES.len() * PER_NAMESPACE);
-    drop(seen);
     let mut all = Vec::new();
     for namespace in NAMESPACES {
         for secret in bed.managed_secrets(namespace).await {

@@ -8,9 +8,11 @@
 mod access;
 mod author_rights;
 mod chaos;
+mod chart;
 mod drift;
 mod existing;
 mod failover;
+mod gitops;
 mod guard;
 mod idle;
 mod leader;

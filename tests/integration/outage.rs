@@ -90,9 +90,9 @@ async fn the_same_process_survives_every_outage_of_the_api_server() {
     assert!(count <= 106 + 15, "{count} Events");
 }
 
-/// 30 s after the API server is back; a busy machine gets twice that.
+/// At most 30 s after the API server is back.
 async fn converged(bed: &Bed, count: usize, back: Instant) {
-    eventually_within(Duration::from_secs(60), "all objects converge", || async {
+    eventually_within(Duration::from_secs(30), "all objects converge", || async {
         bed.managed_secrets("shop").await.len() == count && bed.not_ready("shop").await.is_empty()
     })
     .await;

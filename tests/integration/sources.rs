@@ -215,9 +215,20 @@ async fn an_import_happens_once_and_again_only_when_asked() {
     assert_eq!(bed.value("shop", "app", "user").await, b"u3");
     assert_eq!(bed.events("shop", "app", "DriftRepaired").await, 0);
 
+    a_source_may_be_the_target_of_another_secret(&bed).await;
     some_keys_are_imported_and_more_later(&bed).await;
     what_is_imported_is_deleted_when_asked_and_only_that(&bed).await;
     what_cannot_be_imported_is_refused(&bed).await;
+}
+
+async fn a_source_may_be_the_target_of_another_secret(bed: &Bed) {
+    let spec = "{import: [{secretRef: {name: made}}], target: {form: Plain}}";
+    bed.apply_secret("shop", "waits", spec).await;
+    bed.wait_not_ready("shop", "waits", "ImportSourceMissing")
+        .await;
+    let spec = "{literals: {k: v}, target: {form: Plain}}";
+    bed.apply_secret("shop", "made", spec).await;
+    bed.wait_value("shop", "waits", "k", b"v").await;
 }
 
 async fn some_keys_are_imported_and_more_later(bed: &Bed) {

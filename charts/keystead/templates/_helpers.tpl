@@ -89,6 +89,7 @@ finalizer on it.
 {{- define "keystead.authorMatch" -}}
 failurePolicy: Fail
 matchConstraints:
+  {{- include "keystead.matchDefaults" . | nindent 2 }}
   resourceRules:
   - apiGroups: [keystead.dev]
     apiVersions: [v1alpha1]
@@ -101,6 +102,16 @@ matchConditions:
     oldObject == null || object.spec != oldObject.spec
     || {{ include "keystead.annotationChanged" "keystead.dev/adopt" }}
     || {{ include "keystead.annotationChanged" "keystead.dev/import" }}
+{{- end }}
+
+{{/*
+What the API server adds to matchConstraints, written out: a server-side apply without it takes it away and the API server
+puts it back, so that every upgrade would change the policy.
+*/}}
+{{- define "keystead.matchDefaults" -}}
+matchPolicy: Equivalent
+namespaceSelector: {}
+objectSelector: {}
 {{- end }}
 
 {{/* Whether an annotation has another value than before, on an update. */}}

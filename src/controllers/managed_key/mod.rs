@@ -14,6 +14,8 @@ use kube::runtime::predicates;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
+use tokio::sync::watch;
+use tokio_stream::wrappers::WatchStream;
 use tracing::{instrument, warn};
 
 use self::observe::observe;
@@ -27,6 +29,7 @@ use crate::api::condition::{self, NewCondition};
 use crate::api::names::FIELD_MANAGER_KEY;
 use crate::api::{ManagedKey, ManagedKeyStatus, Reason};
 use crate::telemetry::{Kind, Outcome};
+use crate::watching::WatchPauses;
 
 /// How long a key is left alone when nothing happens to it. Changes are watched; this is a safety net.
 const RESYNC: Duration = Duration::from_secs(3600);
@@ -38,11 +41,12 @@ pub(super) fn run(
     ctx: Arc<Context>,
     api: Api<ManagedKey>,
     presence: Presence<ManagedKey>,
+    approvals: watch::Receiver<()>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> impl Future<Output = ()> + Send {
     let (reader, writer) = presence.watch();
     let keys = watcher(api, watcher::Config::default())
-        .default_backoff()
+        .backoff(WatchPauses::default())
         .inspect(move |event| presence.see(event))
         .modify(|key| key.managed_fields_mut().clear())
         .reflect(writer)
@@ -53,6 +57,8 @@ pub(super) fn run(
         );
     Controller::for_stream(keys, reader)
         .reconcile_on(with_changed_material(&ctx))
+        .trigger_backoff(WatchPauses::default())
+        .reconcile_all_on(WatchStream::from_changes(approvals))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)
         .run(reconcile, |key, error, ctx| retry(&key, error, &ctx), ctx)

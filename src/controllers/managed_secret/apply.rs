@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::runtime::events::EventType;
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ use crate::api::managed_secret::Existing;
 use crate::api::names::{DEFAULT_KEY, FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX};
 use crate::api::{ManagedKey, ManagedKeySpec, Reason};
 use crate::controllers::context::Context;
+use crate::controllers::creations::Creation;
 use crate::controllers::error::{Error, call, is};
 use crate::controllers::references::Reference;
 use crate::crypto::OsRandom;
@@ -73,11 +75,12 @@ async fn create_default_key(seen: &Observed, ctx: &Context) -> Result<(), Error>
 }
 
 async fn apply_target(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Result<(), Error> {
-    let object = format!(
-        "Secret {}/{}",
-        seen.secret.namespace().unwrap_or_default(),
-        write.name
-    );
+    let namespace = seen.secret.namespace().unwrap_or_default();
+    let object = format!("Secret {namespace}/{}", write.name);
+    let _making = match &write.over {
+        Some(_) => None,
+        None => Some(begin(write, &namespace, &object, seen, ctx).await?),
+    };
     let body = target_body(write, seen, ctx)?;
     // Our own keys are ours: a change by anybody else is undone at once. What exists and is not ours was looked at
     // before, and a Secret that was not there must not be taken over.
@@ -98,27 +101,51 @@ async fn apply_target(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Re
         release(seen, &write.name, ctx).await?;
         return Err(Error::Raced { object });
     }
-    let namespace = seen.secret.namespace().unwrap_or_default();
     if let Some(version) = written.metadata.resource_version {
-        ctx.references
-            .wrote(Reference::Secret(namespace, write.name.clone()), version);
+        let reference = Reference::Secret(namespace, write.name.clone());
+        let writer = ObjectRef::from_obj(&*seen.secret);
+        ctx.references.wrote(reference, version, writer);
     }
-    let form = if write.seal_under.is_some() {
-        Delivery::Sealed
-    } else {
-        Delivery::Plain
-    };
-    ctx.metrics.target_written(form);
+    ctx.metrics.target_written(match write.seal_under {
+        Some(_) => Delivery::Sealed,
+        None => Delivery::Plain,
+    });
     if write.repair {
-        let reference = seen.secret.object_ref(&());
-        let note = format!(
-            "Secret {} was changed or deleted by somebody else and was restored",
-            write.name
-        );
-        ctx.event(&reference, EventType::Warning, Reason::DriftRepaired, note)
-            .await;
+        announce_repair(write, seen, ctx).await;
     }
     Ok(())
+}
+
+async fn announce_repair(write: &TargetWrite, seen: &Observed, ctx: &Context) {
+    let note = format!(
+        "Secret {} was changed or deleted by somebody else and was restored",
+        write.name
+    );
+    let reference = seen.secret.object_ref(&());
+    ctx.event(&reference, EventType::Warning, Reason::DriftRepaired, note)
+        .await;
+}
+
+/// Takes the right to make a target, and looks once more that there is none: another secret that names the same one
+/// may have been faster.
+async fn begin<'a>(
+    write: &TargetWrite,
+    namespace: &str,
+    object: &str,
+    seen: &Observed,
+    ctx: &'a Context,
+) -> Result<Creation<'a>, Error> {
+    let raced = || Error::Raced {
+        object: object.to_owned(),
+    };
+    let making = ctx.creations.begin(namespace, &write.name);
+    let making = making.ok_or_else(raced)?;
+    let api = secrets(seen, ctx);
+    let found = call("get", object, api.get_metadata_opt(&write.name)).await?;
+    match found {
+        None => Ok(making),
+        Some(_) => Err(raced()),
+    }
 }
 
 /// Whether others own fields of an object that was to be only ours.

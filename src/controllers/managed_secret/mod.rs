@@ -22,6 +22,8 @@ use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, ResourceExt};
+use tokio::sync::watch;
+use tokio_stream::wrappers::WatchStream;
 use tracing::{instrument, warn};
 
 use self::observe::{Observed, observe};
@@ -37,6 +39,7 @@ use crate::api::names::{ANNOTATION_MANAGED_BY, FIELD_MANAGER_SECRET, SECRET_TYPE
 use crate::crypto::OsRandom;
 use crate::telemetry::{Kind, Outcome};
 use crate::truth::{is_truth, owner_of};
+use crate::watching::WatchPauses;
 
 /// How long a secret is left alone when nothing happens to it. Changes are watched; this is a safety net.
 const RESYNC: Duration = Duration::from_secs(3600);
@@ -60,11 +63,12 @@ pub(super) fn run(
     ctx: Arc<Context>,
     watches: Watches,
     presence: Presence<ManagedSecret>,
+    approvals: watch::Receiver<()>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> impl Future<Output = ()> + Send {
     let (reader, writer) = presence.watch();
     let secrets = watcher(watches.secrets, watcher::Config::default())
-        .default_backoff()
+        .backoff(WatchPauses::default())
         .inspect(move |event| presence.see(event))
         .modify(|secret| {
             secret.managed_fields_mut().clear();
@@ -88,6 +92,8 @@ pub(super) fn run(
             owner(&truth, &for_truth)
         })
         .reconcile_on(with_changed_keys(&ctx))
+        .trigger_backoff(WatchPauses::default())
+        .reconcile_all_on(WatchStream::from_changes(approvals))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)
         .run(
@@ -107,12 +113,6 @@ pub(super) fn run(
 fn concerned(secret: &PartialObjectMeta<Secret>, ctx: &Context) -> Vec<ObjectRef<ManagedSecret>> {
     let namespace = secret.namespace().unwrap_or_default();
     let reference = Reference::Secret(namespace.clone(), secret.name_any());
-    if ctx
-        .references
-        .is_echo(&reference, secret.metadata.resource_version.as_deref())
-    {
-        return Vec::new();
-    }
     let mut concerned = ctx.references.to(&reference);
     let owner = secret
         .annotations()
@@ -123,6 +123,10 @@ fn concerned(secret: &PartialObjectMeta<Secret>, ctx: &Context) -> Vec<ObjectRef
     {
         concerned.push(ObjectRef::new(name).within(&namespace));
     }
+    let state = secret.metadata.resource_version.as_deref();
+    if let Some(writer) = ctx.references.writer(&reference, state) {
+        concerned.retain(|secret| *secret != writer);
+    }
     woken(concerned, ctx)
 }
 
@@ -132,10 +136,8 @@ fn owner(truth: &PartialObjectMeta<Secret>, ctx: &Context) -> Vec<ObjectRef<Mana
         return Vec::new();
     }
     let reference = Reference::Secret(ctx.namespace.clone(), truth.name_any());
-    if ctx
-        .references
-        .is_echo(&reference, truth.metadata.resource_version.as_deref())
-    {
+    let state = truth.metadata.resource_version.as_deref();
+    if ctx.references.writer(&reference, state).is_some() {
         return Vec::new();
     }
     woken(owner_of(&truth.metadata).into_iter().collect(), ctx)

@@ -229,7 +229,8 @@ fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
         KeyState::PendingDeletion if name == DEFAULT_KEY => KeySeen::DefaultMissing,
         KeyState::PendingDeletion => {
             let message = format!(
-                "ManagedKey {namespace}/{name} was deleted; its material waits. Apply it again to use it"
+                "ManagedKey {namespace}/{name} was deleted and its material waits: apply it again, or, if it \
+                 is there, look at its own condition"
             );
             KeySeen::Problem(Reason::KeyPendingDeletion, message)
         }

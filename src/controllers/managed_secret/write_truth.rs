@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 
 use super::observe::{Observed, truth_reference};
 use super::plan::TruthWrite;
@@ -54,8 +55,11 @@ pub(super) async fn write_truth(
     };
     let object = format!("truth of {}/{}", stored.namespace, stored.name);
     let written = call("write", object, ctx.sealed.write(&stored)).await?;
-    ctx.references
-        .wrote(truth_reference(&seen.secret, ctx), written);
+    ctx.references.wrote(
+        truth_reference(&seen.secret, ctx),
+        written,
+        ObjectRef::from_obj(&*seen.secret),
+    );
     ctx.metrics.truth_written(Truth::SealedSecret);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Names of resources and keys at their limits, with the operator at work.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 
 use k8s_openapi::api::core::v1::Secret;
 use keystead::api::KeyMaterial;
@@ -42,7 +43,8 @@ async fn names_of_any_length_work_and_never_collide(bed: &Bed) {
     let forms = ["Plain", "Sealed"];
     let mut yaml = String::new();
     for (name, form) in names.iter().zip(forms.into_iter().cycle()) {
-        yaml += &format!(
+        let pair = write!(
+            yaml,
             "
 apiVersion: keystead.dev/v1alpha1
 kind: ManagedKey
@@ -59,6 +61,7 @@ spec:
   target: {{form: {form}}}
 ---"
         );
+        pair.expect("writing to a String cannot fail");
     }
     bed.apply(&yaml).await;
     let mut passwords = BTreeSet::new();

@@ -1,13 +1,18 @@
 //! Specs that are refused, with what the message must say, and specs that are accepted.
 
+mod delivery;
+mod keys;
+mod passwords;
+
 use serde_json::{Value, json};
+
+pub(super) use keys::{accepted_keys, material, refused_keys, refused_materials};
 
 /// A spec, and what the refusal says.
 type Refused = (Value, &'static [&'static str]);
 
 const KEY_NAMES: &str = "a key has 1 to 253 letters, digits, '-', '_' and '.', is not '.' and does not begin with '..': rename it";
 const TOO_LONG_TO_SEAL: &str = "more than 246 characters, which leaves no room for .sealed in a target of form Sealed: shorten it, or set target.form: Plain";
-const CLASS_EXCLUDED: &str = "exclude leaves no character of a class: exclude fewer, name only the other classes in classes, or set requireEachClass: false";
 
 fn long(length: usize) -> String {
     "k".repeat(length)
@@ -29,10 +34,17 @@ fn generators(count: usize) -> Value {
 
 /// `ManagedSecret`.
 pub(super) fn refused_secrets() -> Vec<Refused> {
-    [key_names(), sources(), passwords(), delivery(), limits()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        key_names(),
+        sources(),
+        passwords::refused(),
+        passwords::lengths(),
+        delivery::refused(),
+        limits(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Case B24: names of keys.
@@ -165,228 +177,6 @@ fn sources() -> Vec<Refused> {
     ]
 }
 
-fn passwords() -> Vec<Refused> {
-    let mut cases = vec![
-        (
-            password(&json!({"length": 3})),
-            &[
-                "spec.generate[0].password",
-                "raise length, name fewer classes, or set requireEachClass: false",
-            ][..],
-        ),
-        (
-            password(&json!({"length": 1, "classes": ["Digits", "Lowercase"]})),
-            &["length must be at least the number of classes"],
-        ),
-        (
-            password(&json!({"classes": ["Digits"], "symbols": "+"})),
-            &[
-                "spec.generate[0].password",
-                "symbols is given but classes lacks Symbols: add it, or drop symbols",
-            ],
-        ),
-        (
-            password(&json!({"classes": []})),
-            &["spec.generate[0].password.classes", "at least 1 items"],
-        ),
-        (
-            password(&json!({"classes": ["Digits", "Digits"]})),
-            &["spec.generate[0].password.classes[1]: Duplicate value"],
-        ),
-        (
-            password(&json!({"classes": ["Emoji"]})),
-            &[
-                "spec.generate[0].password.classes[0]",
-                "supported values",
-                "Lowercase",
-                "Symbols",
-            ],
-        ),
-        (
-            password(&json!({"symbols": ""})),
-            &["spec.generate[0].password.symbols", "at least 1 chars"],
-        ),
-        (
-            password(&json!({"symbols": "a"})),
-            &["spec.generate[0].password.symbols", "should match"],
-        ),
-        (
-            password(&json!({"symbols": long(33)})),
-            &["spec.generate[0].password.symbols", "more than 32"],
-        ),
-        (
-            password(&json!({"exclude": "é"})),
-            &["spec.generate[0].password.exclude", "should match"],
-        ),
-        (
-            password(&json!({"exclude": long(96)})),
-            &["spec.generate[0].password.exclude", "more than 95"],
-        ),
-        (
-            password(&json!({"symbols": "+=", "exclude": "x=+"})),
-            &[CLASS_EXCLUDED],
-        ),
-        (
-            password(
-                &json!({"classes": ["Symbols", "Digits"], "exclude": "-_", "requireEachClass": true}),
-            ),
-            &[CLASS_EXCLUDED],
-        ),
-    ];
-    for class in [
-        "abcdefghijklmnopqrstuvwxyz",
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-        "9876543210",
-        "_-",
-    ] {
-        cases.push((
-            password(&json!({"exclude": class})),
-            &["spec.generate[0].password", CLASS_EXCLUDED],
-        ));
-    }
-    let length = |generator: &str, length: i64| json!({"generate": [{"key": "a", generator: {"length": length}}]});
-    let fields: [(&str, [&'static [&'static str]; 2]); 3] = [
-        (
-            "password",
-            [
-                &[
-                    "spec.generate[0].password.length",
-                    "greater than or equal to 1",
-                ],
-                &[
-                    "spec.generate[0].password.length",
-                    "less than or equal to 4096",
-                ],
-            ],
-        ),
-        (
-            "bytes",
-            [
-                &[
-                    "spec.generate[0].bytes.length",
-                    "greater than or equal to 1",
-                ],
-                &[
-                    "spec.generate[0].bytes.length",
-                    "less than or equal to 4096",
-                ],
-            ],
-        ),
-        (
-            "hex",
-            [
-                &["spec.generate[0].hex.length", "greater than or equal to 1"],
-                &["spec.generate[0].hex.length", "less than or equal to 4096"],
-            ],
-        ),
-    ];
-    for (generator, [low, high]) in fields {
-        cases.extend([
-            (length(generator, 0), low),
-            (length(generator, -1), low),
-            (length(generator, 4097), high),
-        ]);
-    }
-    cases.push((
-        json!({"generate": [{"key": "a", "bytes": {"encoding": "Base58"}}]}),
-        &[
-            "spec.generate[0].bytes.encoding",
-            "supported values",
-            "Base64Url",
-        ],
-    ));
-    cases
-}
-
-fn delivery() -> Vec<Refused> {
-    let target = |target: Value| json!({"literals": {"a": ""}, "target": target});
-    let type_ = |type_: &str, form: &str| json!({"literals": {"a": ""}, "template": {"type": type_, "data": {"a": "x"}}, "target": {"form": form}});
-    let mut cases = vec![
-        (
-            type_("kubernetes.io/tls", "Sealed"),
-            &["template.type other than Opaque needs target.form: Plain"][..],
-        ),
-        (
-            type_("kubernetes.io/tls", "None"),
-            &["template.type other than Opaque needs target.form: Plain"],
-        ),
-        (
-            type_("", "Plain"),
-            &["spec.template.type", "at least 1 chars"],
-        ),
-        (
-            json!({"literals": {"a": ""}, "template": {}}),
-            &["spec.template.data: Required value"],
-        ),
-        (
-            json!({"literals": {"a": ""}, "template": {"data": {}}}),
-            &["spec.template.data", "at least 1 properties"],
-        ),
-        (
-            target(json!({"existing": "Adopt"})),
-            &["spec.target", "existing: Adopt and Merge need form: Plain"],
-        ),
-        (
-            target(json!({"form": "Sealed", "existing": "Merge"})),
-            &["existing: Adopt and Merge need form: Plain"],
-        ),
-        (
-            target(json!({"form": "None", "existing": "Adopt"})),
-            &["existing: Adopt and Merge need form: Plain"],
-        ),
-        (
-            target(json!({"form": "Cooked"})),
-            &[
-                "spec.target.form",
-                "supported values",
-                "Sealed",
-                "Plain",
-                "None",
-            ],
-        ),
-        (
-            target(json!({"existing": "Steal"})),
-            &["spec.target.existing", "supported values", "Merge"],
-        ),
-        (
-            target(json!({"deletionPolicy": "Orphan"})),
-            &["spec.target.deletionPolicy", "supported values", "Retain"],
-        ),
-        (
-            target(json!({"name": long(254)})),
-            &["spec.target.name", "more than 253"],
-        ),
-    ];
-    for extra in [
-        json!({"name": "x"}),
-        json!({"existing": "Fail"}),
-        json!({"deletionPolicy": "Retain"}),
-    ] {
-        let mut none = extra;
-        none["form"] = json!("None");
-        cases.push((
-            target(none),
-            &["spec.target", "form: None delivers nothing"],
-        ));
-    }
-    for name in ["", "Upper", "a_b", "-a", "a.", "a..b", "a/b"] {
-        cases.push((target(json!({"name": name})), &["spec.target.name"]));
-    }
-    for refused in [
-        "kubernetes.io/service-account-token",
-        "bootstrap.kubernetes.io/token",
-        "kubernetes.io/dockercfg",
-        "keystead.dev/sealed",
-        "keystead.dev/root-key",
-    ] {
-        cases.push((
-            type_(refused, "Plain"),
-            &["spec.template.type", "of kubernetes.io only tls, basic-auth, ssh-auth and dockerconfigjson are allowed, and nothing of keystead.dev"],
-        ));
-    }
-    cases
-}
-
 /// Too many, or too long.
 fn limits() -> Vec<Refused> {
     let context: Value = (0..17).map(|i| (format!("k{i}"), json!("v"))).collect();
@@ -463,7 +253,34 @@ fn limits() -> Vec<Refused> {
     ]
 }
 
-/// Everything at its limit, and what looks wrong but is right.
+/// Everything at its limit at once: the rules of the schema have a budget, and nobody may run out of it who keeps to
+/// the limits.
+fn largest() -> Value {
+    let name = |prefix: &str, i: usize| format!("{prefix}{i:02}{}", long(246 - 3));
+    let all = |prefix: &str| -> Value {
+        (0..64)
+            .map(|i| (name(prefix, i), json!("x".repeat(1024))))
+            .collect()
+    };
+    let exclude: String = (' '..='~').filter(|c| !c.is_ascii_alphanumeric()).collect();
+    let policy = json!({"length": 4096, "symbols": exclude.trim_start(), "exclude": exclude.replace('~', "") + &long(60)});
+    let generate: Value = (0..64)
+        .map(|i| json!({"key": name("g", i), "password": policy}))
+        .collect();
+    let keys: Vec<_> = (0..64).map(|i| name("i", i)).collect();
+    let imports: Value = (0..8)
+        .map(|i| json!({"secretRef": {"name": name("s", i).to_lowercase(), "keys": keys}}))
+        .collect();
+    let context: Value = (0..16)
+        .map(|i| (format!("{i:02}{}", long(254)), json!(long(1024))))
+        .collect();
+    json!({
+        "generate": generate, "literals": all("l"), "import": imports, "template": {"data": all("t")},
+        "encryptionContext": context, "description": long(2048),
+    })
+}
+
+/// What is at its limit, and what looks wrong but is right.
 pub(super) fn accepted_secrets() -> Vec<Value> {
     let context: Value = (0..16)
         .map(|i| (format!("{i}{}", long(254)), json!(long(1024))))
@@ -490,6 +307,7 @@ pub(super) fn accepted_secrets() -> Vec<Value> {
     })
     .collect();
     specs.extend([
+        largest(),
         json!({"generate": [{"key": long(253), "uuid": {}}], "target": {"form": "Plain"}}),
         json!({"generate": [{"key": long(246), "uuid": {}}]}),
         json!({"literals": {long(253): ""}, "target": {"form": "None"}}),
@@ -518,96 +336,4 @@ pub(super) fn accepted_secrets() -> Vec<Value> {
         );
     }
     specs
-}
-
-/// `ManagedKey`.
-pub(super) fn refused_keys() -> Vec<Refused> {
-    vec![
-        (
-            json!({"keySpec": "RSA_2048"}),
-            &["spec.keySpec", "supported values", "SymmetricDefault"],
-        ),
-        (
-            json!({"keyUsage": "SignVerify"}),
-            &["spec.keyUsage", "supported values", "EncryptDecrypt"],
-        ),
-        (
-            json!({"origin": "External"}),
-            &["spec.origin", "supported values", "Keystead"],
-        ),
-        (json!({"enabled": "yes"}), &["spec.enabled", "boolean"]),
-        (
-            json!({"description": long(8193)}),
-            &["spec.description", "more than 8192"],
-        ),
-        (json!(null), &["spec"]),
-    ]
-}
-
-/// `ManagedKey`.
-pub(super) fn accepted_keys() -> Vec<Value> {
-    vec![
-        json!({}),
-        json!({"description": "ж".repeat(8192), "enabled": false}),
-        json!({"keySpec": "SymmetricDefault", "keyUsage": "EncryptDecrypt", "origin": "Keystead"}),
-    ]
-}
-
-/// The least that a `KeyMaterial` has.
-pub(super) fn material() -> Value {
-    json!({
-        "namespace": "shop", "name": "orders", "namespaceUid": "u", "objectUid": "u", "arn": "a",
-        "keySpec": "SymmetricDefault", "keyUsage": "EncryptDecrypt", "origin": "Keystead", "enabled": true,
-        "generations": [{"version": 1, "materialId": "0".repeat(32), "wrapped": "w", "rootFingerprint": "f",
-            "created": "2030-01-01T00:00:00Z"}],
-    })
-}
-
-/// `KeyMaterial`: every field is needed, and has its bounds.
-pub(super) fn refused_materials() -> Vec<Refused> {
-    let without = |field: &str| {
-        let mut spec = material();
-        spec.as_object_mut().unwrap().remove(field);
-        spec
-    };
-    let mut cases: Vec<Refused> = [
-        "namespace",
-        "name",
-        "namespaceUid",
-        "objectUid",
-        "arn",
-        "keySpec",
-        "generations",
-    ]
-    .into_iter()
-    .map(|field| (without(field), &["Required value"][..]))
-    .collect();
-    let with = |pointer: &str, value: Value| {
-        let mut spec = material();
-        *spec.pointer_mut(pointer).unwrap() = value;
-        spec
-    };
-    cases.extend([
-        (
-            with("/generations", json!([])),
-            &["spec.generations", "at least 1 items"][..],
-        ),
-        (
-            with("/generations/0/version", json!(0)),
-            &["spec.generations[0].version", "greater than or equal to 1"],
-        ),
-        (
-            with("/generations/0/materialId", json!("00")),
-            &["spec.generations[0].materialId", "at least 32 chars"],
-        ),
-        (
-            with("/generations/0/wrapped", json!(long(4097))),
-            &["spec.generations[0].wrapped", "more than 4096"],
-        ),
-        (
-            with("/name", json!(long(254))),
-            &["spec.name", "more than 253"],
-        ),
-    ]);
-    cases
 }

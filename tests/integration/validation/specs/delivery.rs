@@ -1,0 +1,95 @@
+//! Templates and targets that are refused.
+
+use serde_json::{Value, json};
+
+use super::{Refused, long};
+
+/// What cannot be delivered.
+pub(super) fn refused() -> Vec<Refused> {
+    let target = |target: Value| json!({"literals": {"a": ""}, "target": target});
+    let type_ = |type_: &str, form: &str| json!({"literals": {"a": ""}, "template": {"type": type_, "data": {"a": "x"}}, "target": {"form": form}});
+    let mut cases = vec![
+        (
+            type_("kubernetes.io/tls", "Sealed"),
+            &["template.type other than Opaque needs target.form: Plain"][..],
+        ),
+        (
+            type_("kubernetes.io/tls", "None"),
+            &["template.type other than Opaque needs target.form: Plain"],
+        ),
+        (
+            type_("", "Plain"),
+            &["spec.template.type", "at least 1 chars"],
+        ),
+        (
+            json!({"literals": {"a": ""}, "template": {}}),
+            &["spec.template.data: Required value"],
+        ),
+        (
+            json!({"literals": {"a": ""}, "template": {"data": {}}}),
+            &["spec.template.data", "at least 1 properties"],
+        ),
+        (
+            target(json!({"existing": "Adopt"})),
+            &["spec.target", "existing: Adopt and Merge need form: Plain"],
+        ),
+        (
+            target(json!({"form": "Sealed", "existing": "Merge"})),
+            &["existing: Adopt and Merge need form: Plain"],
+        ),
+        (
+            target(json!({"form": "None", "existing": "Adopt"})),
+            &["existing: Adopt and Merge need form: Plain"],
+        ),
+        (
+            target(json!({"form": "Cooked"})),
+            &[
+                "spec.target.form",
+                "supported values",
+                "Sealed",
+                "Plain",
+                "None",
+            ],
+        ),
+        (
+            target(json!({"existing": "Steal"})),
+            &["spec.target.existing", "supported values", "Merge"],
+        ),
+        (
+            target(json!({"deletionPolicy": "Orphan"})),
+            &["spec.target.deletionPolicy", "supported values", "Retain"],
+        ),
+        (
+            target(json!({"name": long(254)})),
+            &["spec.target.name", "more than 253"],
+        ),
+    ];
+    for extra in [
+        json!({"name": "x"}),
+        json!({"existing": "Fail"}),
+        json!({"deletionPolicy": "Retain"}),
+    ] {
+        let mut none = extra;
+        none["form"] = json!("None");
+        cases.push((
+            target(none),
+            &["spec.target", "form: None delivers nothing"],
+        ));
+    }
+    for name in ["", "Upper", "a_b", "-a", "a.", "a..b", "a/b"] {
+        cases.push((target(json!({"name": name})), &["spec.target.name"]));
+    }
+    for refused in [
+        "kubernetes.io/service-account-token",
+        "bootstrap.kubernetes.io/token",
+        "kubernetes.io/dockercfg",
+        "keystead.dev/sealed",
+        "keystead.dev/root-key",
+    ] {
+        cases.push((
+            type_(refused, "Plain"),
+            &["spec.template.type", "of kubernetes.io only tls, basic-auth, ssh-auth and dockerconfigjson are allowed, and nothing of keystead.dev"],
+        ));
+    }
+    cases
+}

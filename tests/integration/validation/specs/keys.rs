@@ -1,0 +1,97 @@
+//! `ManagedKey` and `KeyMaterial`.
+
+use serde_json::{Value, json};
+
+use super::{Refused, long};
+
+/// `ManagedKey`.
+pub(in crate::validation) fn refused_keys() -> Vec<Refused> {
+    vec![
+        (
+            json!({"keySpec": "RSA_2048"}),
+            &["spec.keySpec", "supported values", "SymmetricDefault"],
+        ),
+        (
+            json!({"keyUsage": "SignVerify"}),
+            &["spec.keyUsage", "supported values", "EncryptDecrypt"],
+        ),
+        (
+            json!({"origin": "External"}),
+            &["spec.origin", "supported values", "Keystead"],
+        ),
+        (json!({"enabled": "yes"}), &["spec.enabled", "boolean"]),
+        (
+            json!({"description": long(8193)}),
+            &["spec.description", "more than 8192"],
+        ),
+        (json!(null), &["spec"]),
+    ]
+}
+
+/// `ManagedKey`.
+pub(in crate::validation) fn accepted_keys() -> Vec<Value> {
+    vec![
+        json!({}),
+        json!({"description": "ж".repeat(8192), "enabled": false}),
+        json!({"keySpec": "SymmetricDefault", "keyUsage": "EncryptDecrypt", "origin": "Keystead"}),
+    ]
+}
+
+/// The least that a `KeyMaterial` has.
+pub(in crate::validation) fn material() -> Value {
+    json!({
+        "namespace": "shop", "name": "orders", "namespaceUid": "u", "objectUid": "u", "arn": "a",
+        "keySpec": "SymmetricDefault", "keyUsage": "EncryptDecrypt", "origin": "Keystead", "enabled": true,
+        "generations": [{"version": 1, "materialId": "0".repeat(32), "wrapped": "w", "rootFingerprint": "f",
+            "created": "2030-01-01T00:00:00Z"}],
+    })
+}
+
+/// `KeyMaterial`: every field is needed, and has its bounds.
+pub(in crate::validation) fn refused_materials() -> Vec<Refused> {
+    let without = |field: &str| {
+        let mut spec = material();
+        spec.as_object_mut().unwrap().remove(field);
+        spec
+    };
+    let mut cases: Vec<Refused> = [
+        "namespace",
+        "name",
+        "namespaceUid",
+        "objectUid",
+        "arn",
+        "keySpec",
+        "generations",
+    ]
+    .into_iter()
+    .map(|field| (without(field), &["Required value"][..]))
+    .collect();
+    let with = |pointer: &str, value: Value| {
+        let mut spec = material();
+        *spec.pointer_mut(pointer).unwrap() = value;
+        spec
+    };
+    cases.extend([
+        (
+            with("/generations", json!([])),
+            &["spec.generations", "at least 1 items"][..],
+        ),
+        (
+            with("/generations/0/version", json!(0)),
+            &["spec.generations[0].version", "greater than or equal to 1"],
+        ),
+        (
+            with("/generations/0/materialId", json!("00")),
+            &["spec.generations[0].materialId", "at least 32 chars"],
+        ),
+        (
+            with("/generations/0/wrapped", json!(long(4097))),
+            &["spec.generations[0].wrapped", "more than 4096"],
+        ),
+        (
+            with("/name", json!(long(254))),
+            &["spec.name", "more than 253"],
+        ),
+    ]);
+    cases
+}
