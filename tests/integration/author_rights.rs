@@ -251,9 +251,10 @@ spec:
 async fn all_eight_imports_are_checked_each_for_itself() {
     let bed = bed_with_author().await;
     let ann = Person::new(&bed, "ann");
-    let imports: String = (0..8)
-        .map(|i| format!("{{secretRef: {{name: s{i}}}, deleteAfterImport: true}},"))
+    let imports: Vec<_> = (0..8)
+        .map(|i| format!("{{secretRef: {{name: s{i}}}, deleteAfterImport: true}}"))
         .collect();
+    let imports = imports.join(",");
     let all = secret(
         "shop",
         "all",

@@ -62,7 +62,7 @@ fn forms(value: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     }
     // As `Debug` of a byte vector writes it.
     let debug = format!("{value:?}");
-    forms.push(("bytes", debug[1..debug.len() - 1].as_bytes().to_vec()));
+    forms.push(("bytes", debug.as_bytes()[1..debug.len() - 1].to_vec()));
     forms.push((
         "bytes",
         debug[1..debug.len() - 1].replace(' ', "").into_bytes(),
@@ -294,6 +294,7 @@ async fn nothing_tells(bed: &Bed, operator: &Operator, secret: &BTreeMap<String,
         log.contains("TRACE") && log.contains("hyper"),
         "the log is at its finest"
     );
+    assert!(!log.contains("panicked"), "no error made it panic");
     assert_nowhere("the log", log.as_bytes(), secret);
     let (_, metrics) = operator.http("/metrics").await.unwrap();
     assert!(metrics.contains("keystead_reconciles_total"), "{metrics}");
