@@ -137,7 +137,8 @@ pub struct KeyRef {
 pub struct Import {
     /// Which Secret.
     pub secret_ref: ImportRef,
-    /// Whether the Secret is deleted once its values are stored; default false.
+    /// Whether the Secret is deleted once everything in it is stored here; default false. It stays if not all of it
+    /// is imported, or if it was changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete_after_import: Option<bool>,
 }

@@ -6,9 +6,10 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::observe::{Material, NamespaceFacts, Observed};
+use super::observe::{Material, Observed};
 use super::plan::{Plan, Step, plan};
 use crate::api::{KeyMaterial, ManagedKey};
+use crate::controllers::namespace::NamespaceFacts;
 use crate::crypto::KeyId;
 use crate::keys::{Generation, Key};
 

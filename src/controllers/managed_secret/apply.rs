@@ -12,8 +12,9 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
-use super::observe::{Observed, user_context};
-use super::plan::{Step, TargetState, TargetWrite};
+use super::observe::Observed;
+use super::spec::user_context;
+use super::step::{Step, TargetState, TargetWrite};
 use super::target::{annotations, owner_reference, sealed_context};
 use super::write_truth::write_truth;
 use crate::api::managed_secret::Existing;

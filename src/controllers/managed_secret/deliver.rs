@@ -2,10 +2,12 @@
 
 use kube::ResourceExt;
 
-use super::observe::{Observed, form, target_name, user_context};
-use super::plan::{Base, Refusal, Step, TargetState, TargetWrite};
+use super::base::Base;
+use super::observe::Observed;
+use super::spec::{form, target_name, user_context};
+use super::step::with_causes;
+use super::step::{Refusal, Step, TargetState, TargetWrite};
 use super::target::{Owner, Target, deletion_policy, sealed_context};
-use super::value::with_causes;
 use crate::api::managed_secret::{DeletionPolicy, Existing, Form};
 use crate::api::names::{ANNOTATION_MANAGED_BY, SEALED_SUFFIX, SECRET_TYPE_SEALED};
 use crate::api::{ConditionType, Reason};

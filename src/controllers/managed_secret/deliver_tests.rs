@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::super::plan::Step;
+use super::super::step::Step;
 use super::super::target::Owner;
 use super::super::testing::{World, target};
 use super::*;

@@ -2,11 +2,15 @@
 
 pub(crate) mod absence;
 mod apply;
+mod base;
 mod deliver;
+mod key;
 mod observe;
 mod plan;
 mod source;
+mod spec;
 mod status;
+mod step;
 mod target;
 #[cfg(test)]
 mod testing;
@@ -29,7 +33,8 @@ use tokio_stream::wrappers::WatchStream;
 use tracing::{instrument, warn};
 
 use self::observe::{Observed, observe};
-use self::plan::{Plan, Step, plan};
+use self::plan::{Plan, plan};
+use self::step::Step;
 use super::backoff::jittered;
 use super::context::{Context, changed_keys, jitter};
 use super::error::{Class, Error};

@@ -7,17 +7,16 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
+use super::key::{KeySeen, find_key};
 use super::source::Source;
+use super::spec::{key_name, target_name};
 use super::target::{self, Target};
 use super::truth::{self, TruthSeen};
-use crate::api::managed_secret::{Form, KeyRef};
-use crate::api::names::DEFAULT_KEY;
-use crate::api::{KeyState, ManagedSecret, Reason};
+use crate::api::ManagedSecret;
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
 use crate::controllers::namespace::{NamespaceFacts, namespace_facts};
 use crate::controllers::references::Reference;
-use crate::crypto::{EncryptionContext, KeyId};
 use crate::truth::truth_name;
 
 /// Everything that [`super::plan::plan`] may look at.
@@ -38,64 +37,6 @@ pub(crate) struct Observed {
     pub(crate) leftovers: Vec<Target>,
     /// The namespace, looked at only when truth is to be made or adopted.
     pub(crate) namespace: Option<NamespaceFacts>,
-}
-
-/// The key that a secret names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum KeySeen {
-    /// It can be used.
-    Usable {
-        /// Its id.
-        id: KeyId,
-        /// UID of the namespace that it belongs to: a namespace of the same name may be another.
-        namespace_uid: String,
-    },
-    /// It is the default key and not made yet.
-    DefaultMissing,
-    /// It cannot be used.
-    Problem(Reason, String),
-}
-
-/// Name of the key that a secret is encrypted under.
-pub(super) fn key_name(secret: &ManagedSecret) -> &str {
-    secret
-        .spec
-        .key_ref
-        .as_ref()
-        .map_or(DEFAULT_KEY, |KeyRef { name }| name)
-}
-
-/// The form that a secret is delivered in.
-pub(super) fn form(secret: &ManagedSecret) -> Form {
-    secret
-        .spec
-        .target
-        .as_ref()
-        .and_then(|target| target.form)
-        .unwrap_or_default()
-}
-
-/// Name of the Secret that a secret is delivered in, if it is.
-pub(super) fn target_name(secret: &ManagedSecret) -> Option<String> {
-    let name = secret
-        .spec
-        .target
-        .as_ref()
-        .and_then(|target| target.name.clone());
-    (form(secret) != Form::None).then(|| name.unwrap_or_else(|| secret.name_any()))
-}
-
-/// The user's pairs of the encryption context.
-///
-/// # Errors
-/// They break a rule; says which.
-pub(super) fn user_context(secret: &ManagedSecret) -> Result<EncryptionContext, String> {
-    let pairs = secret
-        .spec
-        .encryption_context
-        .iter()
-        .map(|(k, v)| (k.clone(), v.clone()));
-    EncryptionContext::user(pairs).map_err(|error| format!("spec.encryptionContext: {error}"))
 }
 
 impl Observed {
@@ -165,7 +106,7 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
             secrets.get_opt(name),
         )
         .await?;
-        seen.target = found.map(|found| target::read(found, seen, ctx));
+        seen.target = found.map(|found| target::read(found, &seen.secret, &seen.key, ctx));
     }
     let former: Vec<_> = seen
         .truth
@@ -179,7 +120,7 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
     {
         let object = format!("Secret {namespace}/{}", record.name);
         let found = call("get", object, secrets.get_opt(&record.name)).await?;
-        let target = found.map(|found| target::read(found, seen, ctx));
+        let target = found.map(|found| target::read(found, &seen.secret, &seen.key, ctx));
         seen.leftovers.extend(target.filter(Target::is_ours));
     }
     Ok(())
@@ -207,36 +148,4 @@ fn refer(secret: &ManagedSecret, namespace: &str, ctx: &Context) {
 pub(super) fn truth_reference(secret: &ManagedSecret, ctx: &Context) -> Reference {
     let name = truth_name(&secret.namespace().unwrap_or_default(), &secret.name_any());
     Reference::Secret(ctx.namespace.clone(), name)
-}
-
-fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
-    let Some(key) = ctx.keyring.named(namespace, name).into_iter().next() else {
-        if name == DEFAULT_KEY {
-            return KeySeen::DefaultMissing;
-        }
-        let message = format!("ManagedKey {namespace}/{name} does not exist or is not ready yet");
-        return KeySeen::Problem(Reason::KeyNotFound, message);
-    };
-    match key.state() {
-        KeyState::Enabled => KeySeen::Usable {
-            id: key.id,
-            namespace_uid: key.truth.spec.namespace_uid.clone(),
-        },
-        KeyState::Disabled => KeySeen::Problem(
-            Reason::KeyDisabled,
-            format!("ManagedKey {namespace}/{name} is disabled"),
-        ),
-        KeyState::PendingDeletion if name == DEFAULT_KEY => KeySeen::DefaultMissing,
-        KeyState::PendingDeletion => {
-            let message = format!(
-                "ManagedKey {namespace}/{name} was deleted and its material waits: apply it again, or, if it \
-                 is there, look at its own condition"
-            );
-            KeySeen::Problem(Reason::KeyPendingDeletion, message)
-        }
-        KeyState::Creating | KeyState::Unavailable => {
-            let message = format!("the material of ManagedKey {namespace}/{name} cannot be opened");
-            KeySeen::Problem(Reason::MaterialUnreadable, message)
-        }
-    }
 }

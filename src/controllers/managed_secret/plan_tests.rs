@@ -1,12 +1,12 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::observe::KeySeen;
+use super::super::key::KeySeen;
 use super::super::target::Owner;
 use super::super::testing::{KEYS, World, key, managed, target};
 use super::super::truth::TruthSeen;
 use super::*;
-use crate::controllers::managed_key::NamespaceFacts;
+use crate::controllers::namespace::NamespaceFacts;
 
 fn simple() -> Value {
     json!({"generate": [{"key": "password", "password": {}}], "target": {"form": "Plain"}})

@@ -3,8 +3,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
-use super::observe::{Observed, form, target_name};
+use super::observe::Observed;
 use super::plan::{Plan, Shown};
+use super::spec::{form, target_name};
 use crate::api::condition::{self, NewCondition};
 use crate::api::managed_secret::{ManagedSecretStatus, SecretVersionStatus, TargetStatus};
 

@@ -6,8 +6,9 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
 use kube::{Resource, ResourceExt};
 
-use super::observe::{KeySeen, Observed, form, user_context};
+use super::key::KeySeen;
 use super::source::plain;
+use super::spec::{form, user_context};
 use crate::api::ManagedSecret;
 use crate::api::managed_secret::{DeletionPolicy, Existing, Form};
 use crate::api::names::{
@@ -70,8 +71,12 @@ impl Target {
 }
 
 /// Reads what matters of a Secret.
-pub(super) fn read(secret: Secret, seen: &Observed, ctx: &Context) -> Target {
-    let managed = &*seen.secret;
+pub(super) fn read(
+    secret: Secret,
+    managed: &ManagedSecret,
+    key: &KeySeen,
+    ctx: &Context,
+) -> Target {
     let owner = owner_of(&secret, managed);
     let existing = match secret
         .annotations()
@@ -104,7 +109,7 @@ pub(super) fn read(secret: Secret, seen: &Observed, ctx: &Context) -> Target {
         ),
         dressed: owner == Owner::Us && is_dressed(&secret, managed, existing),
         owner,
-        delivered: delivered(secret, seen, ctx),
+        delivered: delivered(secret, managed, key, ctx),
         keys,
     }
 }
@@ -214,18 +219,22 @@ fn owned_keys(fields: &[ManagedFieldsEntry]) -> BTreeSet<String> {
 }
 
 /// What a consumer gets.
-fn delivered(secret: Secret, seen: &Observed, ctx: &Context) -> BTreeMap<String, SecretBytes> {
+fn delivered(
+    secret: Secret,
+    managed: &ManagedSecret,
+    key: &KeySeen,
+    ctx: &Context,
+) -> BTreeMap<String, SecretBytes> {
     let data = plain(secret);
-    if form(&seen.secret) != Form::Sealed {
+    if form(managed) != Form::Sealed {
         return data;
     }
-    let (KeySeen::Usable { id: key, .. }, Ok(user)) = (&seen.key, user_context(&seen.secret))
-    else {
+    let (KeySeen::Usable { id: key, .. }, Ok(user)) = (key, user_context(managed)) else {
         return BTreeMap::new();
     };
     let open = |(entry, envelope): (String, SecretBytes)| {
         let name = entry.strip_suffix(SEALED_SUFFIX)?.to_owned();
-        let opened = open_entry(envelope.expose(), &name, seen, *key, &user, ctx)?;
+        let opened = open_entry(envelope.expose(), &name, managed, *key, &user, ctx)?;
         Some((name, opened))
     };
     data.into_iter().filter_map(open).collect()
@@ -235,7 +244,7 @@ fn delivered(secret: Secret, seen: &Observed, ctx: &Context) -> BTreeMap<String,
 fn open_entry(
     envelope: &[u8],
     key_name: &str,
-    seen: &Observed,
+    managed: &ManagedSecret,
     key: KeyId,
     user: &EncryptionContext,
     ctx: &Context,
@@ -243,8 +252,8 @@ fn open_entry(
     if crypto::peek(envelope).ok()?.key != key {
         return None;
     }
-    let namespace = seen.secret.namespace()?;
-    let context = sealed_context(&seen.secret, key_name, user).ok()?;
+    let namespace = managed.namespace()?;
+    let context = sealed_context(managed, key_name, user).ok()?;
     ctx.keyring.open(envelope, &namespace, &context).ok()
 }
 

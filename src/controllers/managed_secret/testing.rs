@@ -6,16 +6,19 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::observe::{KeySeen, Observed, form, target_name};
-use super::plan::{Plan, Step, TargetWrite, TruthWrite, plan};
+use super::key::KeySeen;
+use super::observe::Observed;
+use super::plan::{Plan, plan};
 use super::source::{Found, Source};
+use super::spec::{form, target_name};
 use super::status::status;
+use super::step::{Step, TargetWrite, TruthWrite};
 use super::target::{Owner, Target, deletion_policy};
 use super::truth::{Truth, TruthSeen};
 use crate::api::managed_secret::Existing;
 use crate::api::names::SEALED_SUFFIX;
 use crate::api::{ManagedSecret, Reason};
-use crate::controllers::managed_key::NamespaceFacts;
+use crate::controllers::namespace::NamespaceFacts;
 use crate::crypto::{KeyId, OsRandom, SecretBytes};
 use crate::truth::Stored;
 

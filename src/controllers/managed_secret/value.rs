@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::observe::{Observed, target_name, user_context};
-use super::plan::{Base, Refusal, Step, TargetState, internal};
+use super::base::Base;
+use super::observe::Observed;
 use super::source::{Found, Source, asked_again, lacks, record_of, recorded};
+use super::spec::{target_name, user_context};
+use super::step::{Refusal, Step, TargetState, internal, with_causes};
 use super::target::Owner;
 use crate::api::Reason;
 use crate::api::managed_secret::{Existing, Import};
@@ -385,18 +387,6 @@ fn refused(error: &AssembleError) -> Refusal {
         }
     };
     Refusal(reason, with_causes(error))
-}
-
-/// An error with all its causes: those of this crate's domains never hold a value.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::super::plan::Step;
+use super::super::step::Step;
 use super::super::target::Owner;
 use super::super::testing::{World, target};
 use crate::api::Reason;

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use super::observe::{Observed, truth_reference};
-use super::plan::TruthWrite;
+use super::step::TruthWrite;
 use super::truth::{manifest_context, version_context};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};

@@ -122,7 +122,7 @@ impl Bed {
         self.helm(&args).await.expect_ok();
     }
 
-    /// Starts an operator process with the rights of the chart's ServiceAccount and waits until it is ready.
+    /// Starts an operator process with the rights of the chart's `ServiceAccount` and waits until it is ready.
     pub(crate) async fn operator(&self) -> Operator {
         let operator = self.operator_named("one", &[]).await;
         operator.wait_ready().await;
@@ -139,7 +139,7 @@ impl Bed {
         let log = self
             .dir
             .path()
-            .join(format!("operator-{name}-{}.log", fastrand()));
+            .join(format!("operator-{name}-{}.log", nanoseconds()));
         Operator::spawn(name, &kubeconfig, log, args)
     }
 
@@ -214,25 +214,17 @@ impl Bed {
     }
 
     /// One value of a native Secret that must be there.
-    #[track_caller]
-    pub(crate) fn value(
-        &self,
-        namespace: &str,
-        name: &str,
-        key: &str,
-    ) -> impl Future<Output = Vec<u8>> {
-        async move {
-            let data = self.data(namespace, name).await;
-            let data = data.unwrap_or_else(|| panic!("Secret {namespace}/{name} is not there"));
-            data.get(key)
-                .cloned()
-                .unwrap_or_else(|| panic!("Secret {namespace}/{name} has no {key}"))
-        }
+    pub(crate) async fn value(&self, namespace: &str, name: &str, key: &str) -> Vec<u8> {
+        let data = self.data(namespace, name).await;
+        let data = data.unwrap_or_else(|| panic!("Secret {namespace}/{name} is not there"));
+        data.get(key)
+            .cloned()
+            .unwrap_or_else(|| panic!("Secret {namespace}/{name} has no {key}"))
     }
 }
 
 /// A number for a file name.
-fn fastrand() -> u32 {
+fn nanoseconds() -> u32 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .expect("after 1970")

@@ -1,0 +1,101 @@
+//! The effects that a plan can consist of, and why there may be none.
+
+use super::target::Target;
+use crate::api::Reason;
+use crate::api::managed_secret::Existing;
+use crate::crypto::KeyId;
+use crate::secrets::{Manifest, SecretValue};
+use crate::truth::{Claim, Stored};
+
+/// One effect.
+pub(crate) enum Step {
+    /// Make the namespace's default key.
+    CreateDefaultKey,
+    /// Keep waiting truth under another name, since its place is taken by a fresh start.
+    Archive(Box<Stored>),
+    /// Write the truth.
+    WriteTruth(Box<TruthWrite>),
+    /// Delete a target that is only ours, in exactly the state that it was seen in.
+    DeleteTarget(TargetState),
+    /// Write the target.
+    ApplyTarget(Box<TargetWrite>),
+    /// Take our keys out of a Secret that is not ours.
+    ReleaseTarget(TargetState),
+    /// Delete a Secret that was imported.
+    DeleteSource(TargetState),
+}
+
+/// Truth to be written.
+pub(crate) struct TruthWrite {
+    /// The manifest to seal.
+    pub(crate) manifest: Manifest,
+    /// Values of versions that are not stored yet, by version id.
+    pub(crate) fresh: Vec<(String, SecretValue)>,
+    /// The key to seal under.
+    pub(crate) key: KeyId,
+    /// Who claims it.
+    pub(crate) claim: Claim,
+    /// What is stored now, and what its manifest says.
+    pub(crate) before: Option<(Stored, Manifest)>,
+    /// The state to write over when the place is taken by truth that was put aside.
+    pub(crate) over: Option<String>,
+}
+
+/// A Secret in the state that it was seen in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TargetState {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its UID.
+    pub(crate) uid: String,
+    /// Its resource version.
+    pub(crate) resource_version: String,
+}
+
+impl TargetState {
+    pub(super) fn of(target: &Target) -> Self {
+        Self {
+            name: target.name.clone(),
+            uid: target.uid.clone(),
+            resource_version: target.resource_version.clone(),
+        }
+    }
+}
+
+/// A target to be written.
+pub(crate) struct TargetWrite {
+    /// Its name.
+    pub(crate) name: String,
+    /// What a consumer shall get.
+    pub(crate) content: SecretValue,
+    /// Its type.
+    pub(crate) type_: String,
+    /// The key to seal entries under; `None` for plaintext.
+    pub(crate) seal_under: Option<KeyId>,
+    /// How it came to us.
+    pub(crate) existing: Existing,
+    /// The state that it was seen in; `None` if there was no such Secret.
+    pub(crate) over: Option<TargetState>,
+    /// Whether it was as it should be until somebody else changed it.
+    pub(crate) repair: bool,
+}
+
+/// Why nothing is done.
+pub(crate) struct Refusal(pub(crate) Reason, pub(crate) String);
+
+/// A refusal for what should not happen: the truth contradicts itself.
+pub(super) fn internal(error: &dyn std::fmt::Display) -> Refusal {
+    Refusal(Reason::TruthUnreadable, error.to_string())
+}
+
+/// An error with all its causes: those of this crate's domains never hold a value.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
