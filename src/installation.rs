@@ -87,6 +87,8 @@ pub struct Installation {
     pub region: Region,
     /// The root key.
     pub root: Arc<RootKey>,
+    /// Whether the root key is in the same etcd as what it wraps.
+    pub root_is_embedded: bool,
 }
 
 /// What the installation is found in or made from.
@@ -142,6 +144,7 @@ impl Bootstrap<'_> {
             id: entry(record, ID)?,
             region: entry(record, REGION)?,
             root: Arc::new(root),
+            root_is_embedded: self.root.is_embedded(),
         })
     }
 

@@ -59,4 +59,8 @@ impl RootProvider for FileRoot {
     fn place(&self) -> String {
         format!("file {}", self.path.display())
     }
+
+    fn is_embedded(&self) -> bool {
+        false
+    }
 }

@@ -72,6 +72,9 @@ pub trait RootProvider: Send + Sync {
 
     /// Where the root key is, for messages.
     fn place(&self) -> String;
+
+    /// Whether the root key is in the same etcd as what it wraps.
+    fn is_embedded(&self) -> bool;
 }
 
 /// Which provider, as the command line says it.

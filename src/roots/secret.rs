@@ -99,4 +99,8 @@ impl RootProvider for SecretRoot {
     fn place(&self) -> String {
         format!("Secret {ROOT_SECRET}")
     }
+
+    fn is_embedded(&self) -> bool {
+        true
+    }
 }

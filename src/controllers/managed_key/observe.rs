@@ -21,6 +21,8 @@ pub(crate) struct Observed {
     pub(crate) material: Option<Material>,
     /// The key id that it would get.
     pub(crate) new_id: KeyId,
+    /// Whether the root key is in the same etcd as the material: said to whoever relies on the key.
+    pub(crate) root_is_embedded: bool,
     /// The namespace, looked at only when truth is to be made or adopted.
     pub(crate) namespace: Option<NamespaceFacts>,
 }
@@ -41,6 +43,7 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         in_operator_namespace: namespace == ctx.namespace,
         material: None,
         new_id: derive_key_id(ctx.installation.id, &uid),
+        root_is_embedded: ctx.installation.root_is_embedded,
         namespace: None,
         key,
     };

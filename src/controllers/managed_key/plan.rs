@@ -145,12 +145,21 @@ fn ready(seen: &Observed, material: &Material) -> NewCondition {
         return NewCondition::not_ready(Reason::MaterialUnreadable, message);
     }
     if enabled(seen) {
-        NewCondition::ready(Reason::Enabled, "the key can be used")
+        NewCondition::ready(Reason::Enabled, usable(seen))
     } else {
         NewCondition::not_ready(
             Reason::Disabled,
             "spec.enabled is false: every use of the key is refused",
         )
+    }
+}
+
+/// The message of `Ready=True`. Nobody shall take the embedded root key for more than it is.
+fn usable(seen: &Observed) -> &'static str {
+    if seen.root_is_embedded {
+        "the key can be used; its root key is embedded: etcd and its backups hold what opens the ciphertext"
+    } else {
+        "the key can be used"
     }
 }
 

@@ -37,6 +37,16 @@ fn a_new_key_is_made_once() {
 }
 
 #[test]
+fn who_relies_on_a_key_is_told_that_its_root_is_embedded() {
+    let mut seen = new_key();
+    settle(&mut seen);
+    let message = |seen: &Observed| planned(seen).ready.unwrap().message;
+    assert!(!message(&seen).contains("embedded"));
+    seen.root_is_embedded = true;
+    assert!(message(&seen).contains("its root key is embedded"));
+}
+
+#[test]
 fn a_key_that_cannot_be_there_or_is_going_away_is_left_alone() {
     let mut seen = new_key();
     seen.in_operator_namespace = true;

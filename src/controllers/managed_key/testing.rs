@@ -23,6 +23,7 @@ pub(super) fn new_key() -> Observed {
         in_operator_namespace: false,
         material: None,
         new_id: ID.parse().unwrap(),
+        root_is_embedded: false,
         namespace: Some(namespace("namespace-1")),
     }
 }
