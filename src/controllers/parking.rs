@@ -131,11 +131,21 @@ pub(super) trait Truths: Send + Sync {
         ctx: &Context,
     ) -> impl Future<Output = Result<Vec<ObjectRef<Self::Resource>>, Error>> + Send;
 
-    /// Marks the truth of that resource as waiting. Returns whether anything changed.
+    /// One piece of truth, in the state that it was read in.
+    type Truth: Send;
+
+    /// The truth of that resource that does not wait yet.
+    fn in_use(
+        ctx: &Context,
+        owner: &ObjectRef<Self::Resource>,
+    ) -> impl Future<Output = Result<Vec<Self::Truth>, Error>> + Send;
+
+    /// Marks that truth, in exactly the state that it was read in, as waiting.
     fn park(
         ctx: &Context,
         owner: &ObjectRef<Self::Resource>,
-    ) -> impl Future<Output = Result<bool, Error>> + Send;
+        truth: Vec<Self::Truth>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// Parks what is missing, for ever.
@@ -205,6 +215,9 @@ async fn park_if_gone<T: Truths>(
     ctx: &Context,
     owner: &ObjectRef<T::Resource>,
 ) -> Result<bool, Error> {
+    // Read before the look at the resource: one that is applied and takes the truth over between look and write then
+    // makes the write conflict, instead of being marked as gone while it is there.
+    let truth = T::in_use(ctx, owner).await?;
     let namespace = owner.namespace.as_deref().unwrap_or_default();
     let api: Api<T::Resource> = Api::namespaced(ctx.client.clone(), namespace);
     if call("get", owner, api.get_metadata_opt(&owner.name))
@@ -214,5 +227,6 @@ async fn park_if_gone<T: Truths>(
         return Ok(false);
     }
     ctx.check_leadership()?;
-    T::park(ctx, owner).await
+    let parks = !truth.is_empty();
+    T::park(ctx, owner, truth).await.map(|()| parks)
 }

@@ -14,9 +14,9 @@
 //! write the moment it runs again. And every write of truth carries a resourceVersion, so one that
 //! was already under way is refused by the API server.
 //!
-//! A Lease at an earlier resourceVersion than before means that the cluster was restored from a backup. Watches do not
-//! notice that: they wait for revisions that come much later. [`run`] then ends with [`Error::WentBack`], and its caller
-//! has to forget everything that was read before.
+//! A Lease at an earlier resourceVersion than before means that the cluster was restored from a backup. Nothing promises
+//! that a watch taken up from a later revision notices that. [`run`] then ends with [`Error::WentBack`], and its caller has
+//! to forget everything that was read before.
 //!
 //! Losing the Lease never ends the process: while the API server is down the process waits as a
 //! candidate.

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
-use crate::api::ManagedKey;
+use crate::api::{KeyMaterial, ManagedKey};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
 use crate::controllers::parking::Truths;
@@ -15,6 +15,7 @@ pub(crate) struct KeyTruths;
 
 impl Truths for KeyTruths {
     type Resource = ManagedKey;
+    type Truth = KeyMaterial;
 
     async fn owners(ctx: &Context) -> Result<Vec<ObjectRef<ManagedKey>>, Error> {
         let spec = |key: &std::sync::Arc<crate::keys::Key>| key.truth.spec.clone();
@@ -31,22 +32,28 @@ impl Truths for KeyTruths {
             .collect())
     }
 
-    async fn park(ctx: &Context, owner: &ObjectRef<ManagedKey>) -> Result<bool, Error> {
+    async fn in_use(
+        ctx: &Context,
+        owner: &ObjectRef<ManagedKey>,
+    ) -> Result<Vec<KeyMaterial>, Error> {
         let namespace = owner.namespace.as_deref().unwrap_or_default();
         let object = format!("KeyMaterial of {namespace}/{}", owner.name);
-        let mut parked = false;
-        for mut material in
-            call("list", object, ctx.materials.named(namespace, &owner.name)).await?
-        {
-            if material.spec.parked_since.is_some() {
-                continue;
-            }
+        let mut found = call("list", object, ctx.materials.named(namespace, &owner.name)).await?;
+        found.retain(|material| material.spec.parked_since.is_none());
+        Ok(found)
+    }
+
+    async fn park(
+        ctx: &Context,
+        _: &ObjectRef<ManagedKey>,
+        truth: Vec<KeyMaterial>,
+    ) -> Result<(), Error> {
+        for mut material in truth {
             material.spec.parked_since = Some(Time(ctx.now()));
             let object = format!("KeyMaterial {}", material.name_any());
             call("replace", object, ctx.materials.replace(&material)).await?;
             ctx.metrics.truth_written(Truth::KeyMaterial);
-            parked = true;
         }
-        Ok(parked)
+        Ok(())
     }
 }

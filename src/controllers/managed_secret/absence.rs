@@ -15,13 +15,14 @@ use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call, is};
 use crate::controllers::parking::Truths;
 use crate::telemetry::Truth;
-use crate::truth::owner_of;
+use crate::truth::{Stored, owner_of};
 
 /// Sealed secrets.
 pub(crate) struct SecretTruths;
 
 impl Truths for SecretTruths {
     type Resource = ManagedSecret;
+    type Truth = Stored;
 
     async fn owners(ctx: &Context) -> Result<Vec<ObjectRef<ManagedSecret>>, Error> {
         let all = call("list", "sealed secrets", ctx.sealed.list()).await?;
@@ -35,22 +36,32 @@ impl Truths for SecretTruths {
             .collect())
     }
 
-    async fn park(ctx: &Context, owner: &ObjectRef<ManagedSecret>) -> Result<bool, Error> {
+    async fn in_use(ctx: &Context, owner: &ObjectRef<ManagedSecret>) -> Result<Vec<Stored>, Error> {
+        let namespace = owner.namespace.as_deref().unwrap_or_default();
+        let object = format!("truth of {namespace}/{}", owner.name);
+        let found = call("get", object, ctx.sealed.get(namespace, &owner.name)).await?;
+        let stored = found.and_then(Result::ok);
+        Ok(stored
+            .into_iter()
+            .filter(|stored| stored.parked_since.is_none())
+            .collect())
+    }
+
+    async fn park(
+        ctx: &Context,
+        owner: &ObjectRef<ManagedSecret>,
+        truth: Vec<Stored>,
+    ) -> Result<(), Error> {
         let namespace = owner.namespace.as_deref().unwrap_or_default();
         ctx.references.set(owner, std::collections::HashSet::new());
-        let object = format!("truth of {namespace}/{}", owner.name);
-        let stored = call("get", &object, ctx.sealed.get(namespace, &owner.name)).await?;
-        let Some(Ok(mut stored)) = stored else {
-            return Ok(false);
-        };
-        if stored.parked_since.is_some() {
-            return Ok(false);
+        for mut stored in truth {
+            take_out_of_merged(namespace, &owner.name, ctx).await?;
+            stored.parked_since = Some(ctx.now());
+            let object = format!("truth of {namespace}/{}", owner.name);
+            call("write", object, ctx.sealed.write(&stored)).await?;
+            ctx.metrics.truth_written(Truth::SealedSecret);
         }
-        take_out_of_merged(namespace, &owner.name, ctx).await?;
-        stored.parked_since = Some(ctx.now());
-        call("write", object, ctx.sealed.write(&stored)).await?;
-        ctx.metrics.truth_written(Truth::SealedSecret);
-        Ok(true)
+        Ok(())
     }
 }
 
