@@ -44,6 +44,15 @@ impl Examples {
         kubectl_on(bed, &["apply"], &[self.folder.path()]);
     }
 
+    /// Case B11 (1): what was applied is what is there, whichever side computes it.
+    fn assert_nothing_to_change(&self, bed: &Bed) {
+        let files = ["key.yaml", "secret.yaml", "secret-plain.yaml"];
+        let files = files.map(|file| self.folder.path().join(file));
+        let files: Vec<_> = files.iter().map(AsRef::as_ref).collect();
+        kubectl_on(bed, &["diff"], &files);
+        kubectl_on(bed, &["diff", "--server-side", "--force-conflicts"], &files);
+    }
+
     /// Deletes everything but the namespace and waits until it is gone.
     fn delete(&self, bed: &Bed, cascade: &str) {
         let files = IN_SHOP.map(|file| self.folder.path().join(file));
@@ -70,12 +79,15 @@ fn kubectl_on(bed: &Bed, verb: &[&str], files: &[&Path]) {
     bed.tools.kubectl(args);
 }
 
+/// Also case B11 (1), and of case B45 the logs.
 #[test]
 fn the_examples_lead_to_a_pod_that_reads_the_generated_password() {
     let bed = Turn::take();
     let examples = Examples::for_bed(&bed);
     examples.apply(&bed);
     bed.all_ready(SHOP);
+
+    examples.assert_nothing_to_change(&bed);
 
     let key = bed.get(SHOP, "managedkey/orders");
     assert_eq!(key["status"]["state"], "Enabled");
