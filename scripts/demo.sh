@@ -56,7 +56,7 @@ build() {
 
 start() {
     begin "the cluster"
-    "$CLUSTER" up --state "$state"
+    "$CLUSTER" up --state "$state" >/dev/null
     export KUBECONFIG="$state/kubeconfig"
     mkdir -p "$state/bin"
     ln -sfn "$kubectl" "$state/bin/kubectl"
@@ -66,7 +66,8 @@ start() {
 
 install() {
     begin "Keystead, with Helm"
-    "$helm" upgrade --install keystead charts/keystead \
+    # Without the notes: what they tell people to do next, the demo does.
+    "$helm" upgrade --install keystead charts/keystead --hide-notes \
         --namespace "$operator_namespace" --create-namespace \
         --set "image.repository=${image%:*}" --set-string "image.tag=${image##*:}" \
         --set image.pullPolicy=Never

@@ -256,7 +256,7 @@ impl Bed {
 
     /// Removes everything from a cluster that goes on after the tests.
     fn leave(&self) {
-        let kinds = "managedkeys,managedsecrets,keymaterials";
+        let kinds = "managedkeys,managedsecrets";
         let policies = "validatingadmissionpolicies,validatingadmissionpolicybindings";
         let definitions = ["managedkeys", "managedsecrets", "keymaterials"];
         let definitions = definitions.map(|name| format!("crd/{name}.keystead.dev"));
@@ -303,16 +303,24 @@ pub(crate) struct Namespace<'a> {
 impl<'a> Namespace<'a> {
     pub(crate) fn create(bed: &'a Bed, name: &'static str) -> Self {
         bed.tools.kubectl(["create", "namespace", name]);
+        Self::made_later(bed, name)
+    }
+
+    /// One that the test itself makes.
+    pub(crate) fn made_later(bed: &'a Bed, name: &'static str) -> Self {
         Self { bed, name }
     }
 }
 
 impl Drop for Namespace<'_> {
     fn drop(&mut self) {
-        let deleted = self
-            .bed
-            .tools
-            .try_kubectl(["delete", "namespace", self.name, TIMEOUT]);
+        let deleted = self.bed.tools.try_kubectl([
+            "delete",
+            "namespace",
+            self.name,
+            "--ignore-not-found",
+            TIMEOUT,
+        ]);
         if !std::thread::panicking() {
             assert!(deleted.is_ok(), "{deleted:?} within {PATIENCE:?}");
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::bed::{Bed, SYSTEM, Turn, repository, text};
+use crate::bed::{Bed, Namespace, SYSTEM, Turn, repository, text};
 use crate::tools::{TIMEOUT, eventually};
 
 const SHOP: &str = "shop";
@@ -44,6 +44,14 @@ impl Examples {
         kubectl_on(bed, &["apply"], &[self.folder.path()]);
     }
 
+    /// Case B11 (1): what was applied is what is there, defaults included.
+    fn assert_nothing_to_change(&self, bed: &Bed) {
+        let files = ["key.yaml", "secret.yaml", "secret-plain.yaml"];
+        let files = files.map(|file| self.folder.path().join(file));
+        let files: Vec<_> = files.iter().map(AsRef::as_ref).collect();
+        kubectl_on(bed, &["diff"], &files);
+    }
+
     /// Deletes everything but the namespace and waits until it is gone.
     fn delete(&self, bed: &Bed, cascade: &str) {
         let files = IN_SHOP.map(|file| self.folder.path().join(file));
@@ -70,12 +78,16 @@ fn kubectl_on(bed: &Bed, verb: &[&str], files: &[&Path]) {
     bed.tools.kubectl(args);
 }
 
+/// Also case B11 (1), and of case B45 the logs.
 #[test]
 fn the_examples_lead_to_a_pod_that_reads_the_generated_password() {
     let bed = Turn::take();
     let examples = Examples::for_bed(&bed);
+    let _shop = Namespace::made_later(&bed, SHOP);
     examples.apply(&bed);
     bed.all_ready(SHOP);
+
+    examples.assert_nothing_to_change(&bed);
 
     let key = bed.get(SHOP, "managedkey/orders");
     assert_eq!(key["status"]["state"], "Enabled");
@@ -105,7 +117,7 @@ fn the_examples_lead_to_a_pod_that_reads_the_generated_password() {
     }
 
     // The namespace goes at once, although its resources hold keys.
-    delete_shop(&bed);
+    bed.tools.kubectl(["delete", "namespace", SHOP, TIMEOUT]);
     examples.apply(&bed);
     assert_waits_for_approval(&bed);
     approve_all(&bed);
@@ -118,7 +130,6 @@ fn the_examples_lead_to_a_pod_that_reads_the_generated_password() {
         "configmap/keystead-installation",
         "keystead.dev/approve-adoption-before-",
     ]);
-    delete_shop(&bed);
 }
 
 /// A native Secret that holds envelopes for exactly these keys.
@@ -158,10 +169,6 @@ fn assert_pod_reads_it(bed: &Bed) -> String {
         url
     );
     password
-}
-
-fn delete_shop(bed: &Bed) {
-    bed.tools.kubectl(["delete", "namespace", SHOP, TIMEOUT]);
 }
 
 /// A namespace of the same name is not the same namespace: what was its predecessor's needs an administrator.

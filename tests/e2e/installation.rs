@@ -1,6 +1,6 @@
 //! The chart and the image.
 
-use crate::bed::{Bed, Namespace, PODS, RELEASE, SYSTEM, Turn};
+use crate::bed::{Bed, Namespace, PODS, RELEASE, SYSTEM, Turn, repository};
 use crate::target::Target;
 use crate::tools::{TIMEOUT, eventually};
 
@@ -96,11 +96,15 @@ spec:
     assert_eq!(user, 65532, "{:#}", pod["status"]);
 }
 
+/// Case B11 (3).
 #[test]
 fn an_upgrade_that_changes_nothing_rolls_nothing() {
     let bed = Turn::take();
     let before = (bed.operator_pods(), generation(&bed));
     bed.helm_with_chart("upgrade", RELEASE);
+    let chart = repository().join("charts/keystead").display().to_string();
+    let reuse = ["upgrade", RELEASE, &chart, "-n", SYSTEM, "--reuse-values"];
+    bed.tools.helm(reuse);
     bed.rolled_out();
     assert_eq!((bed.operator_pods(), generation(&bed)), before);
 }

@@ -181,6 +181,7 @@ fn delete(bed: &Bed, namespace: &str, cascade: &str) {
         .kubectl(["-n", namespace, "delete", kinds, "--all", cascade, TIMEOUT]);
 }
 
+/// Case B38, but for the deletion of the definitions.
 #[test]
 fn values_survive_uninstalling_and_installing_under_another_name() {
     let bed = Turn::take();
