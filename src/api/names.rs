@@ -18,6 +18,8 @@ pub const GUARD_ENABLED: &str = "enabled";
 /// On a target: `<namespace>/<name>` of the `ManagedSecret` that owns it. The namespace is part of it,
 /// so that a copy made by hand in another namespace is not taken for ours.
 pub const ANNOTATION_MANAGED_BY: &str = "keystead.dev/managed-by";
+/// On a target: its own name, so that a copy made by hand under another name is not taken for ours.
+pub const ANNOTATION_TARGET: &str = "keystead.dev/target";
 /// On a target that existed before: how it came to us (`Adopt` or `Merge`).
 pub const ANNOTATION_EXISTING: &str = "keystead.dev/existing";
 /// On a target: what happens to it when its `ManagedSecret` goes (`Delete` or `Retain`).

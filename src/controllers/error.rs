@@ -15,6 +15,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often the API server may refuse before the owner is told: a moment's trouble is not worth a status.
 const FAILURES_TOLD: u32 = 2;
 
+/// How many conflicts in a row are no news.
+const CONFLICTS_TOLERATED: u32 = 5;
+
 /// An effect or a look-up that failed. Its text names objects and fields, never a value: the API server's
 /// own message is not repeated, since it may quote what was sent.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +111,12 @@ impl Error {
             Class::Transient => answered && failures >= FAILURES_TOLD,
             Class::Conflict => false,
         }
+    }
+
+    /// Whether it is logged, after that many failures before. A conflict is how writers meet; one that does not end
+    /// is worth a line.
+    pub fn is_logged(&self, failures: u32) -> bool {
+        self.class() != Class::Conflict || failures >= CONFLICTS_TOLERATED
     }
 
     /// The condition's reason.

@@ -225,8 +225,13 @@ async fn a_copy_made_by_hand_is_neither_adopted_nor_deleted() {
     bed.apply_secret("store", "app", plain).await;
     bed.wait_not_ready("store", "app", "TargetExists").await;
     bed.apply_secret("shop", "copy", plain).await;
-    bed.wait_not_ready("shop", "copy", "TargetOwnedByOther")
-        .await;
+    bed.wait_not_ready("shop", "copy", "TargetExists").await;
+    // Nor does the owner of the original, who is named on the copy, when he renames his target.
+    let renamed = "{generate: [{key: password, password: {}}], target: {form: Plain, name: copy}}";
+    bed.apply_secret("shop", "app", renamed).await;
+    bed.wait_not_ready("shop", "app", "TargetExists").await;
+    bed.apply_secret("shop", "app", plain).await;
+    bed.wait_ready("shop", "app").await;
     bed.delete("shop", "managedsecret/app").await;
     eventually("the original is gone", || async {
         bed.native("shop", "app").await.is_none()

@@ -125,7 +125,11 @@ async fn targets_are_nobody_elses(bed: &Bed) {
         let annotations: Vec<_> = target.annotations().keys().map(String::as_str).collect();
         assert_eq!(
             annotations,
-            ["keystead.dev/deletion-policy", "keystead.dev/managed-by"]
+            [
+                "keystead.dev/deletion-policy",
+                "keystead.dev/managed-by",
+                "keystead.dev/target"
+            ]
         );
         let owner = &target.owner_references()[0];
         assert_eq!(

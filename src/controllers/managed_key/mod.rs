@@ -24,12 +24,12 @@ use self::observe::observe;
 use self::plan::plan;
 use super::backoff::jittered;
 use super::context::{Context, changed_keys, jitter};
-use super::error::{Class, Error};
+use super::error::Error;
 use super::parking::Presence;
 use super::status::Publication;
 use crate::api::condition::{self, NewCondition};
 use crate::api::names::FIELD_MANAGER_KEY;
-use crate::api::{ManagedKey, ManagedKeyStatus, Reason};
+use crate::api::{ManagedKey, ManagedKeyStatus};
 use crate::telemetry::{Kind, Outcome};
 use crate::watching::WatchPauses;
 
@@ -159,7 +159,7 @@ async fn publish(
 /// When to try again.
 fn retry(key: &ManagedKey, error: &Error, ctx: &Context) -> Action {
     let object = ObjectRef::from_obj(key);
-    if error.reason() != Reason::ApiError || error.class() == Class::Transient {
+    if error.is_logged(ctx.key_failures.count(&object)) {
         warn!(key = %object, %error, "a key could not be reconciled; it is tried again");
     }
     Action::requeue(ctx.key_failures.delay(object, error.class(), jitter()))

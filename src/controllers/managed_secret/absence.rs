@@ -9,7 +9,7 @@ use super::apply::release_target;
 use crate::api::ManagedSecret;
 use crate::api::names::{
     ANNOTATION_DELETION_POLICY, ANNOTATION_EXISTING, ANNOTATION_MANAGED_BY,
-    ANNOTATION_PARKED_SINCE, LABEL_MANAGED_BY, MANAGED_BY,
+    ANNOTATION_PARKED_SINCE, ANNOTATION_TARGET, LABEL_MANAGED_BY, MANAGED_BY,
 };
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call, is};
@@ -88,6 +88,7 @@ async fn take_out_of_merged(namespace: &str, name: &str, ctx: &Context) -> Resul
         let says =
             |key: &str, value: &str| secret.annotations().get(key).is_some_and(|v| v == value);
         if says(ANNOTATION_MANAGED_BY, &place)
+            && says(ANNOTATION_TARGET, &secret.name_any())
             && says(ANNOTATION_EXISTING, "Merge")
             && says(ANNOTATION_DELETION_POLICY, "Delete")
         {

@@ -162,7 +162,7 @@ fn target_body(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Result<Va
         "name": write.name,
         "namespace": seen.secret.namespace(),
         "labels": { LABEL_MANAGED_BY: MANAGED_BY },
-        "annotations": annotations(&seen.secret, write.existing),
+        "annotations": annotations(&seen.secret, &write.name, write.existing),
     });
     if let Some(owner) = owner_reference(&seen.secret, write.existing) {
         metadata["ownerReferences"] = json!([owner]);

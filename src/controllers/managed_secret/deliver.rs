@@ -9,7 +9,9 @@ use super::step::with_causes;
 use super::step::{Refusal, Step, TargetState, TargetWrite};
 use super::target::{Owner, Target, deletion_policy, sealed_context};
 use crate::api::managed_secret::{DeletionPolicy, Existing, Form};
-use crate::api::names::{ANNOTATION_MANAGED_BY, SEALED_SUFFIX, SECRET_TYPE_SEALED};
+use crate::api::names::{
+    ANNOTATION_MANAGED_BY, ANNOTATION_TARGET, SEALED_SUFFIX, SECRET_TYPE_SEALED,
+};
 use crate::api::{ConditionType, Reason};
 use crate::crypto::{KeyId, SecretBytes};
 use crate::secrets::{Manifest, ManifestError, SecretValue, TargetRecord, Template};
@@ -155,7 +157,7 @@ fn check_owner(seen: &Observed, target: &Target, existing: Existing) -> Result<(
 
 fn exists(seen: &Observed, name: &str) -> String {
     format!(
-        "Secret {name} exists and is not ours ({ANNOTATION_MANAGED_BY} does not name {}); it is left alone. Delete it, \
+        "Secret {name} exists and is not ours (its annotations {ANNOTATION_MANAGED_BY} and {ANNOTATION_TARGET} do not name {} and itself); it is left alone. Delete it, \
          name another target, or set spec.target.existing",
         super::target::place_of(&seen.secret)
     )

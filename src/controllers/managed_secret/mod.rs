@@ -37,7 +37,7 @@ use self::plan::{Plan, plan};
 use self::step::Step;
 use super::backoff::jittered;
 use super::context::{Context, changed_keys, jitter};
-use super::error::{Class, Error};
+use super::error::Error;
 use super::parking::Presence;
 use super::references::Reference;
 use super::status::Publication;
@@ -264,7 +264,7 @@ fn next_look(plan: &Plan) -> (Action, Outcome) {
 /// When to try again.
 fn retry(secret: &ManagedSecret, error: &Error, ctx: &Context) -> Action {
     let object = ObjectRef::from_obj(secret);
-    if error.class() != Class::Conflict {
+    if error.is_logged(ctx.secret_failures.count(&object)) {
         warn!(secret = %object, %error, "a secret could not be reconciled; it is tried again");
     }
     Action::requeue(ctx.secret_failures.delay(object, error.class(), jitter()))

@@ -12,8 +12,8 @@ use super::spec::{form, user_context};
 use crate::api::ManagedSecret;
 use crate::api::managed_secret::{DeletionPolicy, Existing, Form};
 use crate::api::names::{
-    ANNOTATION_DELETION_POLICY, ANNOTATION_EXISTING, ANNOTATION_MANAGED_BY, FIELD_MANAGER,
-    LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX,
+    ANNOTATION_DELETION_POLICY, ANNOTATION_EXISTING, ANNOTATION_MANAGED_BY, ANNOTATION_TARGET,
+    FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX,
 };
 use crate::controllers::context::Context;
 use crate::crypto::{self, EncryptionContext, KeyId, Purpose, SecretBytes};
@@ -117,10 +117,12 @@ pub(super) fn read(
 fn owner_of(secret: &Secret, managed: &ManagedSecret) -> Owner {
     let place = place_of(managed);
     match secret.annotations().get(ANNOTATION_MANAGED_BY) {
-        Some(owner) if *owner == place => return Owner::Us,
-        // A copy made by hand in another namespace carries the name of the original's owner.
+        Some(owner) if *owner == place && names_itself(secret) => return Owner::Us,
+        // A copy made by hand carries the name of the original's owner, but is nobody's.
         Some(owner)
-            if owner.split_once('/').map(|(ns, _)| ns) == managed.namespace().as_deref() =>
+            if *owner != place
+                && names_itself(secret)
+                && owner.split_once('/').map(|(ns, _)| ns) == managed.namespace().as_deref() =>
         {
             return Owner::Other(owner.clone());
         }
@@ -135,6 +137,11 @@ fn owner_of(secret: &Secret, managed: &ManagedSecret) -> Owner {
     })
 }
 
+/// Whether a Secret is the one that its annotations were written on, and no copy of it.
+fn names_itself(secret: &Secret) -> bool {
+    secret.annotations().get(ANNOTATION_TARGET) == secret.metadata.name.as_ref()
+}
+
 /// What is written on a target to say whose it is.
 pub(super) fn place_of(managed: &ManagedSecret) -> String {
     format!(
@@ -145,9 +152,14 @@ pub(super) fn place_of(managed: &ManagedSecret) -> String {
 }
 
 /// The annotations of a target.
-pub(super) fn annotations(managed: &ManagedSecret, existing: Existing) -> BTreeMap<String, String> {
+pub(super) fn annotations(
+    managed: &ManagedSecret,
+    name: &str,
+    existing: Existing,
+) -> BTreeMap<String, String> {
     let mut annotations = BTreeMap::from([
         (ANNOTATION_MANAGED_BY.to_owned(), place_of(managed)),
+        (ANNOTATION_TARGET.to_owned(), name.to_owned()),
         (
             ANNOTATION_DELETION_POLICY.to_owned(),
             deletion_policy(managed).as_str().to_owned(),
@@ -186,7 +198,7 @@ pub(super) fn deletion_policy(managed: &ManagedSecret) -> DeletionPolicy {
 }
 
 fn is_dressed(secret: &Secret, managed: &ManagedSecret, existing: Existing) -> bool {
-    let wanted = annotations(managed, existing);
+    let wanted = annotations(managed, &secret.name_any(), existing);
     let found = secret.annotations();
     let owner = owner_reference(managed, existing);
     let uid = managed.uid().unwrap_or_default();
