@@ -81,7 +81,7 @@ pub(super) fn lacks(import: &Import, record: &ImportRecord, truth: &Truth) -> bo
     let absent = |key: &String| !record.keys.contains(key) || truth.current.get(key).is_none();
     match &import.secret_ref.keys {
         Some(keys) => keys.iter().any(absent),
-        None => record.keys.iter().any(absent),
+        None => !record.all || record.keys.iter().any(absent),
     }
 }
 

@@ -149,6 +149,8 @@ struct WantedImport<'a> {
     name: &'a str,
     /// The keys that come from it.
     keys: BTreeSet<String>,
+    /// Whether these are all keys of it, and not some by name.
+    all: bool,
     /// What is read now; `None` if it was imported before.
     reading: Option<&'a Found>,
     /// Whether the values of the current version give way to those read now.
@@ -173,6 +175,7 @@ impl WantedImport<'_> {
             source_uid: found.uid.clone(),
             time: now,
             keys: self.keys.clone(),
+            all: self.all,
         })
     }
 }
@@ -209,6 +212,7 @@ fn want_import<'a>(
             return Ok(WantedImport {
                 name,
                 keys,
+                all: asked.is_none(),
                 reading: None,
                 again: false,
             });
@@ -240,6 +244,7 @@ fn want_import<'a>(
     Ok(WantedImport {
         name,
         keys,
+        all: asked.is_none(),
         reading: Some(found),
         again,
     })

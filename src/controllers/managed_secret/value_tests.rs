@@ -84,6 +84,21 @@ fn a_source_is_read_once_unless_its_uid_is_asked_for() {
 }
 
 #[test]
+fn all_keys_are_taken_when_some_were_before_and_what_came_before_stays() {
+    let mut world = with_source(&some(&["a"]), &[("a", "1"), ("b", "2")]);
+    world.settle();
+    put(&mut world, "uid-1", &[("a", "changed"), ("b", "2")]);
+    world.edit(import(&json!({})));
+    world.settle();
+    assert_eq!(world.stored("a").unwrap(), b"1");
+    assert_eq!(world.stored("b").unwrap(), b"2");
+    // All were taken: what the source gets later is not.
+    put(&mut world, "uid-1", &[("a", "1"), ("b", "2"), ("c", "3")]);
+    world.settle();
+    assert_eq!(world.stored("c"), None);
+}
+
+#[test]
 fn a_key_that_was_given_up_is_imported_again_and_others_are_not() {
     let mut world = with_source(&some(&["a", "b"]), &[("a", "1"), ("b", "2")]);
     world.settle();

@@ -208,6 +208,9 @@ pub struct ImportRecord {
     /// The keys that were taken, so that they are known when the source is gone.
     #[serde(default)]
     pub keys: BTreeSet<String>,
+    /// Whether all keys of the Secret were asked for, and not some by name.
+    #[serde(default)]
+    pub all: bool,
 }
 
 /// A target that was written, for cleaning up after it is renamed or its resource is gone.

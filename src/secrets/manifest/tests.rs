@@ -52,6 +52,7 @@ fn full() -> Manifest {
             source_uid: "uid-1".to_owned(),
             time: Timestamp::from_nanosecond(1_770_000_000_123_456_789).unwrap(),
             keys: BTreeSet::from(["password".to_owned()]),
+            all: true,
         })
         .unwrap();
     manifest
