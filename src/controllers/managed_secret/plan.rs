@@ -96,7 +96,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         return Err(Refusal(Reason::KeyNotReady, message.to_owned()));
     }
     let next = value::next(seen, &base, key, now, random)?;
-    let content = deliver::render(seen, next.value(&base))?;
+    let content = deliver::render(seen, next.value(&base)?)?;
     // What differs from a value that nobody changed is drift; what differs from a new value is only late.
     let stood = next.fresh.is_empty() && deliver::was_synced(seen, &base);
     let delivery = deliver::plan(seen, content, key, stood)?;

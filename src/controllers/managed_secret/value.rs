@@ -33,11 +33,11 @@ pub(super) struct Next {
 
 impl Next {
     /// The current value.
-    pub(super) fn value<'a>(&'a self, base: &'a Base<'_>) -> &'a SecretValue {
+    pub(super) fn value<'a>(&'a self, base: &'a Base<'_>) -> Result<&'a SecretValue, Refusal> {
         let fresh = self.fresh.last().map(|(_, value)| value);
         fresh
             .or_else(|| base.truth().map(|truth| &truth.current))
-            .expect("a secret has a value")
+            .ok_or_else(|| internal(&"neither a new nor a stored value"))
     }
 }
 
