@@ -1,4 +1,5 @@
-//! How a watch that broke is taken up again.
+//! Watches that nothing stops: how one that broke is taken up again, and what becomes of an object that cannot be
+//! read.
 //!
 //! kube's own strategy waits up to a minute after a few outages in a row, and counts on until something changes that is
 //! watched. Here nothing may be noticed later than a few seconds after the API server is back; a handful of watches that
@@ -6,12 +7,58 @@
 
 use std::time::{Duration, Instant};
 
+use std::fmt::Debug;
+
+use futures::{Stream, StreamExt, future};
+use kube::core::DeserializeGuard;
 use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch_objects};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tracing::error;
 
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(5);
 /// After that long without a failure the next one counts as the first.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
+
+/// Watches everything of a kind. An object that this release cannot read (a newer one wrote it) is said and passed
+/// over: it stays as it was last known, and does not hold up all others.
+pub fn watch<K>(
+    api: Api<DeserializeGuard<K>>,
+) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watch_objects(api, watcher::Config::default())
+        .backoff(WatchPauses::default())
+        .filter_map(|event| future::ready(event.map(readable).transpose()))
+}
+
+/// The event, if its object can be read.
+fn readable<K>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>>
+where
+    K: Resource<DynamicType = ()>,
+{
+    match event {
+        Event::Init => Some(Event::Init),
+        Event::InitDone => Some(Event::InitDone),
+        Event::InitApply(object) => read(object).map(Event::InitApply),
+        Event::Apply(object) => read(object).map(Event::Apply),
+        Event::Delete(object) => read(object).map(Event::Delete),
+    }
+}
+
+fn read<K: Resource<DynamicType = ()>>(object: DeserializeGuard<K>) -> Option<K> {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    if object.0.is_err() {
+        // Not the error itself: it may quote what the object holds.
+        let kind = K::kind(&());
+        error!(%kind, namespace, name, "this release cannot read the object; it is left as it is");
+    }
+    object.0.ok()
+}
 
 /// The pauses between attempts: exponential with jitter and a short cap.
 #[derive(Debug, Default)]

@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, pin_mut};
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::broadcast;
 use tracing::warn;
@@ -15,7 +14,7 @@ use super::keyring::{KeyChanged, Keyring};
 use crate::api::KeyMaterial;
 use crate::crypto::{InstallationId, KeyId, RootKey};
 use crate::telemetry::Metrics;
-use crate::watching::WatchPauses;
+use crate::watching;
 
 /// Watches the truth about keys.
 pub struct Loader {
@@ -52,8 +51,7 @@ impl Loader {
     /// Runs for ever; calls `loaded` when the keyring first is complete. A lost watch is taken up
     /// again; until then the keyring stays as it is.
     pub async fn run(self, client: Client, namespace: &str, loaded: impl FnOnce()) {
-        let api: Api<KeyMaterial> = Api::namespaced(client, namespace);
-        let stream = watch(api, watcher::Config::default()).backoff(WatchPauses::default());
+        let stream = watching::watch::<KeyMaterial>(Api::namespaced(client, namespace));
         pin_mut!(stream);
         let mut loaded = Some(loaded);
         let mut listed = HashSet::new();

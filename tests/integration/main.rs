@@ -25,4 +25,5 @@ mod smoke;
 mod sources;
 mod support;
 mod targets;
+mod unreadable;
 mod validation;

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt, future};
+use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::predicates;
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, watcher};
+use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt};
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
@@ -31,7 +32,7 @@ use crate::api::condition::{self, NewCondition};
 use crate::api::names::FIELD_MANAGER_KEY;
 use crate::api::{ManagedKey, ManagedKeyStatus};
 use crate::telemetry::{Kind, Outcome};
-use crate::watching::WatchPauses;
+use crate::watching::{self, WatchPauses};
 
 /// How long a key is left alone when nothing happens to it. Changes are watched; this is a safety net.
 const RESYNC: Duration = Duration::from_secs(3600);
@@ -41,14 +42,13 @@ const SOON: Duration = Duration::from_secs(5);
 /// The controller over one watch, until `stop`. The watch counts as present before it is first polled.
 pub(super) fn run(
     ctx: Arc<Context>,
-    api: Api<ManagedKey>,
+    api: Api<DeserializeGuard<ManagedKey>>,
     presence: Presence<ManagedKey>,
     approvals: watch::Receiver<()>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> impl Future<Output = ()> + Send {
     let (reader, writer) = presence.watch();
-    let keys = watcher(api, watcher::Config::default())
-        .backoff(WatchPauses::default())
+    let keys = watching::watch(api)
         .inspect(move |event| presence.see(event))
         .modify(|key| key.managed_fields_mut().clear())
         .reflect(writer)

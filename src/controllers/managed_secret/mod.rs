@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt, future};
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::PartialObjectMeta;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
@@ -46,7 +46,7 @@ use crate::api::names::{ANNOTATION_MANAGED_BY, FIELD_MANAGER_SECRET, SECRET_TYPE
 use crate::crypto::OsRandom;
 use crate::telemetry::{Kind, Outcome};
 use crate::truth::{is_truth, owner_of};
-use crate::watching::WatchPauses;
+use crate::watching::{self, WatchPauses};
 
 /// How long a secret is left alone when nothing happens to it. Changes are watched; this is a safety net.
 const RESYNC: Duration = Duration::from_secs(3600);
@@ -58,7 +58,7 @@ const WAITING: Duration = Duration::from_secs(300);
 /// The watches of one scope.
 pub(super) struct Watches {
     /// The secrets.
-    pub(super) secrets: Api<ManagedSecret>,
+    pub(super) secrets: Api<DeserializeGuard<ManagedSecret>>,
     /// Native Secrets where they live; only their metadata is watched and none is cached.
     pub(super) targets: Api<PartialObjectMeta<Secret>>,
     /// The truth; only its metadata is watched.
@@ -74,8 +74,7 @@ pub(super) fn run(
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> impl Future<Output = ()> + Send {
     let (reader, writer) = presence.watch();
-    let secrets = watcher(watches.secrets, watcher::Config::default())
-        .backoff(WatchPauses::default())
+    let secrets = watching::watch(watches.secrets)
         .inspect(move |event| presence.see(event))
         .modify(|secret| {
             secret.managed_fields_mut().clear();
