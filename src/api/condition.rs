@@ -85,8 +85,6 @@ pub enum Reason {
     Forbidden,
     /// Someone else's change of a delivered Secret was undone (Event only).
     DriftRepaired,
-    /// The resource is gone and its truth waits (Event only).
-    Parked,
     /// The resource is back and took over its waiting truth (Event only).
     Adopted,
 }
@@ -130,7 +128,6 @@ impl Reason {
             Self::ApiError => "ApiError",
             Self::Forbidden => "Forbidden",
             Self::DriftRepaired => "DriftRepaired",
-            Self::Parked => "Parked",
             Self::Adopted => "Adopted",
         }
     }

@@ -204,6 +204,7 @@ async fn a_namespace_made_again_gets_its_values_back_only_when_an_administrator_
         .expect_ok();
     bed.wait_all_ready("shop", 1).await;
     assert_eq!(bed.passwords("shop").await, values);
+    wait_adoption_events(&bed).await;
 
     // For a whole restore, and with the operator down during the deletion.
     operator.kill().await;
@@ -239,6 +240,19 @@ async fn a_namespace_made_again_gets_its_values_back_only_when_an_administrator_
 
     start_afresh(&bed, &yaml, &values["a"]).await;
     drop(operator);
+}
+
+/// Key and secret each say once that they took over what waited.
+async fn wait_adoption_events(bed: &Bed) {
+    let kinds = "jsonpath={.items[?(@.reason=='Adopted')].involvedObject.kind}";
+    eventually("both say that they took over what waited", || async {
+        let args = ["get", "events", "-n", "shop", "-o", kinds];
+        let out = bed.kubectl(&args).await.expect_ok();
+        let mut kinds: Vec<_> = out.split_whitespace().collect();
+        kinds.sort_unstable();
+        kinds == ["ManagedKey", "ManagedSecret"]
+    })
+    .await;
 }
 
 /// Whoever wants nothing of the old gets new values, and the old truth is put aside.

@@ -1,10 +1,11 @@
 //! The effects of a key's plan, each of them idempotent.
 
-use kube::ResourceExt;
+use kube::runtime::events::EventType;
+use kube::{Resource, ResourceExt};
 
 use super::observe::Observed;
 use super::plan::Step;
-use crate::api::KeyMaterialSpec;
+use crate::api::{KeyMaterial, KeyMaterialSpec, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call, is};
 use crate::crypto::{AccountId, Arn, OsRandom};
@@ -20,8 +21,20 @@ pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result
             call("replace", object, ctx.materials.replace(material)).await?;
             ctx.metrics
                 .truth_written(crate::telemetry::Truth::KeyMaterial);
+            announce_adoption(material, seen, ctx).await;
             Ok(())
         }
+    }
+}
+
+/// An Event when the key has taken over material that another resource of its name had.
+async fn announce_adoption(material: &KeyMaterial, seen: &Observed, ctx: &Context) {
+    let before = seen.material.as_ref().map(|m| &m.truth.spec.object_uid);
+    if before != Some(&material.spec.object_uid) {
+        let note = format!("took over KeyMaterial {}", material.name_any());
+        let key = seen.key.object_ref(&());
+        ctx.event(&key, EventType::Normal, Reason::Adopted, note)
+            .await;
     }
 }
 

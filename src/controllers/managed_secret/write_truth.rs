@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use kube::ResourceExt;
+use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
 
 use super::observe::{Observed, truth_reference};
 use super::step::TruthWrite;
 use super::truth::{manifest_context, version_context};
+use crate::api::Reason;
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
 use crate::crypto::{ContextError, EncryptionContext, OsRandom};
@@ -61,7 +63,22 @@ pub(super) async fn write_truth(
         ObjectRef::from_obj(&*seen.secret),
     );
     ctx.metrics.truth_written(Truth::SealedSecret);
+    announce_adoption(write, seen, ctx).await;
     Ok(())
+}
+
+/// An Event when the secret has taken over truth that another resource of its name had.
+async fn announce_adoption(write: &TruthWrite, seen: &Observed, ctx: &Context) {
+    let before = write
+        .before
+        .as_ref()
+        .map(|(stored, _)| &stored.claim.object_uid);
+    if before.is_some_and(|uid| *uid != write.claim.object_uid) {
+        let note = "took over the stored secret of this name, with its values".to_owned();
+        let secret = seen.secret.object_ref(&());
+        ctx.event(&secret, EventType::Normal, Reason::Adopted, note)
+            .await;
+    }
 }
 
 /// The envelope of one version: made now, kept, or opened and made anew.
