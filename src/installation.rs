@@ -19,6 +19,7 @@ use crate::api::names::{
 };
 use crate::crypto::{Fingerprint, InstallationId, OsRandom, Region, RootKey};
 use crate::roots::{RootError, RootProvider};
+use crate::telling::describe;
 use crate::truth::{KeyMaterials, SealedSecrets};
 use crate::watching::WatchPauses;
 
@@ -30,13 +31,12 @@ const REGION: &str = "region";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server did not do what was asked.
-    #[error("{operation}")]
+    #[error("{operation}: {}", describe(reason))]
     Api {
         /// What was tried.
         operation: &'static str,
         /// Why it failed.
-        #[source]
-        source: kube::Error,
+        reason: kube::Error,
     },
     /// The root key's provider failed.
     #[error("load the root key")]
@@ -112,9 +112,9 @@ impl Bootstrap<'_> {
     /// was encrypted; once it is there, it names the root key that everything needs.
     pub async fn run(&self) -> Result<Installation, Error> {
         let record = self.records().get_opt(INSTALLATION).await;
-        match record.map_err(|source| Error::Api {
+        match record.map_err(|reason| Error::Api {
             operation: "get the installation record",
-            source,
+            reason,
         })? {
             Some(record) => self.found(&record).await,
             None => self.first().await,
@@ -149,7 +149,7 @@ impl Bootstrap<'_> {
     }
 
     async fn first(&self) -> Result<Installation, Error> {
-        let failed = |operation| move |source| Error::Api { operation, source };
+        let failed = |operation| move |reason| Error::Api { operation, reason };
         let materials = KeyMaterials::new(self.client.clone(), self.namespace);
         let sealed = SealedSecrets::new(self.client.clone(), self.namespace);
         if materials
@@ -189,9 +189,9 @@ impl Bootstrap<'_> {
                 self.found(&record.map_err(failed("get the installation record"))?)
                     .await
             }
-            Err(source) => Err(Error::Api {
+            Err(reason) => Err(Error::Api {
                 operation: "create the installation record",
-                source,
+                reason,
             }),
         }
     }

@@ -24,5 +24,6 @@ pub mod leader;
 pub mod roots;
 pub mod secrets;
 pub mod telemetry;
+pub mod telling;
 pub mod truth;
 pub mod watching;

@@ -8,6 +8,7 @@ use kube::core::Status;
 
 use crate::api::Reason;
 use crate::leader::LeadershipLost;
+use crate::telling::describe;
 
 /// Longest wait for one call of the API server.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -155,32 +156,6 @@ fn class_of(error: &kube::Error) -> Class {
 /// Whether the API server answered, and its answer is of that kind.
 pub(super) fn is(error: &kube::Error, kind: impl Fn(&Status) -> bool) -> bool {
     matches!(error, kube::Error::Api(status) if kind(status))
-}
-
-/// An error of the API server in words that cannot contain a value: code, reason, fields. The whole
-/// message only where it speaks of rights and quotas.
-pub(super) fn describe(error: &kube::Error) -> String {
-    let kube::Error::Api(status) = error else {
-        return match error {
-            kube::Error::HyperError(_) | kube::Error::Service(_) => "cannot be reached".to_owned(),
-            _ => "the answer could not be read".to_owned(),
-        };
-    };
-    if status.is_forbidden() {
-        return status.message.clone();
-    }
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    let fields: Vec<_> = causes
-        .map(|c| c.field.as_str())
-        .filter(|f| !f.is_empty())
-        .take(8)
-        .collect();
-    let mut text = format!("{} ({})", status.reason, status.code);
-    if !fields.is_empty() {
-        text.push_str(" at ");
-        text.push_str(&fields.join(", "));
-    }
-    text
 }
 
 /// Makes one call of the API server with a time limit of its own, since the client has none.

@@ -14,6 +14,7 @@ use super::keyring::{KeyChanged, Keyring};
 use crate::api::KeyMaterial;
 use crate::crypto::{InstallationId, KeyId, RootKey};
 use crate::telemetry::Metrics;
+use crate::telling::describe_watch;
 use crate::watching;
 
 /// Watches the truth about keys.
@@ -72,7 +73,10 @@ impl Loader {
                 }
                 Ok(Event::Delete(truth)) => self.remove(&truth),
                 Err(error) => {
-                    warn!(%error, "the watch of key material broke; it is taken up again");
+                    warn!(
+                        error = describe_watch(&error),
+                        "the watch of key material broke; it is taken up again"
+                    );
                 }
             }
         }

@@ -15,6 +15,7 @@ use kube::Client;
 use zeroize::Zeroizing;
 
 use crate::crypto::{RootKey, SecretArray};
+use crate::telling::describe;
 
 pub use file::FileRoot;
 pub use secret::SecretRoot;
@@ -23,15 +24,14 @@ pub use secret::SecretRoot;
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
     /// The API server did not give or take the Secret.
-    #[error("{operation} Secret {name}")]
+    #[error("{operation} Secret {name}: {}", describe(reason))]
     Api {
         /// What was tried.
         operation: &'static str,
         /// Which Secret.
         name: String,
-        /// Why it failed.
-        #[source]
-        source: kube::Error,
+        /// Why it failed. No source: a chain that is printed must not quote the root key.
+        reason: kube::Error,
     },
     /// The file cannot be read.
     #[error("read root key file {}", path.display())]

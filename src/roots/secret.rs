@@ -79,11 +79,11 @@ impl SecretRoot {
     }
 }
 
-fn failed(operation: &'static str, source: kube::Error) -> RootError {
+fn failed(operation: &'static str, reason: kube::Error) -> RootError {
     RootError::Api {
         operation,
         name: ROOT_SECRET.to_owned(),
-        source,
+        reason,
     }
 }
 

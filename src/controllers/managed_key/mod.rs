@@ -32,6 +32,7 @@ use crate::api::condition::{self, NewCondition};
 use crate::api::names::FIELD_MANAGER_KEY;
 use crate::api::{ManagedKey, ManagedKeyStatus};
 use crate::telemetry::{Kind, Outcome};
+use crate::telling::describe_watch;
 use crate::watching::{self, WatchPauses};
 
 /// How long a key is left alone when nothing happens to it. Changes are watched; this is a safety net.
@@ -66,7 +67,10 @@ pub(super) fn run(
         .run(reconcile, |key, error, ctx| retry(&key, error, &ctx), ctx)
         .for_each(|result| {
             if let Err(controller::Error::QueueError(error)) = result {
-                warn!(%error, "the watch of keys broke; it is taken up again");
+                warn!(
+                    error = describe_watch(&error),
+                    "the watch of keys broke; it is taken up again"
+                );
             }
             future::ready(())
         })

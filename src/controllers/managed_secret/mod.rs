@@ -45,6 +45,7 @@ use crate::api::ManagedSecret;
 use crate::api::names::{ANNOTATION_MANAGED_BY, FIELD_MANAGER_SECRET, SECRET_TYPE_SEALED};
 use crate::crypto::OsRandom;
 use crate::telemetry::{Kind, Outcome};
+use crate::telling::describe_watch;
 use crate::truth::{is_truth, owner_of};
 use crate::watching::{self, WatchPauses};
 
@@ -109,7 +110,10 @@ pub(super) fn run(
         )
         .for_each(|result| {
             if let Err(controller::Error::QueueError(error)) = result {
-                warn!(%error, "a watch of secrets broke; it is taken up again");
+                warn!(
+                    error = describe_watch(&error),
+                    "a watch of secrets broke; it is taken up again"
+                );
             }
             future::ready(())
         })
