@@ -5,7 +5,7 @@ use kube::api::ListParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
-use super::apply::release_target;
+use super::apply::release;
 use crate::api::ManagedSecret;
 use crate::api::names::{
     ANNOTATION_DELETION_POLICY, ANNOTATION_EXISTING, ANNOTATION_MANAGED_BY,
@@ -92,7 +92,13 @@ async fn take_out_of_merged(namespace: &str, name: &str, ctx: &Context) -> Resul
             && says(ANNOTATION_EXISTING, "Merge")
             && says(ANNOTATION_DELETION_POLICY, "Delete")
         {
-            release_target(namespace, &secret.name_any(), ctx).await?;
+            release(
+                namespace,
+                &secret.name_any(),
+                &secret.uid().unwrap_or_default(),
+                ctx,
+            )
+            .await?;
         }
     }
     Ok(())

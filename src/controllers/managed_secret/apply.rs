@@ -35,7 +35,10 @@ pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result
         Step::Archive(stored) => call("archive", "waiting truth", ctx.sealed.archive(stored)).await,
         Step::WriteTruth(write) => write_truth(write, seen, ctx).await,
         Step::ApplyTarget(write) => apply_target(write, seen, ctx).await,
-        Step::ReleaseTarget(target) => release(seen, &target.name, ctx).await,
+        Step::ReleaseTarget(target) => {
+            let namespace = seen.secret.namespace().unwrap_or_default();
+            release(&namespace, &target.name, &target.uid, ctx).await
+        }
         Step::DeleteTarget(target) | Step::DeleteSource(target) => delete(seen, target, ctx).await,
     }
 }
@@ -99,7 +102,8 @@ async fn apply_target(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Re
     .await?;
     if write.over.is_none() && is_shared(&written.metadata) {
         // Somebody made it between our look and our write: take our keys out again and look anew.
-        release(seen, &write.name, ctx).await?;
+        let uid = written.metadata.uid.unwrap_or_default();
+        release(&namespace, &write.name, &uid, ctx).await?;
         return Err(Error::Raced { object });
     }
     if let Some(version) = written.metadata.resource_version {
@@ -196,10 +200,9 @@ fn target_data(
             .collect());
     };
     let namespace = seen.secret.namespace().unwrap_or_default();
-    let user = user_context(&seen.secret).unwrap_or_default();
+    let user = user_context(&seen.secret).map_err(Error::Context)?;
     let seal = |(name, bytes): (&str, &[u8])| {
-        // The plan has computed this context before, for the size.
-        let context = sealed_context(&seen.secret, name, &user).unwrap_or_default();
+        let context = sealed_context(&seen.secret, name, &user).map_err(Error::Context)?;
         let envelope = ctx
             .keyring
             .seal(key, &namespace, &context, bytes, &mut OsRandom)
@@ -212,21 +215,18 @@ fn target_data(
     write.content.iter().map(seal).collect()
 }
 
-/// Gives up every field that we own of a Secret, which takes our keys out of it.
-async fn release(seen: &Observed, name: &str, ctx: &Context) -> Result<(), Error> {
-    let namespace = seen.secret.namespace().unwrap_or_default();
-    release_target(&namespace, name, ctx).await
-}
-
-/// See [`release`].
-pub(super) async fn release_target(
+/// Gives up every field that we own of the Secret with that UID, which takes our keys out of it. The UID also keeps
+/// the apply from making an empty Secret in the place of one that is gone meanwhile.
+pub(super) async fn release(
     namespace: &str,
     name: &str,
+    uid: &str,
     ctx: &Context,
 ) -> Result<(), Error> {
     ctx.check_leadership()?;
     let api: Api<Secret> = Api::namespaced(ctx.client.clone(), namespace);
-    let body = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name, "namespace": namespace } });
+    let metadata = json!({ "name": name, "namespace": namespace, "uid": uid });
+    let body = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata });
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let object = format!("Secret {namespace}/{name}");
     let released: Result<PartialObjectMeta<Secret>, _> = call(

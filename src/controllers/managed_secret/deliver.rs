@@ -5,8 +5,7 @@ use kube::ResourceExt;
 use super::base::Base;
 use super::observe::Observed;
 use super::spec::{form, target_name, user_context};
-use super::step::with_causes;
-use super::step::{Refusal, Step, TargetState, TargetWrite};
+use super::step::{Refusal, Step, TargetState, TargetWrite, context_refused, with_causes};
 use super::target::{Owner, Target, deletion_policy, sealed_context};
 use crate::api::managed_secret::{DeletionPolicy, Existing, Form};
 use crate::api::names::{
@@ -248,15 +247,10 @@ fn check_size(seen: &Observed, content: &SecretValue) -> Result<(), Refusal> {
         );
         return Err(Refusal(Reason::InvalidSpec, message));
     }
-    let user =
-        user_context(&seen.secret).map_err(|message| Refusal(Reason::InvalidSpec, message))?;
+    let user = user_context(&seen.secret).map_err(|error| context_refused(&error))?;
     let size = content.iter().try_fold(0, |size, (key, bytes)| {
-        let context = sealed_context(&seen.secret, key, &user).map_err(|error| {
-            Refusal(
-                Reason::InvalidSpec,
-                format!("spec.encryptionContext: {error}"),
-            )
-        })?;
+        let context = sealed_context(&seen.secret, key, &user);
+        let context = context.map_err(|error| context_refused(&error))?;
         // Each 4 KiB of a message carry 32 bytes of frame.
         let frames = bytes.len() / 4096 * 32;
         Ok(size + ENVELOPE_OVERHEAD + context.to_bytes().len() + bytes.len() + frames)

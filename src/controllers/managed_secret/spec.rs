@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use crate::api::ManagedSecret;
 use crate::api::managed_secret::{Form, KeyRef};
 use crate::api::names::DEFAULT_KEY;
-use crate::crypto::EncryptionContext;
+use crate::crypto::{ContextError, EncryptionContext};
 
 /// Name of the key that a secret is encrypted under.
 pub(super) fn key_name(secret: &ManagedSecret) -> &str {
@@ -37,14 +37,11 @@ pub(super) fn target_name(secret: &ManagedSecret) -> Option<String> {
 }
 
 /// The user's pairs of the encryption context.
-///
-/// # Errors
-/// They break a rule; says which.
-pub(super) fn user_context(secret: &ManagedSecret) -> Result<EncryptionContext, String> {
+pub(super) fn user_context(secret: &ManagedSecret) -> Result<EncryptionContext, ContextError> {
     let pairs = secret
         .spec
         .encryption_context
         .iter()
         .map(|(k, v)| (k.clone(), v.clone()));
-    EncryptionContext::user(pairs).map_err(|error| format!("spec.encryptionContext: {error}"))
+    EncryptionContext::user(pairs)
 }

@@ -3,7 +3,7 @@
 use super::target::Target;
 use crate::api::Reason;
 use crate::api::managed_secret::Existing;
-use crate::crypto::KeyId;
+use crate::crypto::{ContextError, KeyId};
 use crate::secrets::{Manifest, SecretValue};
 use crate::truth::{Claim, Stored};
 
@@ -82,6 +82,14 @@ pub(crate) struct TargetWrite {
 
 /// Why nothing is done.
 pub(crate) struct Refusal(pub(crate) Reason, pub(crate) String);
+
+/// A refusal of the user's pairs, alone or together with our own.
+pub(super) fn context_refused(error: &ContextError) -> Refusal {
+    Refusal(
+        Reason::InvalidSpec,
+        format!("spec.encryptionContext: {error}"),
+    )
+}
 
 /// A refusal for what should not happen: the truth contradicts itself.
 pub(super) fn internal(error: &dyn std::fmt::Display) -> Refusal {

@@ -116,7 +116,8 @@ fn open_stored(
     let current = manifest
         .current()
         .ok_or_else(|| unreadable("no version is current".to_owned()))?;
-    Ok((read_version(stored, current, ctx)?, manifest)).map(|(value, manifest)| (manifest, value))
+    let value = read_version(stored, current, ctx)?;
+    Ok((manifest, value))
 }
 
 /// Opens one version.

@@ -8,7 +8,7 @@ use super::base::Base;
 use super::observe::Observed;
 use super::source::{Found, Source, asked_again, lacks, record_of, recorded};
 use super::spec::{target_name, user_context};
-use super::step::{Refusal, Step, TargetState, internal, with_causes};
+use super::step::{Refusal, Step, TargetState, context_refused, internal, with_causes};
 use super::target::Owner;
 use crate::api::Reason;
 use crate::api::managed_secret::{Existing, Import};
@@ -49,7 +49,7 @@ pub(super) fn next(
     now: Timestamp,
     random: &mut dyn Random,
 ) -> Result<Next, Refusal> {
-    user_context(&seen.secret).map_err(|message| Refusal(Reason::InvalidSpec, message))?;
+    user_context(&seen.secret).map_err(|error| context_refused(&error))?;
     let mut manifest = base
         .truth()
         .map_or_else(Manifest::new, |truth| truth.manifest.clone());

@@ -12,8 +12,8 @@ use super::truth::{manifest_context, version_context};
 use crate::api::Reason;
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
-use crate::crypto::{ContextError, EncryptionContext, OsRandom};
-use crate::secrets::{SecretValue, VersionRecord};
+use crate::crypto::{EncryptionContext, OsRandom};
+use crate::secrets::VersionRecord;
 use crate::telemetry::Truth;
 use crate::truth::Stored;
 
@@ -44,7 +44,7 @@ pub(super) async fn write_truth(
     ) {
         versions.remove(dropped.as_str());
     }
-    let context = bound(manifest_context(&namespace, &name))?;
+    let context = manifest_context(&namespace, &name).map_err(Error::Context)?;
     let stored = Stored {
         manifest: seal(write, &namespace, &context, &manifest.to_json(), ctx)?,
         claim: write.claim.clone(),
@@ -89,10 +89,10 @@ fn envelope(
     name: &str,
     ctx: &Context,
 ) -> Result<Vec<u8>, Error> {
-    let context = bound(version_context(namespace, name, version))?;
+    let context = version_context(namespace, name, version).map_err(Error::Context)?;
     let fresh = write.fresh.iter().find(|(id, _)| id == version.id.as_str());
     if let Some((_, value)) = fresh {
-        return seal_value(write, namespace, &context, value, ctx);
+        return seal(write, namespace, &context, value.encode().expose(), ctx);
     }
     let before = write.before.as_ref().and_then(|(stored, manifest)| {
         Some((
@@ -108,7 +108,7 @@ fn envelope(
     }
     // The old message's header is never rewritten: its authentication tag uses nonce 0 under the message's key,
     // and a second header under the same key would give the authentication key away. So: a new message.
-    let old_context = bound(version_context(namespace, name, old))?;
+    let old_context = version_context(namespace, name, old).map_err(Error::Context)?;
     let opened = ctx
         .keyring
         .open(envelope, namespace, &old_context)
@@ -117,16 +117,6 @@ fn envelope(
             source,
         })?;
     seal(write, namespace, &context, opened.expose(), ctx)
-}
-
-fn seal_value(
-    write: &TruthWrite,
-    namespace: &str,
-    context: &EncryptionContext,
-    value: &SecretValue,
-    ctx: &Context,
-) -> Result<Vec<u8>, Error> {
-    seal(write, namespace, context, value.encode().expose(), ctx)
 }
 
 fn seal(
@@ -142,8 +132,4 @@ fn seal(
             operation: "seal the truth",
             source,
         })
-}
-
-fn bound(context: Result<EncryptionContext, ContextError>) -> Result<EncryptionContext, Error> {
-    context.map_err(Error::Context)
 }
