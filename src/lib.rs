@@ -6,7 +6,7 @@
 //! cli ──▶ controllers ──▶ secrets (versions, generators, templates: pure)
 //!              │     ├──▶ keys (keyring) ──▶ crypto (envelope, wrap: no Kubernetes)
 //!              │     └──▶ truth (what must not be lost), roots (root key), installation
-//!              └──▶ leader, telemetry, clock, watching
+//!              └──▶ leader, telemetry, clock, watching, telling
 //! api: the resource types everybody speaks
 //! ```
 //!
