@@ -29,6 +29,86 @@ impl Clock for SystemClock {
     }
 }
 
+/// The clock that a process of ours goes by: that of the machine.
+///
+/// In builds with the feature `test-clock` (tests only; the image is built without it) a file named by
+/// the environment variable `KEYSTEAD_TEST_CLOCK` moves it.
+pub fn process_clock() -> Arc<dyn Clock> {
+    #[cfg(feature = "test-clock")]
+    if let Some(path) = std::env::var_os(moved::FILE) {
+        return Arc::new(moved::MovedClock::new(path.into()));
+    }
+    Arc::new(SystemClock)
+}
+
+#[cfg(feature = "test-clock")]
+pub mod moved {
+    //! The machine's clock, moved by a file: so that tests of the whole program can wait for days.
+
+    use std::path::PathBuf;
+
+    use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+    use super::Clock;
+
+    /// The environment variable that names the file.
+    pub const FILE: &str = "KEYSTEAD_TEST_CLOCK";
+
+    /// Shows the machine's time, moved by the seconds in the first line of a file. The second line, if
+    /// there is one, moves what is taken for the API server's clock; otherwise that moves alike.
+    #[derive(Clone, Debug)]
+    pub struct MovedClock {
+        file: PathBuf,
+    }
+
+    impl MovedClock {
+        /// A clock that is moved by that file, read anew each time.
+        pub fn new(file: PathBuf) -> Self {
+            Self { file }
+        }
+
+        /// What the file says of this process's clock.
+        pub fn offset(&self) -> SignedDuration {
+            self.line(0).unwrap_or_default()
+        }
+
+        /// What the file says of the API server's clock.
+        pub fn server_offset(&self) -> SignedDuration {
+            self.line(1).unwrap_or_else(|| self.offset())
+        }
+
+        fn line(&self, number: usize) -> Option<SignedDuration> {
+            let text = std::fs::read_to_string(&self.file).ok()?;
+            let seconds = text.lines().nth(number)?.trim().parse().ok()?;
+            Some(SignedDuration::from_secs(seconds))
+        }
+    }
+
+    impl Clock for MovedClock {
+        fn now(&self) -> Timestamp {
+            let now = Timestamp::now();
+            now.checked_add(self.offset()).unwrap_or(now)
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn the_file_moves_the_clock_and_the_servers_may_differ() {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let clock = MovedClock::new(file.path().to_owned());
+            assert_eq!(clock.offset(), SignedDuration::ZERO);
+            std::fs::write(file.path(), "86400\n").unwrap();
+            assert_eq!(clock.server_offset(), SignedDuration::from_hours(24));
+            assert!(clock.now().duration_since(Timestamp::now()) > SignedDuration::from_hours(23));
+            std::fs::write(file.path(), "86400\n-60\n").unwrap();
+            assert_eq!(clock.server_offset(), SignedDuration::from_secs(-60));
+        }
+    }
+}
+
 /// A clock that stands still until it is told otherwise. Clones show the same time.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<Mutex<Timestamp>>);

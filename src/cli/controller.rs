@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::api::names::LEASE;
-use crate::clock::SystemClock;
+use crate::clock::process_clock;
 use crate::controllers::{self, Context, Scope};
 use crate::crypto::Region;
 use crate::installation::{Bootstrap, Installation};
@@ -269,7 +269,7 @@ impl Operator {
             materials: KeyMaterials::new(client.clone(), &namespace),
             sealed: SealedSecrets::new(client.clone(), &namespace),
             recorder: Recorder::new(client.clone(), reporter),
-            clock: Arc::new(SystemClock),
+            clock: process_clock(),
             metrics: self.metrics.clone(),
             references: controllers::References::default(),
             creations: controllers::Creations::default(),

@@ -1,6 +1,8 @@
 //! The shortest way from `kubectl apply` to a value.
 
-use crate::support::Bed;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::support::{Bed, eventually, key};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_applied_secret_is_generated_sealed_and_delivered() {
@@ -53,4 +55,21 @@ spec:
         shown.contains("Enabled") && shown.contains("Synced"),
         "{shown}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tests_can_move_the_operators_clock_while_it_runs() {
+    const DAY: i64 = 86_400;
+    let bed = Bed::start().await;
+    let _operator = bed.operator().await;
+    bed.namespace("shop").await;
+    bed.set_clock(40 * DAY);
+    bed.apply(&key("shop", "orders")).await;
+    let made = || async {
+        let found = bed.materials().await;
+        found.first().map(|m| m.spec.generations[0].created.0)
+    };
+    eventually("the key is made", || async { made().await.is_some() }).await;
+    let ahead = made().await.unwrap().as_second() - Timestamp::now().as_second();
+    assert!((39 * DAY..41 * DAY).contains(&ahead), "{ahead}");
 }

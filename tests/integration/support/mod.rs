@@ -140,7 +140,24 @@ impl Bed {
             .dir
             .path()
             .join(format!("operator-{name}-{}.log", nanoseconds()));
-        Operator::spawn(name, &kubeconfig, log, args)
+        Operator::spawn(name, &kubeconfig, log, &self.clock_file(), args)
+    }
+
+    /// Sets how far the clocks of all operators of this bed are from the machine's, also of those that run.
+    pub(crate) fn set_clock(&self, seconds: i64) {
+        self.set_clocks(seconds, seconds);
+    }
+
+    /// The same, with another distance for what they take for the API server's clock.
+    pub(crate) fn set_clocks(&self, seconds: i64, server: i64) {
+        // By a new name, so that nobody ever reads half of it.
+        let new = self.dir.path().join("clock.new");
+        std::fs::write(&new, format!("{seconds}\n{server}\n")).expect("the file can be written");
+        std::fs::rename(new, self.clock_file()).expect("the file can be renamed");
+    }
+
+    fn clock_file(&self) -> PathBuf {
+        self.dir.path().join("clock")
     }
 
     /// Runs kubectl as the administrator.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use keystead::clock::moved::FILE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -20,7 +21,13 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    pub(super) fn spawn(name: &str, kubeconfig: &Path, log: PathBuf, args: &[&str]) -> Self {
+    pub(super) fn spawn(
+        name: &str,
+        kubeconfig: &Path,
+        log: PathBuf,
+        clock: &Path,
+        args: &[&str],
+    ) -> Self {
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|l| l.local_addr())
             .expect("a free port")
@@ -38,6 +45,7 @@ impl Operator {
             .args(["--http-address", &format!("127.0.0.1:{port}")])
             .args(args)
             .env("KUBECONFIG", kubeconfig)
+            .env(FILE, clock)
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
