@@ -33,6 +33,8 @@ pub enum Reason {
     Disabled,
     /// The key is being made.
     Creating,
+    /// The alias stands for a key.
+    Resolved,
     /// The secret is stored and delivered as asked.
     Synced,
     /// The spec asks for what cannot be; the message names the field and the remedy.
@@ -45,6 +47,8 @@ pub enum Reason {
     TemplateFailed,
     /// The `ManagedKey` does not exist.
     KeyNotFound,
+    /// The alias was pointed at a key of another spec or usage.
+    KeyTypeMismatch,
     /// The `ManagedKey` is disabled.
     KeyDisabled,
     /// The `ManagedKey` was deleted and its material waits.
@@ -102,12 +106,14 @@ impl Reason {
             Self::Enabled => "Enabled",
             Self::Disabled => "Disabled",
             Self::Creating => "Creating",
+            Self::Resolved => "Resolved",
             Self::Synced => "Synced",
             Self::InvalidSpec => "InvalidSpec",
             Self::DuplicateKey => "DuplicateKey",
             Self::ValueTooLarge => "ValueTooLarge",
             Self::TemplateFailed => "TemplateFailed",
             Self::KeyNotFound => "KeyNotFound",
+            Self::KeyTypeMismatch => "KeyTypeMismatch",
             Self::KeyDisabled => "KeyDisabled",
             Self::KeyPendingDeletion => "KeyPendingDeletion",
             Self::KeyNotReady => "KeyNotReady",

@@ -11,11 +11,16 @@ use sha2::{Digest, Sha256};
 use super::names::{
     ANNOTATION_SCHEMA_HASH, GUARD_ENABLED, LABEL_GUARD, LABEL_MANAGED_BY, MANAGED_BY,
 };
-use super::{KeyMaterial, ManagedKey, ManagedSecret, schema};
+use super::{KeyAlias, KeyMaterial, ManagedKey, ManagedSecret, schema};
 
 /// All definitions, in a stable order, each with its hash and the guard's label.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut all = vec![ManagedKey::crd(), ManagedSecret::crd(), KeyMaterial::crd()];
+    let mut all = vec![
+        ManagedKey::crd(),
+        KeyAlias::crd(),
+        ManagedSecret::crd(),
+        KeyMaterial::crd(),
+    ];
     for crd in &mut all {
         tidy(crd);
         default_status(crd);

@@ -6,6 +6,7 @@
 
 pub mod condition;
 pub mod crds;
+pub mod key_alias;
 pub mod key_material;
 pub mod managed_key;
 pub mod managed_secret;
@@ -13,6 +14,7 @@ pub mod names;
 mod schema;
 
 pub use condition::{ConditionType, Reason};
+pub use key_alias::{KeyAlias, KeyAliasSpec, KeyAliasStatus};
 pub use key_material::{KeyMaterial, KeyMaterialSpec, MaterialGeneration};
 pub use managed_key::{
     KeyOrigin, KeySpec, KeyState, KeyUsage, ManagedKey, ManagedKeySpec, ManagedKeyStatus,

@@ -71,5 +71,7 @@ pub const DEFAULT_KEY: &str = "keystead-default";
 pub const FIELD_MANAGER: &str = "keystead";
 /// Field manager of the status of `ManagedKey`.
 pub const FIELD_MANAGER_KEY: &str = "keystead/managed-key";
+/// Field manager of the status of `KeyAlias`.
+pub const FIELD_MANAGER_ALIAS: &str = "keystead/key-alias";
 /// Field manager of the status of `ManagedSecret`.
 pub const FIELD_MANAGER_SECRET: &str = "keystead/managed-secret";

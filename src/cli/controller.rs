@@ -274,6 +274,7 @@ impl Operator {
             references: controllers::References::default(),
             creations: controllers::Creations::default(),
             key_failures: controllers::backoff::Failures::default(),
+            alias_failures: controllers::backoff::Failures::default(),
             secret_failures: controllers::backoff::Failures::default(),
             repairs: controllers::backoff::Repairs::default(),
             client,

@@ -15,7 +15,7 @@ use super::backoff::{Failures, Repairs};
 use super::creations::Creations;
 use super::error::Error;
 use super::references::References;
-use crate::api::{ManagedKey, ManagedSecret, Reason};
+use crate::api::{KeyAlias, ManagedKey, ManagedSecret, Reason};
 use crate::clock::Clock;
 use crate::installation::Installation;
 use crate::keys::{KeyChanged, Keyring};
@@ -76,6 +76,8 @@ pub struct Context {
     pub creations: Creations,
     /// Consecutive failures of keys.
     pub key_failures: Failures<ObjectRef<ManagedKey>>,
+    /// Consecutive failures of aliases.
+    pub alias_failures: Failures<ObjectRef<KeyAlias>>,
     /// Consecutive failures of secrets.
     pub secret_failures: Failures<ObjectRef<ManagedSecret>>,
     /// Consecutive repairs of targets that somebody else keeps changing.

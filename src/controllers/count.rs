@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 
 use super::parking::Presence;
-use crate::api::{ConditionType, ManagedKey, ManagedSecret, condition};
+use crate::api::{ConditionType, KeyAlias, ManagedKey, ManagedSecret, condition};
 use crate::telemetry::{Kind, Metrics, ReadyStatus};
 
 /// How often they are counted.
@@ -24,6 +24,17 @@ pub(super) trait Counted {
 
 impl Counted for ManagedKey {
     const KIND: Kind = Kind::ManagedKey;
+
+    fn conditions(&self) -> &[Condition] {
+        self.status
+            .as_ref()
+            .map(|status| status.conditions.as_slice())
+            .unwrap_or_default()
+    }
+}
+
+impl Counted for KeyAlias {
+    const KIND: Kind = Kind::KeyAlias;
 
     fn conditions(&self) -> &[Condition] {
         self.status

@@ -10,6 +10,7 @@ mod count;
 mod crds;
 mod creations;
 mod error;
+mod key_alias;
 mod managed_key;
 mod managed_secret;
 mod namespace;
@@ -42,6 +43,8 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
     let (keys, key_news) = Presence::new();
     let (secrets, secret_news) = Presence::new();
+    // Aliases leave no truth behind, so that nobody needs to hear of their absence.
+    let (aliases, _) = Presence::new();
     let (approved, approvals) = watch::channel(());
     let mut controllers: Vec<Task> = Vec::new();
     for place in places(&ctx.scope) {
@@ -54,10 +57,19 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             approvals.clone(),
             stop,
         )));
+        let stop = ctx.leadership.stopping();
+        let api = api_in(&ctx, place.as_deref());
+        controllers.push(Box::pin(key_alias::run(
+            ctx.clone(),
+            api,
+            aliases.clone(),
+            stop,
+        )));
         let watches = managed_secret::Watches {
             secrets: api_in(&ctx, place.as_deref()),
             targets: api_in(&ctx, place.as_deref()),
             truth: Api::namespaced(ctx.client.clone(), &ctx.namespace),
+            aliases: api_in(&ctx, place.as_deref()),
         };
         let stop = ctx.leadership.stopping();
         controllers.push(Box::pin(managed_secret::run(
@@ -69,7 +81,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
         )));
     }
     let all_seen = async {
-        if keys.complete().await && secrets.complete().await {
+        if keys.complete().await && aliases.complete().await && secrets.complete().await {
             complete();
         }
     };
@@ -77,6 +89,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
         tokio::join!(
             all_seen,
             count::run(&keys, &ctx.metrics),
+            count::run(&aliases, &ctx.metrics),
             count::run(&secrets, &ctx.metrics),
             parking::run::<KeyTruths>(ctx.clone(), keys.clone(), key_news),
             parking::run::<SecretTruths>(ctx.clone(), secrets.clone(), secret_news),

@@ -13,6 +13,8 @@ use crate::api::ManagedSecret;
 pub enum Reference {
     /// A `ManagedKey`, by namespace and name.
     Key(String, String),
+    /// A `KeyAlias`, by namespace and name.
+    Alias(String, String),
     /// A native Secret, by namespace and name.
     Secret(String, String),
 }

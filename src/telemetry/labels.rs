@@ -19,6 +19,8 @@ macro_rules! label_value {
 pub enum Kind {
     /// `ManagedKey`.
     ManagedKey,
+    /// `KeyAlias`.
+    KeyAlias,
     /// `ManagedSecret`.
     ManagedSecret,
     /// `KeyMaterial`.
@@ -29,6 +31,7 @@ impl Kind {
     fn as_str(self) -> &'static str {
         match self {
             Self::ManagedKey => "ManagedKey",
+            Self::KeyAlias => "KeyAlias",
             Self::ManagedSecret => "ManagedSecret",
             Self::KeyMaterial => "KeyMaterial",
         }

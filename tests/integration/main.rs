@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
 
 mod access;
+mod alias;
 mod assumptions;
 mod author_rights;
 mod chaos;

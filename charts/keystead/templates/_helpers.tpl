@@ -38,10 +38,10 @@ system:serviceaccount:{{ .Release.Namespace }}:keystead-controller
   resources: [managedkeys]
   verbs: [get, list, watch, create]
 - apiGroups: [keystead.dev]
-  resources: [managedsecrets]
+  resources: [keyaliases, managedsecrets]
   verbs: [get, list, watch]
 - apiGroups: [keystead.dev]
-  resources: [managedkeys/status, managedsecrets/status]
+  resources: [managedkeys/status, keyaliases/status, managedsecrets/status]
   verbs: [get, patch, update]
 # A namespace's UID tells whether waiting truth may be adopted.
 - apiGroups: [""]
@@ -135,6 +135,15 @@ spec:
 {{/* The author's right to a verb on a Secret of the namespace. Call with (list nameExpression verb). */}}
 {{- define "keystead.mayOnSecret" -}}
 authorizer.group('').resource('secrets').namespace(request.namespace).name({{ index . 0 }}).check('{{ index . 1 }}').allowed()
+{{- end }}
+
+{{/* The author's right to point an alias at the key that an object names, and what he is told without it. */}}
+{{- define "keystead.mayAlias" -}}
+authorizer.group('keystead.dev').resource('managedkeys').subresource('alias').namespace(request.namespace).name({{ . }}.spec.keyRef.name).check('update').allowed()
+{{- end }}
+
+{{- define "keystead.mayNotAlias" -}}
+"'spec.keyRef needs update on managedkeys/alias for ManagedKey ' + request.namespace + '/' + {{ . }}.spec.keyRef.name + ': ask for a Role that grants it to you'"
 {{- end }}
 
 {{/*

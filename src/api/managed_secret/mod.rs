@@ -74,8 +74,8 @@ pub struct ManagedSecretSpec {
     #[schemars(length(max = 2048))]
     pub description: Option<String>,
 
-    /// The `ManagedKey` of the same namespace that the secret is encrypted under; default
-    /// `keystead-default`, which is made on first use.
+    /// The `ManagedKey` of the same namespace, by its own name or by a `KeyAlias`, that the secret is
+    /// encrypted under; default `keystead-default`, which is made on first use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_ref: Option<KeyRef>,
 
@@ -117,16 +117,30 @@ pub struct ManagedSecretSpec {
     pub target: Option<Target>,
 }
 
-/// A `ManagedKey` of the same namespace.
+/// A `ManagedKey` of the same namespace, by its own name or by a `KeyAlias`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyRef {
-    /// Name of the `ManagedKey`.
+    /// What `name` names; default `ManagedKey`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<KeyRefKind>,
+    /// Name of the `ManagedKey` or `KeyAlias`.
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: String,
+}
+
+/// What names a key.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(transform = crate::api::schema::without_description)]
+pub enum KeyRefKind {
+    /// The key itself.
+    #[default]
+    ManagedKey,
+    /// An alias of it.
+    KeyAlias,
 }
 
 /// A Secret whose values are taken over once. When it is deleted and made again (another UID), it

@@ -1,8 +1,12 @@
 //! The key that a secret names, as the keyring has it.
 
+use kube::{Api, ResourceExt};
+
+use super::spec::{KeyName, key_name};
 use crate::api::names::DEFAULT_KEY;
-use crate::api::{KeyState, Reason};
+use crate::api::{KeyAlias, KeyState, ManagedSecret, Reason};
 use crate::controllers::context::Context;
+use crate::controllers::error::{Error, call};
 use crate::crypto::KeyId;
 
 /// The key that a secret names.
@@ -21,7 +25,26 @@ pub(crate) enum KeySeen {
     Problem(Reason, String),
 }
 
-/// Finds it.
+/// The name of the key that a secret names, itself or by an alias; otherwise why there is none. An alias is asked of
+/// the API server, so that no cache can lead to a key that it stood for before.
+pub(super) async fn name_of_key(
+    secret: &ManagedSecret,
+    ctx: &Context,
+) -> Result<Result<String, KeySeen>, Error> {
+    let alias = match key_name(secret) {
+        KeyName::Key(name) => return Ok(Ok(name.to_owned())),
+        KeyName::Alias(alias) => alias,
+    };
+    let namespace = secret.namespace().unwrap_or_default();
+    let aliases: Api<KeyAlias> = Api::namespaced(ctx.client.clone(), &namespace);
+    let object = format!("KeyAlias {namespace}/{alias}");
+    let found = call("get", &object, aliases.get_opt(alias)).await?;
+    Ok(found
+        .map(|alias| alias.spec.key_ref.name)
+        .ok_or_else(|| KeySeen::Problem(Reason::KeyNotFound, format!("{object} does not exist"))))
+}
+
+/// Finds the key of that name.
 pub(super) fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
     let Some(key) = ctx.keyring.named(namespace, name).into_iter().next() else {
         if name == DEFAULT_KEY {

@@ -41,8 +41,8 @@ use super::error::Error;
 use super::parking::Presence;
 use super::references::Reference;
 use super::status::Publication;
-use crate::api::ManagedSecret;
 use crate::api::names::{ANNOTATION_MANAGED_BY, FIELD_MANAGER_SECRET, SECRET_TYPE_SEALED};
+use crate::api::{KeyAlias, ManagedSecret};
 use crate::crypto::OsRandom;
 use crate::telemetry::{Kind, Outcome};
 use crate::telling::describe_watch;
@@ -64,6 +64,8 @@ pub(super) struct Watches {
     pub(super) targets: Api<PartialObjectMeta<Secret>>,
     /// The truth; only its metadata is watched.
     pub(super) truth: Api<PartialObjectMeta<Secret>>,
+    /// Aliases of keys; only their metadata is watched.
+    pub(super) aliases: Api<PartialObjectMeta<KeyAlias>>,
 }
 
 /// The controller over one scope, until `stop`. The watch counts as present before it is first polled.
@@ -89,7 +91,7 @@ pub(super) fn run(
             predicates::generation.combine(predicates::annotations),
             PredicateConfig::default(),
         );
-    let (for_targets, for_truth) = (ctx.clone(), ctx.clone());
+    let (for_targets, for_truth, for_aliases) = (ctx.clone(), ctx.clone(), ctx.clone());
     let truth_only = watcher::Config::default().fields(&format!("type={SECRET_TYPE_SEALED}"));
     Controller::for_stream(secrets, reader)
         .watches(watches.targets, watcher::Config::default(), move |secret| {
@@ -97,6 +99,9 @@ pub(super) fn run(
         })
         .watches(watches.truth, truth_only, move |truth| {
             owner(&truth, &for_truth)
+        })
+        .watches(watches.aliases, watcher::Config::default(), move |alias| {
+            that_name(&alias, &for_aliases)
         })
         .reconcile_on(with_changed_keys(&ctx))
         .trigger_backoff(WatchPauses::default())
@@ -151,6 +156,12 @@ fn owner(truth: &PartialObjectMeta<Secret>, ctx: &Context) -> Vec<ObjectRef<Mana
         return Vec::new();
     }
     woken(owner_of(&truth.metadata).into_iter().collect(), ctx)
+}
+
+/// The secrets that name an alias. The alias's own status is no news, but it is rare.
+fn that_name(alias: &PartialObjectMeta<KeyAlias>, ctx: &Context) -> Vec<ObjectRef<ManagedSecret>> {
+    let reference = Reference::Alias(alias.namespace().unwrap_or_default(), alias.name_any());
+    woken(ctx.references.to(&reference), ctx)
 }
 
 /// Secrets whose key changed.

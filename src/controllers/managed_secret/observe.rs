@@ -7,12 +7,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
-use super::key::{KeySeen, find_key};
+use super::key::{KeySeen, find_key, name_of_key};
 use super::source::Source;
-use super::spec::{key_name, target_name};
+use super::spec::{KeyName, key_name, target_name};
 use super::target::{self, Target};
 use super::truth::{self, TruthSeen};
-use crate::api::ManagedSecret;
+use crate::api::{ManagedSecret, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
 use crate::controllers::namespace::{NamespaceFacts, namespace_facts};
@@ -45,7 +45,7 @@ impl Observed {
         let namespace = secret.namespace().unwrap_or_default();
         Self {
             in_operator_namespace: namespace == ctx.namespace,
-            key: find_key(&namespace, key_name(&secret), ctx),
+            key: KeySeen::Problem(Reason::Pending, String::new()),
             truth: TruthSeen::Absent,
             sources: Vec::new(),
             target: None,
@@ -59,11 +59,19 @@ impl Observed {
 /// Looks.
 pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result<Observed, Error> {
     let namespace = secret.namespace().unwrap_or_default();
-    refer(&secret, &namespace, ctx);
+    // The index is told before each look, so that a change in between wakes the secret again.
+    refer(&secret, &namespace, None, ctx);
     let mut seen = Observed::of(secret, ctx);
     if seen.in_operator_namespace || seen.secret.metadata.deletion_timestamp.is_some() {
         return Ok(seen);
     }
+    seen.key = match name_of_key(&seen.secret, ctx).await? {
+        Ok(name) => {
+            refer(&seen.secret, &namespace, Some(&name), ctx);
+            find_key(&namespace, &name, ctx)
+        }
+        Err(problem) => problem,
+    };
     let uid = seen.secret.uid().unwrap_or_default();
     let name = seen.secret.name_any();
     let stored = call(
@@ -126,12 +134,15 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
     Ok(())
 }
 
-/// Tells the index what this secret waits for.
-fn refer(secret: &ManagedSecret, namespace: &str, ctx: &Context) {
-    let mut references = HashSet::from([Reference::Key(
-        namespace.to_owned(),
-        key_name(secret).to_owned(),
-    )]);
+/// Tells the index what this secret waits for. `key`: the name of its key, once that is known.
+fn refer(secret: &ManagedSecret, namespace: &str, key: Option<&str>, ctx: &Context) {
+    let mut references = HashSet::new();
+    if let KeyName::Alias(alias) = key_name(secret) {
+        references.insert(Reference::Alias(namespace.to_owned(), alias.to_owned()));
+    }
+    if let Some(key) = key {
+        references.insert(Reference::Key(namespace.to_owned(), key.to_owned()));
+    }
     references.insert(truth_reference(secret, ctx));
     let imports = secret
         .spec

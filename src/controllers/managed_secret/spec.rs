@@ -3,17 +3,28 @@
 use kube::ResourceExt;
 
 use crate::api::ManagedSecret;
-use crate::api::managed_secret::{Form, KeyRef};
+use crate::api::managed_secret::{Form, KeyRef, KeyRefKind};
 use crate::api::names::DEFAULT_KEY;
 use crate::crypto::{ContextError, EncryptionContext};
 
-/// Name of the key that a secret is encrypted under.
-pub(super) fn key_name(secret: &ManagedSecret) -> &str {
-    secret
-        .spec
-        .key_ref
-        .as_ref()
-        .map_or(DEFAULT_KEY, |KeyRef { name }| name)
+/// What a secret names its key by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyName<'a> {
+    /// The key's own name.
+    Key(&'a str),
+    /// The name of an alias.
+    Alias(&'a str),
+}
+
+/// What a secret names its key by.
+pub(super) fn key_name(secret: &ManagedSecret) -> KeyName<'_> {
+    match &secret.spec.key_ref {
+        None => KeyName::Key(DEFAULT_KEY),
+        Some(KeyRef { kind, name }) => match kind.unwrap_or_default() {
+            KeyRefKind::ManagedKey => KeyName::Key(name),
+            KeyRefKind::KeyAlias => KeyName::Alias(name),
+        },
+    }
 }
 
 /// The form that a secret is delivered in.
