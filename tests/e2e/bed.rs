@@ -256,16 +256,21 @@ impl Bed {
 
     /// Removes everything from a cluster that goes on after the tests.
     fn leave(&self) {
-        let kinds = "managedkeys,managedsecrets";
+        let kinds = "managedkeys,keyaliases,managedsecrets";
         let policies = "validatingadmissionpolicies,validatingadmissionpolicybindings";
-        let definitions = ["managedkeys", "managedsecrets", "keymaterials"];
+        let definitions = [
+            "managedkeys",
+            "keyaliases",
+            "managedsecrets",
+            "keymaterials",
+        ];
         let definitions = definitions.map(|name| format!("crd/{name}.keystead.dev"));
         let guard = "keystead.dev/guard-";
         let namespace = format!("namespace/{SYSTEM}");
-        let [first, second, third] = &definitions;
+        let [first, second, third, fourth] = &definitions;
         let commands: [&[&str]; 5] = [
             &["delete", kinds, "-A", "--all"],
-            &["label", &namespace, first, second, third, guard],
+            &["label", &namespace, first, second, third, fourth, guard],
             &[
                 "delete",
                 policies,
@@ -273,7 +278,7 @@ impl Bed {
                 "keystead-guard-removal",
             ],
             &["delete", &namespace],
-            &["delete", first, second, third],
+            &["delete", first, second, third, fourth],
         ];
         self.tools
             .helm(["uninstall", RELEASE, "-n", SYSTEM, "--wait"]);

@@ -157,7 +157,12 @@ async fn the_release_goes_and_another_comes(bed: &Bed) {
         "the release is gone"
     );
     let definitions = bed.kubectl(&["get", "crd", "-o", "name"]).await.expect_ok();
-    for kind in ["managedkeys", "managedsecrets", "keymaterials"] {
+    for kind in [
+        "managedkeys",
+        "keyaliases",
+        "managedsecrets",
+        "keymaterials",
+    ] {
         assert!(
             definitions.contains(&format!("/{kind}.keystead.dev")),
             "{definitions}"
