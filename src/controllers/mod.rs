@@ -59,12 +59,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
         )));
         let stop = ctx.leadership.stopping();
         let api = api_in(&ctx, place.as_deref());
-        controllers.push(Box::pin(key_alias::run(
-            ctx.clone(),
-            api,
-            aliases.clone(),
-            stop,
-        )));
+        controllers.push(Box::pin(key_alias::run(ctx.clone(), api, &aliases, stop)));
         let watches = managed_secret::Watches {
             secrets: api_in(&ctx, place.as_deref()),
             targets: api_in(&ctx, place.as_deref()),
@@ -85,7 +80,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             complete();
         }
     };
-    let beside = async {
+    let beside = Box::pin(async {
         tokio::join!(
             all_seen,
             count::run(&keys, &ctx.metrics),
@@ -97,7 +92,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
                 approved.send_replace(());
             }),
         );
-    };
+    });
     // The controllers end when told to; the others never do.
     tokio::select! {
         _ = join_all(controllers) => {}

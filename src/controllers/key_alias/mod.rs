@@ -31,12 +31,15 @@ use crate::watching::{self, WatchPauses};
 const RESYNC: Duration = Duration::from_secs(3600);
 
 /// The controller over one watch, until `stop`. The watch counts as present before it is first polled.
-pub(super) fn run(
+pub(super) fn run<S>(
     ctx: Arc<Context>,
     api: Api<DeserializeGuard<KeyAlias>>,
-    presence: Presence<KeyAlias>,
-    stop: impl Future<Output = ()> + Send + Sync + 'static,
-) -> impl Future<Output = ()> + Send {
+    presence: &Presence<KeyAlias>,
+    stop: S,
+) -> impl Future<Output = ()> + Send + use<S>
+where
+    S: Future<Output = ()> + Send + Sync + 'static,
+{
     let (reader, writer) = presence.watch();
     let aliases = watching::watch(api)
         .modify(|alias| alias.managed_fields_mut().clear())
