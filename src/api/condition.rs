@@ -91,6 +91,8 @@ pub enum Reason {
     DriftRepaired,
     /// The resource is back and took over its waiting truth (Event only).
     Adopted,
+    /// The key has a new generation of material, which encrypts from now on (Event only).
+    Rotated,
 }
 
 impl Reason {
@@ -135,6 +137,7 @@ impl Reason {
             Self::Forbidden => "Forbidden",
             Self::DriftRepaired => "DriftRepaired",
             Self::Adopted => "Adopted",
+            Self::Rotated => "Rotated",
         }
     }
 }

@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn everything_of_a_spec_has_a_bound() {
         let specs = specs();
-        assert_eq!(specs.len(), 3);
+        assert_eq!(specs.len(), 4);
         let mut texts = 0;
         for (kind, spec) in specs {
             walk(

@@ -58,9 +58,50 @@ pub struct KeyMaterialSpec {
     /// When a leader first saw the `ManagedKey` missing; absent while it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parked_since: Option<Time>,
+    /// What was rotated, and what that depends on.
+    #[serde(default, skip_serializing_if = "RotationRecord::is_empty")]
+    pub rotation: RotationRecord,
     /// The generations, oldest first; the last one encrypts, each decrypts.
     #[schemars(length(min = 1, max = 256))]
     pub generations: Vec<MaterialGeneration>,
+}
+
+impl KeyMaterialSpec {
+    /// Most generations of one key.
+    pub const MAX_GENERATIONS: usize = 256;
+}
+
+/// What was rotated, and what that depends on. A restore without status repeats nothing.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationRecord {
+    /// When automatic rotation was seen enabled, or last happened; absent while it is disabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automatic_since: Option<Time>,
+    /// The rotate tokens that were obeyed, oldest first. Each rotates once, so that a manifest that is applied again
+    /// does not rotate again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
+    pub tokens: Vec<String>,
+}
+
+impl RotationRecord {
+    /// Most tokens that are remembered; the oldest is forgotten first.
+    const MAX_TOKENS: usize = 64;
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self == &Self::default()
+    }
+
+    /// Remembers that a token was obeyed.
+    pub fn consume(&mut self, token: &str) {
+        if !self.tokens.iter().any(|known| known == token) {
+            let surplus = (self.tokens.len() + 1).saturating_sub(Self::MAX_TOKENS);
+            self.tokens.drain(..surplus);
+            self.tokens.push(token.to_owned());
+        }
+    }
 }
 
 /// One generation of a key: 32 random bytes, wrapped under the root key.

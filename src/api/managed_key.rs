@@ -39,7 +39,8 @@ use serde::{Deserialize, Serialize};
         .field_path(".spec.keyUsage"),
     validation = Rule::new("has(self.spec.origin) == has(oldSelf.spec.origin) && (!has(self.spec.origin) || self.spec.origin == oldSelf.spec.origin)")
         .message("spec.origin is immutable: make a new key")
-        .field_path(".spec.origin")
+        .field_path(".spec.origin"),
+    printcolumn(name = "Next-Rotation", type_ = "date", json_path = ".status.nextRotationTime", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ManagedKeySpec {
@@ -64,6 +65,31 @@ pub struct ManagedKeySpec {
     /// delivered before stays delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
+
+    /// Automatic rotation. Without it the key is rotated only on demand, by a new value of the annotation
+    /// `keystead.dev/rotate`. What was encrypted before a rotation stays readable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<KeyRotation>,
+}
+
+/// Automatic rotation of a key (AWS KMS: `EnableKeyRotation`).
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyRotation {
+    /// Whether the key is rotated by itself; default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+
+    /// Days between two automatic rotations, counted from when rotation was enabled; default 365. Each key rotates up
+    /// to a tenth of the period early, so that keys that were made together do not rotate together. 90 to 2,560.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 90, max = 2560))]
+    pub period_days: Option<u16>,
+}
+
+impl KeyRotation {
+    /// The period when none is said, in days (AWS KMS: `RotationPeriodInDays`).
+    pub const DEFAULT_PERIOD_DAYS: u16 = 365;
 }
 
 /// Kinds of keys, in the words of AWS KMS `KeySpec`.
@@ -160,6 +186,10 @@ pub struct ManagedKeyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_version: Option<u32>,
 
+    /// When the key is rotated next by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_rotation_time: Option<Time>,
+
     /// All generations of the material, oldest first. Each can still decrypt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<KeyVersionStatus>,
@@ -180,4 +210,8 @@ pub struct KeyVersionStatus {
     pub material_id: String,
     /// When it was made.
     pub created: Time,
+    /// How many stored secrets still need this version, which is not the current one: they are encrypted anew in the
+    /// background. Absent for the current one, and where nobody counted yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub references: Option<u32>,
 }

@@ -15,8 +15,9 @@ mod schema;
 
 pub use condition::{ConditionType, Reason};
 pub use key_alias::{KeyAlias, KeyAliasSpec, KeyAliasStatus};
-pub use key_material::{KeyMaterial, KeyMaterialSpec, MaterialGeneration};
+pub use key_material::{KeyMaterial, KeyMaterialSpec, MaterialGeneration, RotationRecord};
 pub use managed_key::{
-    KeyOrigin, KeySpec, KeyState, KeyUsage, ManagedKey, ManagedKeySpec, ManagedKeyStatus,
+    KeyOrigin, KeyRotation, KeySpec, KeyState, KeyUsage, ManagedKey, ManagedKeySpec,
+    ManagedKeyStatus,
 };
 pub use managed_secret::{ManagedSecret, ManagedSecretSpec, ManagedSecretStatus};

@@ -47,6 +47,13 @@ pub const ANNOTATION_ADOPT: &str = "keystead.dev/adopt";
 pub const ADOPT_NEVER: &str = "Never";
 /// On a `ManagedSecret`, by its user: the UID of a source Secret that shall be imported once more.
 pub const ANNOTATION_IMPORT: &str = "keystead.dev/import";
+/// On a `ManagedKey`, by its user: each new value rotates the key once.
+pub const ANNOTATION_ROTATE: &str = "keystead.dev/rotate";
+/// Label of truth about a secret: the id of the key that it is encrypted under.
+pub const LABEL_KEY_ID: &str = "keystead.dev/key-id";
+/// On truth about a secret: the ids of the key material that its envelopes need, separated by commas; for counting
+/// without reading ciphertext.
+pub const ANNOTATION_MATERIALS: &str = "keystead.dev/materials";
 /// On a CRD: hash of the definition, so that the operator patches only when it differs.
 pub const ANNOTATION_SCHEMA_HASH: &str = "keystead.dev/schema-hash";
 

@@ -66,6 +66,9 @@ pub(super) struct Args {
     /// How many objects of one kind are reconciled at once.
     #[arg(long, env = "KEYSTEAD_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
+    /// How many stored secrets are encrypted anew in each second after their key was rotated.
+    #[arg(long, env = "KEYSTEAD_REENCRYPT_PER_SECOND", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    reencrypt_per_second: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -276,6 +279,7 @@ impl Operator {
             key_failures: controllers::backoff::Failures::default(),
             alias_failures: controllers::backoff::Failures::default(),
             secret_failures: controllers::backoff::Failures::default(),
+            reencryptions: controllers::backoff::Pace::per_second(self.args.reencrypt_per_second),
             repairs: controllers::backoff::Repairs::default(),
             client,
             namespace,

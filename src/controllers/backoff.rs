@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -98,6 +98,48 @@ impl<K: Eq + Hash + Clone> Repairs<K> {
     }
 }
 
+/// Lets a number of objects do something in each second, one after the other, and each once.
+#[derive(Debug)]
+pub struct Pace<K> {
+    interval: Duration,
+    slots: Mutex<Slots<K>>,
+}
+
+#[derive(Debug)]
+struct Slots<K> {
+    next: Option<Instant>,
+    taken: HashMap<K, Instant>,
+}
+
+impl<K: Clone + Eq + Hash> Pace<K> {
+    /// So many in each second.
+    pub fn per_second(number: u16) -> Self {
+        Self {
+            interval: Duration::from_secs(1) / u32::from(number.max(1)),
+            slots: Mutex::new(Slots {
+                next: None,
+                taken: HashMap::new(),
+            }),
+        }
+    }
+
+    /// Whether it is that object's turn; otherwise how long until it is. The turn is kept for it.
+    pub fn admit(&self, object: &K, now: Instant) -> Option<Duration> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.taken.get(object).copied().unwrap_or_else(|| {
+            let slot = slots.next.map_or(now, |next| next.max(now));
+            slots.next = Some(slot + self.interval);
+            slot
+        });
+        if slot <= now {
+            slots.taken.remove(object);
+            return None;
+        }
+        slots.taken.insert(object.clone(), slot);
+        Some(slot - now)
+    }
+}
+
 /// Repairs in a row that are made at once.
 const FREE_REPAIRS: u32 = 4;
 /// How long after the last repair a fight counts as over.
@@ -164,6 +206,24 @@ mod tests {
         assert!((8..=14).contains(&repaired), "{repaired}");
         // After a quiet time the next one is repaired at once.
         assert_eq!(repairs.admit(&"a", at(2000)), None);
+    }
+
+    #[test]
+    fn a_pace_gives_each_object_a_turn_of_its_own_and_keeps_it() {
+        let pace = Pace::per_second(10);
+        let start = Instant::now();
+        let tenths = |count: u32| start + Duration::from_millis(100) * count;
+        assert_eq!(pace.admit(&"a", start), None);
+        assert_eq!(pace.admit(&"b", start), Some(Duration::from_millis(100)));
+        assert_eq!(pace.admit(&"c", start), Some(Duration::from_millis(200)));
+        assert_eq!(pace.admit(&"b", tenths(1)), None);
+        assert_eq!(pace.admit(&"c", tenths(2)), None);
+        // What was not used is not saved up.
+        assert_eq!(pace.admit(&"a", tenths(100)), None);
+        assert_eq!(
+            pace.admit(&"b", tenths(100)),
+            Some(Duration::from_millis(100))
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tracing::warn;
 
-use super::backoff::{Failures, Repairs};
+use super::backoff::{Failures, Pace, Repairs};
 use super::creations::Creations;
 use super::error::Error;
 use super::references::References;
@@ -80,6 +80,8 @@ pub struct Context {
     pub alias_failures: Failures<ObjectRef<KeyAlias>>,
     /// Consecutive failures of secrets.
     pub secret_failures: Failures<ObjectRef<ManagedSecret>>,
+    /// The pace at which stored secrets are encrypted anew after a rotation.
+    pub reencryptions: Pace<ObjectRef<ManagedSecret>>,
     /// Consecutive repairs of targets that somebody else keeps changing.
     pub repairs: Repairs<ObjectRef<ManagedSecret>>,
 }

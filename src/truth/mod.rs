@@ -5,4 +5,4 @@ mod key_material;
 mod sealed;
 
 pub use key_material::KeyMaterials;
-pub use sealed::{Claim, SealedSecrets, Stored, is_truth, owner_of, truth_name};
+pub use sealed::{Claim, Needs, SealedSecrets, Stored, is_truth, owner_of, truth_name};

@@ -1,7 +1,7 @@
 //! The store of sealed secrets: one Secret per `ManagedSecret`, holding the manifest and one envelope
 //! per kept version. This module moves ciphertext and the plain facts in annotations; it opens nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use k8s_openapi::ByteString;
@@ -15,10 +15,11 @@ use sha2::{Digest, Sha256};
 
 use crate::api::ManagedSecret;
 use crate::api::names::{
-    ANNOTATION_APPROVE_ADOPTION, ANNOTATION_KIND, ANNOTATION_NAME, ANNOTATION_NAMESPACE,
-    ANNOTATION_NAMESPACE_UID, ANNOTATION_OBJECT_UID, ANNOTATION_PARKED_SINCE, FIELD_MANAGER,
-    LABEL_MANAGED_BY, MANAGED_BY, SECRET_TYPE_SEALED,
+    ANNOTATION_APPROVE_ADOPTION, ANNOTATION_KIND, ANNOTATION_MATERIALS, ANNOTATION_NAME,
+    ANNOTATION_NAMESPACE, ANNOTATION_NAMESPACE_UID, ANNOTATION_OBJECT_UID, ANNOTATION_PARKED_SINCE,
+    FIELD_MANAGER, LABEL_KEY_ID, LABEL_MANAGED_BY, MANAGED_BY, SECRET_TYPE_SEALED,
 };
+use crate::crypto::{KeyId, MaterialId, peek};
 
 const KIND: &str = "ManagedSecret";
 const MANIFEST: &str = "manifest";
@@ -63,8 +64,37 @@ pub struct Stored {
     pub manifest: Vec<u8>,
     /// The envelopes of the versions, by version id.
     pub versions: BTreeMap<String, Vec<u8>>,
+    /// The key and the material that the envelopes need, as written beside them for counting; `None` if that was not
+    /// written, or not by this release. Not read when this is stored: it is found out anew then.
+    pub needs: Option<Needs>,
     /// The state that a replacement must have been made from; `None` for what is not stored yet.
     pub resource_version: Option<String>,
+}
+
+/// The key and the material that envelopes need.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The key of the manifest, which is that of all.
+    pub key: Option<KeyId>,
+    /// The generations of it.
+    pub materials: BTreeSet<MaterialId>,
+}
+
+impl Needs {
+    fn read(meta: &ObjectMeta) -> Option<Self> {
+        let key = meta.labels.as_ref()?.get(LABEL_KEY_ID)?.parse().ok()?;
+        let materials = meta.annotations.as_ref()?.get(ANNOTATION_MATERIALS)?;
+        let materials = materials.split(',').map(str::parse);
+        Some(Self {
+            key: Some(key),
+            materials: materials.collect::<Result<_, _>>().ok()?,
+        })
+    }
+
+    fn written(&self) -> String {
+        let ids: Vec<_> = self.materials.iter().map(ToString::to_string).collect();
+        ids.join(",")
+    }
 }
 
 /// Whether that metadata belongs to the truth about a `ManagedSecret`, and of which.
@@ -120,15 +150,37 @@ impl SealedSecrets {
     /// The metadata of all truth, page by page.
     pub async fn list(&self) -> kube::Result<Vec<PartialObjectMeta<Secret>>> {
         let selector = format!("type={SECRET_TYPE_SEALED}");
-        let mut params = ListParams::default().fields(&selector).limit(500);
+        let mut all = self
+            .list_with(ListParams::default().fields(&selector))
+            .await?;
+        all.retain(|item| is_truth(&item.metadata));
+        Ok(all)
+    }
+
+    /// How many secrets that are encrypted under that key need each generation of its material, by material id. Reads what
+    /// is written beside the envelopes, and no ciphertext.
+    pub async fn materials_in_use(&self, key: KeyId) -> kube::Result<BTreeMap<String, u32>> {
+        let (fields, labels) = (
+            format!("type={SECRET_TYPE_SEALED}"),
+            format!("{LABEL_KEY_ID}={key}"),
+        );
+        let params = ListParams::default().fields(&fields).labels(&labels);
+        let mut counted = BTreeMap::new();
+        for truth in self.list_with(params).await? {
+            let needs = Needs::read(&truth.metadata).unwrap_or_default();
+            for material in needs.materials {
+                *counted.entry(material.to_string()).or_default() += 1;
+            }
+        }
+        Ok(counted)
+    }
+
+    async fn list_with(&self, params: ListParams) -> kube::Result<Vec<PartialObjectMeta<Secret>>> {
+        let mut params = params.limit(500);
         let mut all = Vec::new();
         loop {
             let page = self.api.list_metadata(&params).await?;
-            all.extend(
-                page.items
-                    .into_iter()
-                    .filter(|item| is_truth(&item.metadata)),
-            );
+            all.extend(page.items);
             match page.metadata.continue_ {
                 Some(token) if !token.is_empty() => params.continue_token = Some(token),
                 _ => return Ok(all),
@@ -173,7 +225,19 @@ impl SealedSecrets {
 }
 
 impl Stored {
+    /// The key and the material that the envelopes need, by their own headers.
+    pub fn needed(&self) -> Needs {
+        let key = peek(&self.manifest).ok().map(|info| info.key);
+        let envelopes = self.versions.values().chain([&self.manifest]);
+        let materials = envelopes.filter_map(|envelope| Some(peek(envelope).ok()?.material));
+        Needs {
+            key,
+            materials: materials.collect(),
+        }
+    }
+
     fn from_secret(secret: Secret) -> Result<Self, String> {
+        let needs = Needs::read(&secret.metadata);
         let annotations = secret.metadata.annotations.unwrap_or_default();
         let annotation = |name: &str| {
             annotations
@@ -207,6 +271,7 @@ impl Stored {
             approved: annotations.get(ANNOTATION_APPROVE_ADOPTION).cloned(),
             manifest,
             versions,
+            needs,
             resource_version: secret.metadata.resource_version,
         })
     }
@@ -234,6 +299,14 @@ impl Stored {
                 .clone()
                 .map(|uid| (ANNOTATION_APPROVE_ADOPTION.to_owned(), uid)),
         );
+        let needs = self.needed();
+        annotations.insert(ANNOTATION_MATERIALS.to_owned(), needs.written());
+        let mut labels = BTreeMap::from([(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned())]);
+        labels.extend(
+            needs
+                .key
+                .map(|key| (LABEL_KEY_ID.to_owned(), key.to_string())),
+        );
         let versions = self
             .versions
             .iter()
@@ -243,7 +316,7 @@ impl Stored {
         Secret {
             metadata: ObjectMeta {
                 name: Some(truth_name(&self.namespace, &self.name)),
-                labels: Some([(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned())].into()),
+                labels: Some(labels),
                 annotations: Some(annotations),
                 resource_version: self.resource_version.clone(),
                 ..ObjectMeta::default()
@@ -278,6 +351,7 @@ mod tests {
             approved: None,
             manifest: vec![1, 2],
             versions: BTreeMap::from([("v1".to_owned(), vec![3, 4])]),
+            needs: None,
             resource_version: Some("17".into()),
         }
     }

@@ -23,6 +23,7 @@ mod loss;
 mod memory;
 mod outage;
 mod recovery;
+mod rotation;
 mod smoke;
 mod sources;
 mod support;

@@ -5,10 +5,11 @@ use kube::{Resource, ResourceExt};
 
 use super::observe::Observed;
 use super::plan::Step;
-use crate::api::{KeyMaterial, KeyMaterialSpec, Reason};
+use super::rotation::{self, Cause};
+use crate::api::{KeyMaterial, KeyMaterialSpec, MaterialGeneration, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call, is};
-use crate::crypto::{AccountId, Arn, OsRandom};
+use crate::crypto::{AccountId, Arn, KeyId, OsRandom};
 use crate::keys::{NewKey, new_generation};
 
 /// Does one step.
@@ -24,7 +25,51 @@ pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result
             announce_adoption(material, seen, ctx).await;
             Ok(())
         }
+        Step::Rotate(material, cause) => rotate(material.as_ref().clone(), cause, seen, ctx).await,
     }
+}
+
+/// Adds a generation, and writes down why, in one update.
+async fn rotate(
+    mut material: KeyMaterial,
+    cause: &Cause,
+    seen: &Observed,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let Ok(id) = material.name_any().parse() else {
+        return Ok(());
+    };
+    let generation = generation(id, &material.spec, ctx)?;
+    let version = generation.version;
+    material.spec.generations.push(generation);
+    rotation::record(cause, &mut material.spec.rotation, ctx.now());
+    let object = format!("KeyMaterial {}", material.name_any());
+    call("replace", object, ctx.materials.replace(&material)).await?;
+    ctx.metrics
+        .truth_written(crate::telemetry::Truth::KeyMaterial);
+    let why = match cause {
+        Cause::Period => "its period is over",
+        Cause::Token(_) => "on demand",
+    };
+    let note = format!("version {version} of the material encrypts from now on: {why}");
+    let key = seen.key.object_ref(&());
+    ctx.event(&key, EventType::Normal, Reason::Rotated, note)
+        .await;
+    Ok(())
+}
+
+fn generation(
+    id: KeyId,
+    spec: &KeyMaterialSpec,
+    ctx: &Context,
+) -> Result<MaterialGeneration, Error> {
+    let new = NewKey {
+        installation: ctx.installation.id,
+        root: &ctx.installation.root,
+        id,
+        now: ctx.now(),
+    };
+    new_generation(&new, spec, &mut OsRandom).map_err(|_| Error::Random)
 }
 
 /// An Event when the key has taken over material that another resource of its name had.
@@ -60,15 +105,10 @@ async fn create(seen: &Observed, ctx: &Context) -> Result<(), Error> {
         origin: spec.origin.unwrap_or_default(),
         enabled: spec.enabled.unwrap_or(true),
         parked_since: None,
+        rotation: rotation::of_new(&seen.key, ctx.now()),
         generations: Vec::new(),
     };
-    let new = NewKey {
-        installation: ctx.installation.id,
-        root: &ctx.installation.root,
-        id: seen.new_id,
-        now: ctx.now(),
-    };
-    let first = new_generation(&new, &material, &mut OsRandom).map_err(|_| Error::Random)?;
+    let first = generation(seen.new_id, &material, ctx)?;
     material.generations.push(first);
     let object = format!("KeyMaterial {}", seen.new_id);
     match call(

@@ -4,6 +4,7 @@ pub(crate) mod absence;
 mod apply;
 mod observe;
 mod plan;
+mod rotation;
 #[cfg(test)]
 mod testing;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt, future};
+use k8s_openapi::jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::predicates;
@@ -22,7 +24,7 @@ use tokio_stream::wrappers::WatchStream;
 use tracing::{instrument, warn};
 
 use self::observe::observe;
-use self::plan::plan;
+use self::plan::{Plan, plan};
 use super::backoff::jittered;
 use super::context::{Context, changed_keys, jitter};
 use super::error::Error;
@@ -120,8 +122,21 @@ async fn reconcile_once(key: Arc<ManagedKey>, ctx: &Context) -> Result<Action, E
     if let (Some(status), Some(ready), true) = (&plan.status, &plan.ready, plan.steps.is_empty()) {
         publish(&key, status, ready, ctx).await?;
     }
-    let wait = if plan.steps.is_empty() { RESYNC } else { SOON };
-    Ok(Action::requeue(jittered(wait, jitter())))
+    Ok(Action::requeue(next_look(&plan, ctx.now())))
+}
+
+/// When to look again: soon after a write, at the next instant that the plan waits for, and in any case once in a while.
+fn next_look(plan: &Plan, now: Timestamp) -> Duration {
+    if !plan.steps.is_empty() {
+        return jittered(SOON, jitter());
+    }
+    let wait = jittered(RESYNC, jitter());
+    let until = plan.next.map(|next| next.duration_since(now));
+    match until.map(|until| Duration::try_from(until).unwrap_or_default()) {
+        // A second later than planned, since timers may be early.
+        Some(until) => wait.min(until + Duration::from_secs(1)),
+        None => wait,
+    }
 }
 
 /// Puts what failed into the status, unless trying again soon will mend it; what else was known stays.

@@ -1,5 +1,6 @@
 //! Looks at everything that the plan for a key may depend on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -25,6 +26,8 @@ pub(crate) struct Observed {
     pub(crate) root_is_embedded: bool,
     /// The namespace, looked at only when truth is to be made or adopted.
     pub(crate) namespace: Option<NamespaceFacts>,
+    /// How many stored secrets need each generation, by material id; counted only of a key that was rotated.
+    pub(crate) references: Option<BTreeMap<String, u32>>,
 }
 
 /// The truth about a key, and what this replica could make of it.
@@ -45,12 +48,22 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         new_id: derive_key_id(ctx.installation.id, &uid),
         root_is_embedded: ctx.installation.root_is_embedded,
         namespace: None,
+        references: None,
         key,
     };
     if seen.in_operator_namespace || seen.key.metadata.deletion_timestamp.is_some() {
         return Ok(seen);
     }
     seen.material = find_material(&namespace, &seen.key.name_any(), &uid, ctx).await?;
+    if let Some(Material {
+        truth,
+        loaded: Some(key),
+    }) = &seen.material
+        && truth.spec.generations.len() > 1
+    {
+        let counted = ctx.sealed.materials_in_use(key.id);
+        seen.references = Some(call("list", "the truth of secrets", counted).await?);
+    }
     if seen
         .material
         .as_ref()

@@ -1,15 +1,21 @@
 //! Decides what a key needs. Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::observe::{Material, Observed};
+use super::rotation::{self, Cause};
 use crate::api::condition::{self, NewCondition};
 use crate::api::managed_key::KeyVersionStatus;
 use crate::api::names::ANNOTATION_APPROVE_ADOPTION;
-use crate::api::{KeyMaterial, KeyState, ManagedKeyStatus, Reason};
+use crate::api::{KeyMaterial, KeyState, ManagedKeyStatus, MaterialGeneration, Reason};
 use crate::controllers::adoption::{Adoption, Claimant, Waiting, adoption, approval_message};
+
+/// How soon envelopes under old material are counted again while they get fewer.
+const COUNT_SOON: SignedDuration = SignedDuration::from_secs(5);
+/// And otherwise.
+const COUNT_SELDOM: SignedDuration = SignedDuration::from_secs(60);
 
 /// What to do, and what to say.
 pub(crate) struct Plan {
@@ -19,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) status: Option<ManagedKeyStatus>,
     /// What of it is worth an Event.
     pub(crate) ready: Option<NewCondition>,
+    /// The next instant at which the plan may be another.
+    pub(crate) next: Option<Timestamp>,
 }
 
 /// One effect.
@@ -27,6 +35,8 @@ pub(crate) enum Step {
     Create,
     /// Write over the truth, in exactly the state that it was seen in.
     Replace(Box<KeyMaterial>),
+    /// Add a generation to that truth, in exactly the state that it was seen in.
+    Rotate(Box<KeyMaterial>, Cause),
 }
 
 /// Decides.
@@ -36,6 +46,7 @@ pub(crate) fn plan(seen: &Observed, now: Timestamp) -> Plan {
             steps: Vec::new(),
             status: None,
             ready: None,
+            next: None,
         };
     }
     if seen.in_operator_namespace {
@@ -106,17 +117,27 @@ fn plan_existing(seen: &Observed, material: &Material, now: Timestamp) -> Plan {
             say(seen, Vec::new(), None, condition, now)
         }
         Adoption::Own | Adoption::Adopt => {
-            let steps = claimed(seen, truth, &uid)
+            let step = claimed(seen, truth, &uid, now)
                 .map(|wanted| Step::Replace(Box::new(wanted)))
-                .into_iter()
-                .collect();
+                .or_else(|| rotation(seen, material, now));
+            let steps = step.into_iter().collect();
             say(seen, steps, Some(material), ready(seen, material), now)
         }
     }
 }
 
+/// The rotation that is due. A key whose material cannot be opened is left as it is: there is something to mend first.
+fn rotation(seen: &Observed, material: &Material, now: Timestamp) -> Option<Step> {
+    let loaded = material.loaded.as_ref()?;
+    if loaded.generations.iter().any(|g| g.material.is_err()) {
+        return None;
+    }
+    let cause = rotation::due(&seen.key, loaded.id, &material.truth.spec, now)?;
+    Some(Step::Rotate(Box::new(material.truth.clone()), cause))
+}
+
 /// The truth as it should be; `None` if it is so.
-fn claimed(seen: &Observed, truth: &KeyMaterial, uid: &str) -> Option<KeyMaterial> {
+fn claimed(seen: &Observed, truth: &KeyMaterial, uid: &str, now: Timestamp) -> Option<KeyMaterial> {
     let mut wanted = truth.clone();
     uid.clone_into(&mut wanted.spec.object_uid);
     if let Some(namespace) = &seen.namespace {
@@ -125,6 +146,7 @@ fn claimed(seen: &Observed, truth: &KeyMaterial, uid: &str) -> Option<KeyMateria
     }
     wanted.spec.parked_since = None;
     wanted.spec.enabled = enabled(seen);
+    wanted.spec.rotation = rotation::kept(&seen.key, &truth.spec.rotation, now);
     (wanted.spec != truth.spec).then_some(wanted)
 }
 
@@ -145,7 +167,9 @@ fn ready(seen: &Observed, material: &Material) -> NewCondition {
         return NewCondition::not_ready(Reason::MaterialUnreadable, message);
     }
     if enabled(seen) {
-        NewCondition::ready(Reason::Enabled, usable(seen))
+        let full = rotation::is_full(&material.truth.spec);
+        let note = if full { FULL } else { "" };
+        NewCondition::ready(Reason::Enabled, format!("{}{note}", usable(seen)))
     } else {
         NewCondition::not_ready(
             Reason::Disabled,
@@ -153,6 +177,9 @@ fn ready(seen: &Observed, material: &Material) -> NewCondition {
         )
     }
 }
+
+/// Said of a key that cannot be rotated any more.
+const FULL: &str = "; it has 256 generations and is not rotated any more: make a new key, and point an alias at it";
 
 /// The message of `Ready=True`. Nobody shall take the embedded root key for more than it is.
 fn usable(seen: &Observed) -> &'static str {
@@ -175,6 +202,14 @@ fn say(
     let generation = seen.key.metadata.generation.unwrap_or_default();
     let mut conditions: Vec<Condition> = old.conditions.clone();
     condition::set(&mut conditions, ready.clone(), generation, now);
+    let next = material.and_then(|material| {
+        let truth = &material.truth;
+        let id = truth.name_any().parse().ok()?;
+        rotation::next(&seen.key, id, &truth.spec.rotation)
+            .filter(|_| !rotation::is_full(&truth.spec))
+    });
+    let counted = progress(seen, &old).map(|wait| now + wait);
+    let look = [next, counted].into_iter().flatten().min();
     let status = match material {
         // What was known stays shown: an id that disappears from a status looks like a new key.
         None => ManagedKeyStatus {
@@ -192,7 +227,8 @@ fn say(
             arn: Some(material.truth.spec.arn.clone()),
             state: Some(state_of(&ready)),
             current_version: material.truth.spec.generations.last().map(|g| g.version),
-            versions: versions(&material.truth),
+            next_rotation_time: next.map(Time),
+            versions: versions(seen, &material.truth),
             conditions,
         },
     };
@@ -200,7 +236,29 @@ fn say(
         steps,
         status: Some(status),
         ready: Some(ready),
+        next: look,
     }
+}
+
+/// How long until what still needs old material is counted again: soon while it gets less, otherwise now and then. Truth that
+/// waits to be adopted is not encrypted anew, and may need old material for weeks.
+fn progress(seen: &Observed, old: &ManagedKeyStatus) -> Option<SignedDuration> {
+    let counted = seen.references.as_ref()?;
+    let truth = &seen.material.as_ref()?.truth;
+    let (_, former) = truth.spec.generations.split_last()?;
+    let needed = |id: &String| counted.get(id).copied().unwrap_or_default();
+    if former.iter().all(|g| needed(&g.material_id) == 0) {
+        return None;
+    }
+    let told = |g: &MaterialGeneration| {
+        let shown = old.versions.iter().find(|v| v.material_id == g.material_id);
+        shown.and_then(|v| v.references) == Some(needed(&g.material_id))
+    };
+    Some(if former.iter().all(told) {
+        COUNT_SELDOM
+    } else {
+        COUNT_SOON
+    })
 }
 
 fn state_of(ready: &NewCondition) -> KeyState {
@@ -212,11 +270,20 @@ fn state_of(ready: &NewCondition) -> KeyState {
     }
 }
 
-fn versions(truth: &KeyMaterial) -> Vec<KeyVersionStatus> {
-    let version = |g: &crate::api::MaterialGeneration| KeyVersionStatus {
+fn versions(seen: &Observed, truth: &KeyMaterial) -> Vec<KeyVersionStatus> {
+    let current = truth.spec.generations.last().map(|g| g.version);
+    let references = |g: &MaterialGeneration| {
+        let counted = seen
+            .references
+            .as_ref()
+            .filter(|_| current != Some(g.version))?;
+        Some(counted.get(&g.material_id).copied().unwrap_or_default())
+    };
+    let version = |g: &MaterialGeneration| KeyVersionStatus {
         version: g.version,
         material_id: g.material_id.clone(),
         created: Time(g.created.0),
+        references: references(g),
     };
     truth.spec.generations.iter().map(version).collect()
 }

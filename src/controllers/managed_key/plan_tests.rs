@@ -136,3 +136,50 @@ fn waiting_material_is_adopted_in_its_own_namespace_approved_for_another_or_left
     Arc::make_mut(&mut seen.key).annotations_mut().extend(fresh);
     assert!(matches!(planned(&seen).steps[..], [Step::Create]));
 }
+
+#[test]
+fn a_request_to_rotate_adds_a_generation_once_and_the_status_shows_it() {
+    let mut seen = new_key();
+    settle(&mut seen);
+    let key = Arc::make_mut(&mut seen.key);
+    key.annotations_mut()
+        .insert("keystead.dev/rotate".into(), "one".into());
+    key.spec.rotation = serde_json::from_value(json!({"periodDays": 100})).unwrap();
+    assert!(matches!(planned(&seen).steps[..], [Step::Replace(_)]));
+    settle(&mut seen);
+    let status = planned(&seen).status.unwrap();
+    assert_eq!(status.current_version, Some(2));
+    assert_eq!(status.versions.len(), 2);
+    assert!(status.next_rotation_time.is_some());
+}
+
+#[test]
+fn what_needs_old_material_is_counted_soon_while_it_gets_less_and_then_seldom() {
+    let mut seen = new_key();
+    settle(&mut seen);
+    Arc::make_mut(&mut seen.key)
+        .annotations_mut()
+        .insert("keystead.dev/rotate".into(), "one".into());
+    settle(&mut seen);
+    let old = seen.material.as_ref().unwrap().truth.spec.generations[0]
+        .material_id
+        .clone();
+    let wait = |seen: &Observed| {
+        let plan = planned(seen);
+        let wait = plan.next.map(|next| next.as_second() - 1_800_000_000);
+        (wait, plan.status.unwrap())
+    };
+    assert_eq!(wait(&seen).0, None, "nobody counted");
+    seen.references = Some([(old.clone(), 7)].into());
+    let (soon, status) = wait(&seen);
+    assert_eq!(soon, Some(5));
+    assert_eq!(status.versions[0].references, Some(7));
+    assert_eq!(status.versions[1].references, None);
+    Arc::make_mut(&mut seen.key).status = Some(status);
+    assert_eq!(wait(&seen).0, Some(60), "nothing happens");
+    seen.references = Some([(old, 3)].into());
+    assert_eq!(wait(&seen).0, Some(5));
+    seen.references = Some(std::collections::BTreeMap::new());
+    let (never, status) = wait(&seen);
+    assert_eq!((never, status.versions[0].references), (None, Some(0)));
+}

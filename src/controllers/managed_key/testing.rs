@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::observe::{Material, Observed};
 use super::plan::{Plan, Step, plan};
+use super::rotation;
 use crate::api::{KeyMaterial, ManagedKey};
 use crate::controllers::namespace::NamespaceFacts;
 use crate::crypto::KeyId;
@@ -25,6 +26,7 @@ pub(super) fn new_key() -> Observed {
         new_id: ID.parse().unwrap(),
         root_is_embedded: false,
         namespace: Some(namespace("namespace-1")),
+        references: None,
     }
 }
 
@@ -84,9 +86,23 @@ pub(super) fn loaded(truth: &KeyMaterial, generations: Vec<Generation>) -> Arc<K
     })
 }
 
+/// The truth with another generation.
+fn rotated(mut truth: KeyMaterial, cause: &rotation::Cause) -> KeyMaterial {
+    let mut next = truth.spec.generations.last().unwrap().clone();
+    next.version += 1;
+    next.material_id = format!("{:032}", next.version);
+    truth.spec.generations.push(next);
+    rotation::record(cause, &mut truth.spec.rotation, now());
+    truth
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap()
+}
+
 /// Plans.
 pub(super) fn planned(seen: &Observed) -> Plan {
-    plan(seen, Timestamp::from_second(1_800_000_000).unwrap())
+    plan(seen, now())
 }
 
 /// Plans and carries the plan out until nothing is left to do.
@@ -103,6 +119,7 @@ pub(super) fn settle(seen: &mut Observed) {
             let truth = match step {
                 Step::Create => truth(seen),
                 Step::Replace(truth) => *truth,
+                Step::Rotate(truth, cause) => rotated(*truth, &cause),
             };
             let loaded = Some(loaded(&truth, Vec::new()));
             seen.material = Some(Material { truth, loaded });

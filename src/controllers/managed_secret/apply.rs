@@ -19,7 +19,7 @@ use super::target::{annotations, owner_reference, sealed_context};
 use super::write_truth::write_truth;
 use crate::api::managed_secret::Existing;
 use crate::api::names::{DEFAULT_KEY, FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX};
-use crate::api::{ManagedKey, ManagedKeySpec, Reason};
+use crate::api::{KeyRotation, ManagedKey, ManagedKeySpec, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::creations::Creation;
 use crate::controllers::error::{Error, call, is};
@@ -57,6 +57,8 @@ async fn create_default_key(seen: &Observed, ctx: &Context) -> Result<(), Error>
         description: Some(
             "Encrypts the secrets of this namespace that name no other key".to_owned(),
         ),
+        // As the keys that AWS manages: rotated every year.
+        rotation: Some(KeyRotation::default()),
         ..ManagedKeySpec::default()
     };
     let mut key = ManagedKey::new(DEFAULT_KEY, spec);

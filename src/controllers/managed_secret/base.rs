@@ -8,7 +8,7 @@ use super::target::Target;
 use super::truth::{Truth, TruthSeen};
 use crate::api::Reason;
 use crate::controllers::adoption::{Adoption, Claimant, Waiting, adoption, approval_message};
-use crate::crypto::KeyId;
+use crate::crypto::{KeyId, MaterialId};
 use crate::secrets::{Manifest, SecretValue};
 use crate::truth::{Claim, Stored};
 
@@ -64,7 +64,7 @@ impl Base<'_> {
         seen: &Observed,
         manifest: Manifest,
         fresh: Vec<(String, SecretValue)>,
-        key: KeyId,
+        (key, material): (KeyId, MaterialId),
     ) -> TruthWrite {
         let (before, over) = match self {
             Self::New => (None, None),
@@ -78,6 +78,7 @@ impl Base<'_> {
             manifest,
             fresh,
             key,
+            material,
             claim: self.claim(seen),
             before,
             over,

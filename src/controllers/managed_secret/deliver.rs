@@ -12,7 +12,7 @@ use crate::api::names::{
     ANNOTATION_MANAGED_BY, ANNOTATION_TARGET, SEALED_SUFFIX, SECRET_TYPE_SEALED,
 };
 use crate::api::{ConditionType, Reason};
-use crate::crypto::{KeyId, SecretBytes};
+use crate::crypto::{KeyId, MaterialId, SecretBytes};
 use crate::secrets::{Manifest, ManifestError, SecretValue, TargetRecord, Template};
 
 /// Most bytes of a Secret's data, as the API server checks it.
@@ -61,7 +61,7 @@ fn copy(value: &SecretValue) -> Result<SecretValue, Refusal> {
 pub(super) fn plan(
     seen: &Observed,
     content: SecretValue,
-    key: KeyId,
+    (key, material): (KeyId, MaterialId),
     stood: bool,
 ) -> Result<Vec<Step>, Refusal> {
     let Some(name) = target_name(&seen.secret) else {
@@ -78,6 +78,7 @@ pub(super) fn plan(
         existing: Existing::Fail,
         over: None,
         repair: false,
+        reencryption: false,
     };
     let Some(target) = &seen.target else {
         write.repair = stood;
@@ -97,7 +98,12 @@ pub(super) fn plan(
         return remake(target, write);
     }
     if is_delivered(target, &write) {
-        return Ok(Vec::new());
+        // An immutable one cannot be encrypted anew, and still opens.
+        let old = |needed: &MaterialId| *needed != material;
+        if write.seal_under.is_none() || target.immutable || !target.materials.iter().any(old) {
+            return Ok(Vec::new());
+        }
+        write.reencryption = true;
     }
     // Labels and annotations may change still; but what is sealed anew is other data.
     let kept = write.seal_under.is_none()
@@ -113,6 +119,11 @@ pub(super) fn plan(
     write.repair = stood && target.is_ours() && !same_content(target, &write);
     write.over = Some(TargetState::of(target));
     Ok(vec![Step::ApplyTarget(Box::new(write))])
+}
+
+/// Whether a step only encrypts a target anew that is as it should be.
+pub(super) fn is_reencryption(step: &Step) -> bool {
+    matches!(step, Step::ApplyTarget(write) if write.reencryption)
 }
 
 /// A type cannot be changed, so the Secret is deleted and made anew, if nothing in it is anybody else's.

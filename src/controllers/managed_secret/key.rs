@@ -7,7 +7,7 @@ use crate::api::names::DEFAULT_KEY;
 use crate::api::{KeyAlias, KeyState, ManagedSecret, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
-use crate::crypto::KeyId;
+use crate::crypto::{KeyId, MaterialId};
 
 /// The key that a secret names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(crate) enum KeySeen {
     Usable {
         /// Its id.
         id: KeyId,
+        /// The generation that encrypts.
+        material: MaterialId,
         /// UID of the namespace that it belongs to: a namespace of the same name may be another.
         namespace_uid: String,
     },
@@ -53,24 +55,25 @@ pub(super) fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
         let message = format!("ManagedKey {namespace}/{name} does not exist or is not ready yet");
         return KeySeen::Problem(Reason::KeyNotFound, message);
     };
-    match key.state() {
-        KeyState::Enabled => KeySeen::Usable {
+    match (key.state(), key.current()) {
+        (KeyState::Enabled, Some(current)) => KeySeen::Usable {
             id: key.id,
+            material: current.id,
             namespace_uid: key.truth.spec.namespace_uid.clone(),
         },
-        KeyState::Disabled => KeySeen::Problem(
+        (KeyState::Disabled, _) => KeySeen::Problem(
             Reason::KeyDisabled,
             format!("ManagedKey {namespace}/{name} is disabled"),
         ),
-        KeyState::PendingDeletion if name == DEFAULT_KEY => KeySeen::DefaultMissing,
-        KeyState::PendingDeletion => {
+        (KeyState::PendingDeletion, _) if name == DEFAULT_KEY => KeySeen::DefaultMissing,
+        (KeyState::PendingDeletion, _) => {
             let message = format!(
                 "ManagedKey {namespace}/{name} was deleted and its material waits: apply it again, or, if it \
                  is there, look at its own condition"
             );
             KeySeen::Problem(Reason::KeyPendingDeletion, message)
         }
-        KeyState::Creating | KeyState::Unavailable => {
+        (KeyState::Creating | KeyState::Unavailable | KeyState::Enabled, _) => {
             let message = format!("the material of ManagedKey {namespace}/{name} cannot be opened");
             KeySeen::Problem(Reason::MaterialUnreadable, message)
         }

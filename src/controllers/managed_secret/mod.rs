@@ -220,6 +220,11 @@ async fn reconcile_once(
     if let Some(wait) = repair_delay(&plan, &object, ctx) {
         return Ok((Action::requeue(wait), Outcome::Waiting));
     }
+    if plan.background
+        && let Some(wait) = ctx.reencryptions.admit(&object, Instant::now())
+    {
+        return Ok((Action::requeue(wait), Outcome::Waiting));
+    }
     for step in &plan.steps {
         if let Err(error) = apply::apply(step, &seen, ctx).await {
             if error.is_told(failures) {

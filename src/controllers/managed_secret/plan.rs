@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) shown: Option<Shown>,
     /// Whether the next look should come soon, since this plan prepares another.
     pub(crate) soon: bool,
+    /// Whether all of it is encrypting anew what is as it should be otherwise: that can wait.
+    pub(crate) background: bool,
 }
 
 impl Plan {
@@ -39,6 +41,7 @@ impl Plan {
             ready: Some(ready),
             shown: None,
             soon: false,
+            background: false,
         }
     }
 }
@@ -59,6 +62,7 @@ pub(crate) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> 
             ready: None,
             shown: None,
             soon: false,
+            background: false,
         };
     }
     let shown = match &seen.truth {
@@ -75,6 +79,7 @@ pub(crate) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> 
             ready: Some(NewCondition::not_ready(reason, message)),
             shown,
             soon: false,
+            background: false,
         },
     }
 }
@@ -84,8 +89,12 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         let message = "secrets cannot live in the operator's own namespace; use another".to_owned();
         return Err(Refusal(Reason::OperatorNamespace, message));
     }
-    let (key, key_namespace) = match &seen.key {
-        KeySeen::Usable { id, namespace_uid } => (*id, namespace_uid),
+    let (key, material, key_namespace) = match &seen.key {
+        KeySeen::Usable {
+            id,
+            material,
+            namespace_uid,
+        } => (*id, *material, namespace_uid),
         KeySeen::DefaultMissing => return Ok(default_key()),
         KeySeen::Problem(reason, message) => return Err(Refusal(*reason, message.clone())),
     };
@@ -99,7 +108,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     let content = deliver::render(seen, next.value(&base)?)?;
     // What differs from a value that nobody changed is drift; what differs from a new value is only late.
     let stood = next.fresh.is_empty() && deliver::was_synced(seen, &base);
-    let delivery = deliver::plan(seen, content, key, stood)?;
+    let delivery = deliver::plan(seen, content, (key, material), stood)?;
     // A source is deleted by the next plan, which reads the truth that this one writes.
     let sources_go = next.imported && value::removes_sources(seen);
     let mut manifest = next.manifest;
@@ -113,29 +122,40 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         },
         |(_, value)| names(value),
     );
+    let unchanged = base.truth().is_some_and(|truth| truth.manifest == manifest);
+    let stands = unchanged && !base.claim_changes(seen);
+    let stale = base.truth().is_some_and(|truth| truth.is_stale(material));
+    if stands && stale {
+        // Older ciphertext that is put back is noticed by its sequence, also when all that differs is the material.
+        manifest.bump().map_err(|error| internal(&error))?;
+    }
     let shown = Shown {
         manifest: manifest.clone(),
         keys,
     };
-    let unchanged = base.truth().is_some_and(|truth| truth.manifest == manifest);
-    if !unchanged || base.claim_changes(seen) {
+    if !stands || stale {
         steps.extend(base.archive());
-        steps.push(Step::WriteTruth(Box::new(
-            base.write(seen, manifest, next.fresh, key),
-        )));
+        steps.push(Step::WriteTruth(Box::new(base.write(
+            seen,
+            manifest,
+            next.fresh,
+            (key, material),
+        ))));
     }
     let clean_up = deliver::clean_up(seen);
     let soon = sources_go || !clean_up.is_empty();
+    let background = stands && !soon && delivery.iter().all(deliver::is_reencryption);
     steps.extend(delivery);
     steps.extend(clean_up);
     let (removals, note) = value::remove_sources(seen, &base);
     steps.extend(removals);
     let ready = NewCondition::ready(Reason::Synced, deliver::summary(seen, note));
     Ok(Plan {
-        steps,
         ready: Some(ready),
         shown: Some(shown),
         soon,
+        background: background && !steps.is_empty(),
+        steps,
     })
 }
 
@@ -146,6 +166,7 @@ fn default_key() -> Plan {
         ready: Some(NewCondition::not_ready(Reason::Waiting, message)),
         shown: None,
         soon: false,
+        background: false,
     }
 }
 

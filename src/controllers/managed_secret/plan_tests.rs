@@ -7,6 +7,7 @@ use super::super::testing::{KEYS, World, key, managed, target};
 use super::super::truth::TruthSeen;
 use super::*;
 use crate::controllers::namespace::NamespaceFacts;
+use crate::crypto::MaterialId;
 
 fn simple() -> Value {
     json!({"generate": [{"key": "password", "password": {}}], "target": {"form": "Plain"}})
@@ -66,9 +67,78 @@ fn every_trouble_with_the_key_stops_everything() {
     let mut world = World::new(&simple());
     world.seen.key = KeySeen::Usable {
         id: KEYS[0].parse().unwrap(),
+        material: MaterialId::from_bytes([1; 16]),
         namespace_uid: "another".into(),
     };
     world.refused(Reason::KeyNotReady);
+}
+
+/// The key has another generation of material.
+fn rotate(world: &mut World) {
+    let KeySeen::Usable { material, .. } = &mut world.seen.key else {
+        panic!("the key can be used");
+    };
+    *material = MaterialId::from_bytes([2; 16]);
+}
+
+#[test]
+fn after_a_rotation_what_is_stored_is_encrypted_anew_and_says_the_same() {
+    let mut world = World::new(&simple());
+    world.settle();
+    let before = world.seen.truth.manifest().unwrap().clone();
+    let value = world.stored("password");
+    rotate(&mut world);
+    let plan = world.plan();
+    // What was delivered in the clear is not touched.
+    assert!(matches!(plan.steps[..], [Step::WriteTruth(_)]));
+    assert!(plan.background);
+    assert_eq!(plan.ready.unwrap().reason, Reason::Synced);
+    world.settle();
+    let after = world.seen.truth.manifest().unwrap();
+    assert_eq!(after.versions(), before.versions());
+    assert!(after.sequence() > before.sequence());
+    assert_eq!(world.stored("password"), value);
+}
+
+#[test]
+fn after_a_rotation_a_sealed_target_is_encrypted_anew_unless_nobody_can() {
+    let mut world = World::new(&json!({"generate": [{"key": "password", "password": {}}]}));
+    world.settle();
+    rotate(&mut world);
+    let plan = world.plan();
+    let [Step::WriteTruth(_), Step::ApplyTarget(write)] = &plan.steps[..] else {
+        panic!("the truth, then the target");
+    };
+    assert!(plan.background && write.reencryption && !write.repair);
+    world.seen.target.as_mut().unwrap().immutable = true;
+    assert!(matches!(world.plan().steps[..], [Step::WriteTruth(_)]));
+    world.seen.target.as_mut().unwrap().immutable = false;
+    world.settle();
+}
+
+#[test]
+fn a_change_of_the_spec_does_not_wait_for_the_turn_of_a_rotation() {
+    let mut world = World::new(&simple());
+    world.settle();
+    rotate(&mut world);
+    let mut spec = world.spec();
+    spec["literals"] = json!({"user": "u"});
+    world.edit(spec);
+    assert!(!world.plan().background);
+    world.settle();
+    assert!(!world.plan().background);
+}
+
+#[test]
+fn truth_without_a_word_on_what_it_needs_gets_one_once() {
+    let mut world = World::new(&simple());
+    world.settle();
+    let TruthSeen::Present(truth) = &mut world.seen.truth else {
+        panic!("it is stored");
+    };
+    truth.stored.needs = None;
+    assert!(matches!(world.plan().steps[..], [Step::WriteTruth(_)]));
+    world.settle();
 }
 
 #[test]
@@ -142,6 +212,7 @@ fn a_resource_with_another_uid_adopts_only_in_its_own_namespace() {
     let (mut world, _) = recreate("namespace-2", None);
     world.seen.key = KeySeen::Usable {
         id: KEYS[0].parse().unwrap(),
+        material: MaterialId::from_bytes([1; 16]),
         namespace_uid: "namespace-2".into(),
     };
     world.refused(Reason::AdoptionNeedsApproval);

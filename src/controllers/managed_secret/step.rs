@@ -3,7 +3,7 @@
 use super::target::Target;
 use crate::api::Reason;
 use crate::api::managed_secret::Existing;
-use crate::crypto::{ContextError, KeyId};
+use crate::crypto::{ContextError, KeyId, MaterialId};
 use crate::secrets::{Manifest, SecretValue};
 use crate::truth::{Claim, Stored};
 
@@ -33,6 +33,8 @@ pub(crate) struct TruthWrite {
     pub(crate) fresh: Vec<(String, SecretValue)>,
     /// The key to seal under.
     pub(crate) key: KeyId,
+    /// The generation of it that encrypts: what was sealed under another one is sealed anew.
+    pub(crate) material: MaterialId,
     /// Who claims it.
     pub(crate) claim: Claim,
     /// What is stored now, and what its manifest says.
@@ -78,6 +80,8 @@ pub(crate) struct TargetWrite {
     pub(crate) over: Option<TargetState>,
     /// Whether it was as it should be until somebody else changed it.
     pub(crate) repair: bool,
+    /// Whether all that is wrong with it is that old material encrypts it.
+    pub(crate) reencryption: bool,
 }
 
 /// Why nothing is done.

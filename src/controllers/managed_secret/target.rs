@@ -16,7 +16,7 @@ use crate::api::names::{
     FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX,
 };
 use crate::controllers::context::Context;
-use crate::crypto::{self, EncryptionContext, KeyId, Purpose, SecretBytes};
+use crate::crypto::{self, EncryptionContext, KeyId, MaterialId, Purpose, SecretBytes};
 
 /// A Secret of the target's name.
 pub(crate) struct Target {
@@ -39,6 +39,8 @@ pub(crate) struct Target {
     /// The value that a consumer gets from it, by key and without the suffix of sealed entries. Of a sealed one
     /// only what opens in its place and under the right key.
     pub(crate) delivered: BTreeMap<String, SecretBytes>,
+    /// The generations of key material that its sealed entries need.
+    pub(crate) materials: BTreeSet<MaterialId>,
     /// All its keys.
     pub(crate) keys: BTreeSet<String>,
     /// Whether labels, annotations and owner are as they should be.
@@ -109,6 +111,7 @@ pub(super) fn read(
         ),
         dressed: owner == Owner::Us && is_dressed(&secret, managed, existing),
         owner,
+        materials: materials(&secret),
         delivered: delivered(secret, managed, key, ctx),
         keys,
     }
@@ -227,6 +230,15 @@ fn owned_keys(fields: &[ManagedFieldsEntry]) -> BTreeSet<String> {
     data.flat_map(|data| data.keys())
         .filter_map(|key| key.strip_prefix("f:"))
         .map(str::to_owned)
+        .collect()
+}
+
+/// The generations that sealed entries need, by the entries' own headers.
+fn materials(secret: &Secret) -> BTreeSet<MaterialId> {
+    let sealed = secret.data.iter().flatten();
+    let sealed = sealed.filter(|(entry, _)| entry.ends_with(SEALED_SUFFIX));
+    sealed
+        .filter_map(|(_, envelope)| Some(crypto::peek(&envelope.0).ok()?.material))
         .collect()
 }
 

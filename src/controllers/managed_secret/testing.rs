@@ -1,6 +1,6 @@
 //! A world in memory to plan in: what `observe` would see, and what carrying out a plan does to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
@@ -19,8 +19,8 @@ use crate::api::managed_secret::Existing;
 use crate::api::names::SEALED_SUFFIX;
 use crate::api::{ManagedSecret, Reason};
 use crate::controllers::namespace::NamespaceFacts;
-use crate::crypto::{KeyId, OsRandom, SecretBytes};
-use crate::truth::Stored;
+use crate::crypto::{KeyId, MaterialId, OsRandom, SecretBytes};
+use crate::truth::{Needs, Stored};
 
 /// Two keys.
 pub(super) const KEYS: [&str; 2] = [
@@ -41,6 +41,7 @@ pub(super) struct World {
 pub(super) fn key(id: &str) -> KeySeen {
     KeySeen::Usable {
         id: id.parse::<KeyId>().unwrap(),
+        material: MaterialId::from_bytes([1; 16]),
         namespace_uid: "namespace-1".into(),
     }
 }
@@ -199,6 +200,10 @@ impl World {
         };
         let fresh = write.fresh.pop().map(|(_, value)| value);
         self.states += 1;
+        let needs = Needs {
+            key: Some(write.key),
+            materials: [write.material].into(),
+        };
         let stored = Stored {
             namespace: "shop".into(),
             name: "app".into(),
@@ -207,12 +212,14 @@ impl World {
             approved: None,
             manifest: Vec::new(),
             versions: BTreeMap::new(),
+            needs: Some(needs.clone()),
             resource_version: Some(self.states.to_string()),
         };
         self.seen.truth = TruthSeen::Present(Box::new(Truth {
             stored,
             manifest: write.manifest,
             current: fresh.or(before).unwrap(),
+            needs,
         }));
     }
 
@@ -233,7 +240,11 @@ impl World {
                 .delivered
                 .insert(key.to_owned(), SecretBytes::copy_of(bytes));
         }
+        let KeySeen::Usable { material, .. } = self.seen.key else {
+            panic!("nothing is delivered without a key");
+        };
         self.seen.target = Some(Target {
+            materials: write.seal_under.map(|_| material).into_iter().collect(),
             type_: write.type_,
             owner: Owner::Us,
             existing: write.existing,
@@ -296,11 +307,12 @@ pub(super) fn target(name: &str, owner: Owner, data: &[(&str, &str)]) -> Target 
         immutable: false,
         owner,
         existing: Existing::Fail,
-        owned: std::collections::BTreeSet::new(),
+        owned: BTreeSet::new(),
         delivered: data
             .iter()
             .map(|(key, text)| ((*key).to_owned(), SecretBytes::copy_of(text.as_bytes())))
             .collect(),
+        materials: BTreeSet::new(),
         keys: data.iter().map(|(key, _)| (*key).to_owned()).collect(),
         dressed: false,
     }

@@ -2,10 +2,10 @@
 
 use crate::api::Reason;
 use crate::controllers::context::Context;
-use crate::crypto::{ContextError, EncryptionContext, Purpose, SecretBytes};
+use crate::crypto::{ContextError, EncryptionContext, MaterialId, Purpose, SecretBytes};
 use crate::keys::UseError;
 use crate::secrets::{Manifest, SecretValue, VersionRecord};
-use crate::truth::Stored;
+use crate::truth::{Needs, Stored};
 
 /// What is known about a secret.
 pub(crate) enum TruthSeen {
@@ -32,6 +32,18 @@ pub(crate) struct Truth {
     pub(crate) manifest: Manifest,
     /// The value of the current version.
     pub(crate) current: SecretValue,
+    /// The material that the envelopes need, by their own headers.
+    pub(crate) needs: Needs,
+}
+
+impl Truth {
+    /// Whether it has to be written although it says what it should: an envelope needs other material than that which
+    /// encrypts now, or what is written beside the envelopes for counting is not so.
+    pub(crate) fn is_stale(&self, current: MaterialId) -> bool {
+        let old = |material: &MaterialId| *material != current;
+        let told = self.stored.needs.as_ref() == Some(&self.needs);
+        self.needs.key.is_some() && (!told || self.needs.materials.iter().any(old))
+    }
 }
 
 impl TruthSeen {
@@ -89,6 +101,7 @@ pub(super) fn open(stored: Option<Result<Stored, String>>, ctx: &Context) -> Tru
         },
         Some(Ok(stored)) => match open_stored(&stored, ctx) {
             Ok((manifest, current)) => TruthSeen::Present(Box::new(Truth {
+                needs: stored.needed(),
                 stored,
                 manifest,
                 current,

@@ -12,7 +12,7 @@ use super::truth::{manifest_context, version_context};
 use crate::api::Reason;
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
-use crate::crypto::{EncryptionContext, OsRandom};
+use crate::crypto::{EncryptionContext, OsRandom, peek};
 use crate::secrets::VersionRecord;
 use crate::telemetry::Truth;
 use crate::truth::Stored;
@@ -51,6 +51,7 @@ pub(super) async fn write_truth(
         parked_since: None,
         approved: None,
         versions,
+        needs: None,
         resource_version: write.over.clone(),
         namespace,
         name,
@@ -103,7 +104,8 @@ fn envelope(
     let Some((envelope, old)) = before else {
         return Err(Error::VersionLost(version.id.to_string()));
     };
-    if old.key_id == version.key_id && old.context == version.context {
+    let bound = old.key_id == version.key_id && old.context == version.context;
+    if bound && peek(envelope).is_ok_and(|info| info.material == write.material) {
         return Ok(envelope.clone());
     }
     // The old message's header is never rewritten: its authentication tag uses nonce 0 under the message's key,
