@@ -4,6 +4,7 @@
 //! [`Clock`]. Leases are not judged by this clock but by a monotonic one (see [`crate::leader`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -11,11 +12,29 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 pub trait Clock: Send + Sync + 'static {
     /// The current time.
     fn now(&self) -> Timestamp;
+
+    /// What the API server said its time is, as this clock's world sees it: only tests move it.
+    fn server_time(&self, told: Timestamp) -> Timestamp {
+        told
+    }
+
+    /// How long a timer may run for a wait of that length: timers do not hear of it when tests move the clock.
+    fn timer(&self, wait: Duration) -> Duration {
+        wait
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn now(&self) -> Timestamp {
         (**self).now()
+    }
+
+    fn server_time(&self, told: Timestamp) -> Timestamp {
+        (**self).server_time(told)
+    }
+
+    fn timer(&self, wait: Duration) -> Duration {
+        (**self).timer(wait)
     }
 }
 
@@ -46,6 +65,7 @@ pub mod moved {
     //! The machine's clock, moved by a file: so that tests of the whole program can wait for days.
 
     use std::path::PathBuf;
+    use std::time::Duration;
 
     use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -88,6 +108,14 @@ pub mod moved {
         fn now(&self) -> Timestamp {
             let now = Timestamp::now();
             now.checked_add(self.offset()).unwrap_or(now)
+        }
+
+        fn server_time(&self, told: Timestamp) -> Timestamp {
+            told.checked_add(self.server_offset()).unwrap_or(told)
+        }
+
+        fn timer(&self, wait: Duration) -> Duration {
+            wait.min(Duration::from_secs(2))
         }
     }
 

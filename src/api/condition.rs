@@ -31,6 +31,14 @@ pub enum Reason {
     Enabled,
     /// `spec.enabled` is false: the key refuses every use.
     Disabled,
+    /// The deletion of the key is scheduled: it refuses every use, and can be cancelled.
+    PendingDeletion,
+    /// The date of the deletion has come: the key is destroyed at least a day later.
+    DestructionDue,
+    /// The date of the deletion has come, and stored secrets still need the key.
+    DeletionBlocked,
+    /// The material was destroyed.
+    Destroyed,
     /// The key is being made.
     Creating,
     /// The alias stands for a key.
@@ -107,6 +115,10 @@ impl Reason {
             Self::Pending => "Pending",
             Self::Enabled => "Enabled",
             Self::Disabled => "Disabled",
+            Self::PendingDeletion => "PendingDeletion",
+            Self::DestructionDue => "DestructionDue",
+            Self::DeletionBlocked => "DeletionBlocked",
+            Self::Destroyed => "Destroyed",
             Self::Creating => "Creating",
             Self::Resolved => "Resolved",
             Self::Synced => "Synced",

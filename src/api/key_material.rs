@@ -25,6 +25,17 @@ use super::managed_key::{KeyOrigin, KeySpec, KeyUsage};
     selectable = ".spec.name",
     printcolumn(name = "Parked-Since", type_ = "date", json_path = ".spec.parkedSince"),
     printcolumn(
+        name = "Destroyed-After",
+        type_ = "string",
+        json_path = ".spec.deletion.date"
+    ),
+    printcolumn(
+        name = "Blocked-By",
+        type_ = "integer",
+        json_path = ".spec.deletion.blockedBy"
+    ),
+    printcolumn(name = "Destroyed", type_ = "date", json_path = ".spec.destroyed"),
+    printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
@@ -58,17 +69,58 @@ pub struct KeyMaterialSpec {
     /// When a leader first saw the `ManagedKey` missing; absent while it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parked_since: Option<Time>,
+    /// The end that waits for the key: scheduled by its resource, or by that one's absence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<DeletionRecord>,
+    /// When the material was destroyed. What remains is a tombstone: no other key ever gets this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destroyed: Option<Time>,
     /// What was rotated, and what that depends on.
     #[serde(default, skip_serializing_if = "RotationRecord::is_empty")]
     pub rotation: RotationRecord,
-    /// The generations, oldest first; the last one encrypts, each decrypts.
-    #[schemars(length(min = 1, max = 256))]
+    /// The generations, oldest first; the last one encrypts, each decrypts. None is left of a key that was destroyed.
+    #[schemars(length(max = 256))]
     pub generations: Vec<MaterialGeneration>,
 }
 
 impl KeyMaterialSpec {
     /// Most generations of one key.
     pub const MAX_GENERATIONS: usize = 256;
+}
+
+/// The end that waits for a key.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionRecord {
+    /// When it was scheduled.
+    pub since: Time,
+    /// When it is due. Nothing brings it nearer than seven days from now.
+    pub date: Time,
+    /// The loss that the resource accepts (`spec.deletion.acceptDataLoss`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub accept_data_loss: Option<u32>,
+    /// That a leader saw the date gone by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<DueRecord>,
+    /// How many stored secrets keep the key from being destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<u32>,
+}
+
+/// That a leader saw the date gone by. The key is destroyed a day later at the earliest, by the same leader.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DueRecord {
+    /// When.
+    pub seen: Time,
+    /// Which leadership: another one starts the day anew, since it may be that of a restored cluster.
+    #[schemars(length(min = 1, max = 64))]
+    pub tenure: String,
+    /// The loss that was accepted when the date was first seen gone by. It was preset, and does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub preset: Option<u32>,
 }
 
 /// What was rotated, and what that depends on. A restore without status repeats nothing.

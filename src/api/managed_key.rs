@@ -70,6 +70,35 @@ pub struct ManagedKeySpec {
     /// `keystead.dev/rotate`. What was encrypted before a rotation stays readable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<KeyRotation>,
+
+    /// The scheduled end of the key: while this is present every use is refused, and at its date the material is
+    /// destroyed, for good. Taking it out before cancels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<KeyDeletion>,
+}
+
+/// A scheduled deletion of a key (AWS KMS: `ScheduleKeyDeletion`).
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyDeletion {
+    /// Days from when the deletion was scheduled to its date; default 30. The date is fixed then: a longer window
+    /// moves it, a shorter one brings it no nearer than seven days from that change. 7 to 30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 7, max = 30))]
+    pub pending_window_days: Option<u8>,
+
+    /// Destroy the key although that many stored secrets need it and will never open again. It counts only if it is
+    /// exactly that number, and was set after the date had come: see the condition's message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub accept_data_loss: Option<u32>,
+}
+
+impl KeyDeletion {
+    /// The window when none is said, in days (AWS KMS: `PendingWindowInDays`).
+    pub const DEFAULT_WINDOW_DAYS: u8 = 30;
+    /// The shortest window, in days.
+    pub const SHORTEST_WINDOW_DAYS: u8 = 7;
 }
 
 /// Automatic rotation of a key (AWS KMS: `EnableKeyRotation`).
@@ -156,8 +185,10 @@ pub enum KeyState {
     Enabled,
     /// `spec.enabled` is false: every use is refused.
     Disabled,
-    /// The resource was deleted: every use is refused, the material waits.
+    /// The resource was deleted, or its deletion is scheduled: every use is refused, the material waits.
     PendingDeletion,
+    /// The window is over; the material is destroyed at least a day later unless the deletion is cancelled.
+    DestructionDue,
     /// The material is not there, or cannot be opened.
     Unavailable,
 }
@@ -186,6 +217,14 @@ pub struct ManagedKeyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_version: Option<u32>,
 
+    /// When the key's scheduled deletion is due. It is destroyed at least a day later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_time: Option<Time>,
+
+    /// What would be lost with the key; counted while its deletion is scheduled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependents: Option<KeyDependents>,
+
     /// When the key is rotated next by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_rotation_time: Option<Time>,
@@ -198,6 +237,14 @@ pub struct ManagedKeyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What would be lost with a key.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyDependents {
+    /// Stored secrets that are encrypted under it, also those that wait to be adopted.
+    pub secrets: u32,
 }
 
 /// One generation of a key's material.

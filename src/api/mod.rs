@@ -15,9 +15,11 @@ mod schema;
 
 pub use condition::{ConditionType, Reason};
 pub use key_alias::{KeyAlias, KeyAliasSpec, KeyAliasStatus};
-pub use key_material::{KeyMaterial, KeyMaterialSpec, MaterialGeneration, RotationRecord};
+pub use key_material::{
+    DeletionRecord, DueRecord, KeyMaterial, KeyMaterialSpec, MaterialGeneration, RotationRecord,
+};
 pub use managed_key::{
-    KeyOrigin, KeyRotation, KeySpec, KeyState, KeyUsage, ManagedKey, ManagedKeySpec,
-    ManagedKeyStatus,
+    KeyDeletion, KeyDependents, KeyOrigin, KeyRotation, KeySpec, KeyState, KeyUsage, ManagedKey,
+    ManagedKeySpec, ManagedKeyStatus,
 };
 pub use managed_secret::{ManagedSecret, ManagedSecretSpec, ManagedSecretStatus};

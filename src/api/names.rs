@@ -47,6 +47,8 @@ pub const ANNOTATION_ADOPT: &str = "keystead.dev/adopt";
 pub const ADOPT_NEVER: &str = "Never";
 /// On a `ManagedSecret`, by its user: the UID of a source Secret that shall be imported once more.
 pub const ANNOTATION_IMPORT: &str = "keystead.dev/import";
+/// On `KeyMaterial` that waits without its resource, by a platform administrator: how many stored secrets may be lost with it.
+pub const ANNOTATION_ACCEPT_DATA_LOSS: &str = "keystead.dev/accept-data-loss";
 /// On a `ManagedKey`, by its user: each new value rotates the key once.
 pub const ANNOTATION_ROTATE: &str = "keystead.dev/rotate";
 /// Label of truth about a secret: the id of the key that it is encrypted under.

@@ -273,6 +273,7 @@ impl Operator {
             sealed: SealedSecrets::new(client.clone(), &namespace),
             recorder: Recorder::new(client.clone(), reporter),
             clock: process_clock(),
+            tenure: tenure(),
             metrics: self.metrics.clone(),
             references: controllers::References::default(),
             creations: controllers::Creations::default(),
@@ -289,6 +290,18 @@ impl Operator {
             leadership,
         }
     }
+}
+
+/// A name that no other leadership has. It is no secret, but it must not come again after a restore.
+fn tenure() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .expect("the operating system gives randomness, without which no key can be made");
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        use std::fmt::Write;
+        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
+        hex
+    })
 }
 
 /// A leader is ready when it has seen everything once; a replica that does not lead needs to see nothing.

@@ -66,6 +66,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// Whether this replica still leads.
     pub leadership: Leadership,
+    /// The name of this leadership, which no other ever had.
+    pub tenure: String,
     /// Counters.
     pub metrics: Metrics,
     /// Publishes Events.

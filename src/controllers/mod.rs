@@ -86,6 +86,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             count::run(&keys, &ctx.metrics),
             count::run(&aliases, &ctx.metrics),
             count::run(&secrets, &ctx.metrics),
+            managed_key::destruction::run(ctx.clone()),
             parking::run::<KeyTruths>(ctx.clone(), keys.clone(), key_news),
             parking::run::<SecretTruths>(ctx.clone(), secrets.clone(), secret_news),
             watch_approvals(ctx.client.clone(), &ctx.namespace, || {

@@ -74,7 +74,11 @@ impl Key {
     /// The state, as the truth decides it.
     pub fn state(&self) -> KeyState {
         let spec = &self.truth.spec;
-        if spec.parked_since.is_some() {
+        if spec.destroyed.is_some() {
+            KeyState::Unavailable
+        } else if spec.deletion.as_ref().is_some_and(|d| d.due.is_some()) {
+            KeyState::DestructionDue
+        } else if spec.parked_since.is_some() || spec.deletion.is_some() {
             KeyState::PendingDeletion
         } else if !spec.enabled {
             KeyState::Disabled

@@ -120,7 +120,11 @@ impl Keyring {
                 .generations
                 .first()
                 .map(|g| std::cmp::Reverse(g.created.0));
-            (spec.parked_since.is_some(), created)
+            (
+                spec.destroyed.is_some(),
+                spec.parked_since.is_some(),
+                created,
+            )
         });
         found
     }

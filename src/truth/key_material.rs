@@ -1,5 +1,6 @@
 //! The store of `KeyMaterial`.
 
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client};
 
@@ -30,6 +31,26 @@ impl KeyMaterials {
             .list(&ListParams::default().fields(&selector))
             .await?
             .items)
+    }
+
+    /// The material of that key, asked of the API server.
+    pub async fn get(&self, id: &str) -> kube::Result<Option<KeyMaterial>> {
+        self.api.get_opt(id).await
+    }
+
+    /// The API server's clock, in whole seconds: the creation time of an object that is not made, like `example`.
+    pub async fn server_time(&self, example: &KeyMaterial) -> kube::Result<Timestamp> {
+        let object = KeyMaterial::new("server-time", example.spec.clone());
+        let dry_run = PostParams {
+            dry_run: true,
+            ..params()
+        };
+        let made = self.api.create(&dry_run, &object).await?;
+        // Without one nobody can say how late it is; nothing is due then.
+        Ok(made
+            .metadata
+            .creation_timestamp
+            .map_or(Timestamp::MIN, |time| time.0))
     }
 
     /// Whether there is any material at all.

@@ -175,6 +175,33 @@ impl SealedSecrets {
         Ok(counted)
     }
 
+    /// How many stored secrets need that key, among them those that wait to be adopted. Truth of which nothing is written
+    /// beside the envelopes is read, since it may need the key too.
+    pub async fn dependents(&self, key: KeyId) -> kube::Result<u32> {
+        let selector = format!("type={SECRET_TYPE_SEALED}");
+        let mut count = 0;
+        for truth in self
+            .list_with(ListParams::default().fields(&selector))
+            .await?
+        {
+            let needed = match Needs::read(&truth.metadata) {
+                Some(needs) => needs.key == Some(key),
+                None => self.may_need(&truth, key).await?,
+            };
+            count += u32::from(needed);
+        }
+        Ok(count)
+    }
+
+    /// Whether any envelope in that Secret names the key.
+    async fn may_need(&self, truth: &PartialObjectMeta<Secret>, key: KeyId) -> kube::Result<bool> {
+        let name = truth.metadata.name.as_deref().unwrap_or_default();
+        let found = self.api.get_opt(name).await?;
+        let data = found.and_then(|secret| secret.data).unwrap_or_default();
+        let names = |bytes: &ByteString| peek(&bytes.0).is_ok_and(|info| info.key == key);
+        Ok(data.values().any(names))
+    }
+
     async fn list_with(&self, params: ListParams) -> kube::Result<Vec<PartialObjectMeta<Secret>>> {
         let mut params = params.limit(500);
         let mut all = Vec::new();

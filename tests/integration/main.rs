@@ -11,6 +11,7 @@ mod assumptions;
 mod author_rights;
 mod chaos;
 mod chart;
+mod deletion;
 mod drift;
 mod existing;
 mod failover;

@@ -16,7 +16,11 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(240);
 /// Half of them delivered sealed, half plain.
 fn secrets(count: usize) -> String {
     let secret = |index: usize| {
-        let form = if index.is_multiple_of(2) { "Sealed" } else { "Plain" };
+        let form = if index.is_multiple_of(2) {
+            "Sealed"
+        } else {
+            "Plain"
+        };
         let spec = format!(
             "{{keyRef: {{name: orders}}, generate: [{{key: password, password: {{}}}}], target: {{form: {form}}}}}"
         );

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
+use super::deletion;
 use crate::api::{KeyMaterial, ManagedKey};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
@@ -24,7 +25,7 @@ impl Truths for KeyTruths {
             .all()
             .iter()
             .map(spec)
-            .filter(|s| s.parked_since.is_none())
+            .filter(|s| s.parked_since.is_none() && s.destroyed.is_none())
             .collect::<Vec<_>>();
         Ok(waiting
             .iter()
@@ -39,7 +40,7 @@ impl Truths for KeyTruths {
         let namespace = owner.namespace.as_deref().unwrap_or_default();
         let object = format!("KeyMaterial of {namespace}/{}", owner.name);
         let mut found = call("list", object, ctx.materials.named(namespace, &owner.name)).await?;
-        found.retain(|material| material.spec.parked_since.is_none());
+        found.retain(|m| m.spec.parked_since.is_none() && m.spec.destroyed.is_none());
         Ok(found)
     }
 
@@ -49,6 +50,15 @@ impl Truths for KeyTruths {
         truth: Vec<KeyMaterial>,
     ) -> Result<(), Error> {
         for mut material in truth {
+            let dependents = match material.name_any().parse() {
+                Ok(key) => {
+                    call("count", "the truth of secrets", ctx.sealed.dependents(key)).await?
+                }
+                Err(_) => 0,
+            };
+            let record = material.spec.deletion.as_ref();
+            let record = deletion::absent(record, dependents, ctx.now());
+            material.spec.deletion = Some(record);
             material.spec.parked_since = Some(Time(ctx.now()));
             let object = format!("KeyMaterial {}", material.name_any());
             call("replace", object, ctx.materials.replace(&material)).await?;

@@ -3,6 +3,7 @@
 use kube::runtime::events::EventType;
 use kube::{Resource, ResourceExt};
 
+use super::deletion;
 use super::observe::Observed;
 use super::plan::Step;
 use super::rotation::{self, Cause};
@@ -105,6 +106,8 @@ async fn create(seen: &Observed, ctx: &Context) -> Result<(), Error> {
         origin: spec.origin.unwrap_or_default(),
         enabled: spec.enabled.unwrap_or(true),
         parked_since: None,
+        deletion: deletion::asked(spec.deletion.as_ref(), None, ctx.now()),
+        destroyed: None,
         rotation: rotation::of_new(&seen.key, ctx.now()),
         generations: Vec::new(),
     };

@@ -2,6 +2,8 @@
 
 pub(crate) mod absence;
 mod apply;
+pub(crate) mod deletion;
+pub(crate) mod destruction;
 mod observe;
 mod plan;
 mod rotation;

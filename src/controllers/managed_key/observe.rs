@@ -28,6 +28,8 @@ pub(crate) struct Observed {
     pub(crate) namespace: Option<NamespaceFacts>,
     /// How many stored secrets need each generation, by material id; counted only of a key that was rotated.
     pub(crate) references: Option<BTreeMap<String, u32>>,
+    /// How many stored secrets need the key; counted only when its deletion is scheduled.
+    pub(crate) dependents: Option<u32>,
 }
 
 /// The truth about a key, and what this replica could make of it.
@@ -49,6 +51,7 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         root_is_embedded: ctx.installation.root_is_embedded,
         namespace: None,
         references: None,
+        dependents: None,
         key,
     };
     if seen.in_operator_namespace || seen.key.metadata.deletion_timestamp.is_some() {
@@ -64,6 +67,10 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         let counted = ctx.sealed.materials_in_use(key.id);
         seen.references = Some(call("list", "the truth of secrets", counted).await?);
     }
+    if seen.key.spec.deletion.is_some() {
+        let counted = ctx.sealed.dependents(id_of(&seen));
+        seen.dependents = Some(call("count", "the truth of secrets", counted).await?);
+    }
     if seen
         .material
         .as_ref()
@@ -72,6 +79,13 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         seen.namespace = Some(namespace_facts(&namespace, ctx).await?);
     }
     Ok(seen)
+}
+
+/// The id of the key: that of its material, or that which it would get.
+fn id_of(seen: &Observed) -> KeyId {
+    let material = seen.material.as_ref();
+    let known = material.and_then(|material| material.truth.name_any().parse().ok());
+    known.unwrap_or(seen.new_id)
 }
 
 /// The material that this resource claimed; otherwise what waits under its name, asked of the API server
@@ -91,6 +105,8 @@ async fn find_material(
     }
     let object = format!("KeyMaterial of {namespace}/{name}");
     let mut stored = call("list", object, ctx.materials.named(namespace, name)).await?;
+    // A tombstone of somebody else is nothing to take over: the name is free.
+    stored.retain(|m| m.spec.object_uid == uid || m.spec.destroyed.is_none());
     stored.sort_by_key(|m| {
         let created = m
             .spec

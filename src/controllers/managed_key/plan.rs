@@ -4,12 +4,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use super::deletion;
 use super::observe::{Material, Observed};
 use super::rotation::{self, Cause};
 use crate::api::condition::{self, NewCondition};
 use crate::api::managed_key::KeyVersionStatus;
 use crate::api::names::ANNOTATION_APPROVE_ADOPTION;
-use crate::api::{KeyMaterial, KeyState, ManagedKeyStatus, MaterialGeneration, Reason};
+use crate::api::{
+    DeletionRecord, KeyDependents, KeyMaterial, KeyState, ManagedKeyStatus, MaterialGeneration,
+    Reason,
+};
 use crate::controllers::adoption::{Adoption, Claimant, Waiting, adoption, approval_message};
 
 /// How soon envelopes under old material are counted again while they get fewer.
@@ -116,6 +120,10 @@ fn plan_existing(seen: &Observed, material: &Material, now: Timestamp) -> Plan {
             let condition = NewCondition::not_ready(Reason::AdoptionNeedsApproval, message);
             say(seen, Vec::new(), None, condition, now)
         }
+        Adoption::Own | Adoption::Adopt if truth.spec.destroyed.is_some() => {
+            let condition = NewCondition::not_ready(Reason::Destroyed, DESTROYED);
+            say(seen, Vec::new(), Some(material), condition, now)
+        }
         Adoption::Own | Adoption::Adopt => {
             let step = claimed(seen, truth, &uid, now)
                 .map(|wanted| Step::Replace(Box::new(wanted)))
@@ -146,6 +154,8 @@ fn claimed(seen: &Observed, truth: &KeyMaterial, uid: &str, now: Timestamp) -> O
     }
     wanted.spec.parked_since = None;
     wanted.spec.enabled = enabled(seen);
+    let record = truth.spec.deletion.as_ref();
+    wanted.spec.deletion = deletion::asked(seen.key.spec.deletion.as_ref(), record, now);
     wanted.spec.rotation = rotation::kept(&seen.key, &truth.spec.rotation, now);
     (wanted.spec != truth.spec).then_some(wanted)
 }
@@ -166,6 +176,9 @@ fn ready(seen: &Observed, material: &Material) -> NewCondition {
         let message = format!("version {version} of the material cannot be opened: {error}");
         return NewCondition::not_ready(Reason::MaterialUnreadable, message);
     }
+    if let Some(record) = &material.truth.spec.deletion {
+        return ending(record, seen.dependents.unwrap_or_default());
+    }
     if enabled(seen) {
         let full = rotation::is_full(&material.truth.spec);
         let note = if full { FULL } else { "" };
@@ -178,8 +191,45 @@ fn ready(seen: &Observed, material: &Material) -> NewCondition {
     }
 }
 
+/// Said of a key that is no more.
+const DESTROYED: &str = "the material was destroyed; nothing that it encrypted can be read any more. Delete this resource; applied \
+                         again, it is another key";
+
 /// Said of a key that cannot be rotated any more.
 const FULL: &str = "; it has 256 generations and is not rotated any more: make a new key, and point an alias at it";
+
+/// What is said of a key that waits for its end.
+fn ending(record: &DeletionRecord, dependents: u32) -> NewCondition {
+    let (needed, date) = (
+        format!("{dependents} stored secrets need it"),
+        record.date.0,
+    );
+    let (reason, message) = match (&record.due, dependents) {
+        (None, _) => (
+            Reason::PendingDeletion,
+            format!(
+                "every use is refused; the deletion is due at {date}, and {needed}. Take spec.deletion out to cancel"
+            ),
+        ),
+        (Some(due), 0) => (
+            Reason::DestructionDue,
+            format!(
+                "the deletion is due since {date}; the material is destroyed a day after {}, for good. Take spec.deletion \
+                 out to cancel",
+                due.seen.0
+            ),
+        ),
+        (Some(_), count) => (
+            Reason::DeletionBlocked,
+            format!(
+                "the deletion is due since {date}, and {needed}: what they hold would be lost. Take spec.deletion out to \
+                 cancel, give the secrets another key, or set spec.deletion.acceptDataLoss to {count} now (a number that was \
+                 set before the date does not count: take it out first)"
+            ),
+        ),
+    };
+    NewCondition::not_ready(reason, message)
+}
 
 /// The message of `Ready=True`. Nobody shall take the embedded root key for more than it is.
 fn usable(seen: &Observed) -> &'static str {
@@ -227,6 +277,13 @@ fn say(
             arn: Some(material.truth.spec.arn.clone()),
             state: Some(state_of(&ready)),
             current_version: material.truth.spec.generations.last().map(|g| g.version),
+            deletion_time: material
+                .truth
+                .spec
+                .deletion
+                .as_ref()
+                .map(|d| d.date.clone()),
+            dependents: seen.dependents.map(|secrets| KeyDependents { secrets }),
             next_rotation_time: next.map(Time),
             versions: versions(seen, &material.truth),
             conditions,
@@ -266,6 +323,8 @@ fn state_of(ready: &NewCondition) -> KeyState {
         Reason::Enabled => KeyState::Enabled,
         Reason::Disabled => KeyState::Disabled,
         Reason::Creating => KeyState::Creating,
+        Reason::PendingDeletion => KeyState::PendingDeletion,
+        Reason::DestructionDue | Reason::DeletionBlocked => KeyState::DestructionDue,
         _ => KeyState::Unavailable,
     }
 }

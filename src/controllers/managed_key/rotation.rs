@@ -31,7 +31,7 @@ pub(crate) fn due(
     truth: &KeyMaterialSpec,
     now: Timestamp,
 ) -> Option<Cause> {
-    if !truth.enabled || is_full(truth) {
+    if !truth.enabled || truth.deletion.is_some() || is_full(truth) {
         return None;
     }
     if let Some(token) = token(key)

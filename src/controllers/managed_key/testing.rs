@@ -27,6 +27,7 @@ pub(super) fn new_key() -> Observed {
         root_is_embedded: false,
         namespace: Some(namespace("namespace-1")),
         references: None,
+        dependents: None,
     }
 }
 

@@ -48,7 +48,8 @@ pub(super) async fn name_of_key(
 
 /// Finds the key of that name.
 pub(super) fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
-    let Some(key) = ctx.keyring.named(namespace, name).into_iter().next() else {
+    let known = ctx.keyring.named(namespace, name);
+    let Some(key) = known.iter().find(|key| key.truth.spec.destroyed.is_none()) else {
         if name == DEFAULT_KEY {
             return KeySeen::DefaultMissing;
         }
@@ -65,10 +66,12 @@ pub(super) fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
             Reason::KeyDisabled,
             format!("ManagedKey {namespace}/{name} is disabled"),
         ),
-        (KeyState::PendingDeletion, _) if name == DEFAULT_KEY => KeySeen::DefaultMissing,
-        (KeyState::PendingDeletion, _) => {
+        (KeyState::PendingDeletion | KeyState::DestructionDue, _) if name == DEFAULT_KEY => {
+            KeySeen::DefaultMissing
+        }
+        (KeyState::PendingDeletion | KeyState::DestructionDue, _) => {
             let message = format!(
-                "ManagedKey {namespace}/{name} was deleted and its material waits: apply it again, or, if it \
+                "ManagedKey {namespace}/{name} was deleted, or its deletion is scheduled: apply it again, or, if it \
                  is there, look at its own condition"
             );
             KeySeen::Problem(Reason::KeyPendingDeletion, message)

@@ -169,7 +169,9 @@ fn unseal(
                     ..
                 } => Reason::KeyDisabled,
                 UseError::State {
-                    state: crate::api::KeyState::PendingDeletion,
+                    state:
+                        crate::api::KeyState::PendingDeletion
+                        | crate::api::KeyState::DestructionDue,
                     ..
                 } => Reason::KeyPendingDeletion,
                 UseError::State { .. } => Reason::MaterialUnreadable,
