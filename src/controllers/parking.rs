@@ -89,7 +89,8 @@ where
             .all(Result::is_ok)
     }
 
-    /// Takes note of an event of such a watch.
+    /// Takes note of an event of such a watch, after what the watch knows was brought up to date: who hears of an absence
+    /// must not find the resource there.
     pub(super) fn see(&self, event: &Result<Event<K>, watcher::Error>) {
         let news = match event {
             Ok(Event::Delete(object)) => Gone::One(ObjectRef::from_obj(object)),
@@ -98,6 +99,15 @@ where
         };
         // The receiver ends with the controllers; nobody needs the news then.
         let _ = self.gone.send(news);
+    }
+
+    /// To be called after a reconcile, which may have written truth for a resource that was deleted meanwhile: its absence
+    /// is news again then. Either the watch has told of the deletion by now, and this sees it, or it tells it later.
+    pub(super) fn look_again(&self, object: &ObjectRef<K>) {
+        if self.get(object).is_none() {
+            // The receiver ends with the controllers; nobody needs the news then.
+            let _ = self.gone.send(Gone::One(object.clone()));
+        }
     }
 
     /// The resource, as the watches know it.

@@ -53,10 +53,11 @@ pub(super) fn run(
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> impl Future<Output = ()> + Send {
     let (reader, writer) = presence.watch();
+    let seen = presence.clone();
     let keys = watching::watch(api)
-        .inspect(move |event| presence.see(event))
         .modify(|key| key.managed_fields_mut().clear())
         .reflect(writer)
+        .inspect(move |event| seen.see(event))
         .applied_objects()
         .predicate_filter(
             predicates::generation.combine(predicates::annotations),
@@ -68,7 +69,11 @@ pub(super) fn run(
         .reconcile_all_on(WatchStream::from_changes(approvals))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)
-        .run(reconcile, |key, error, ctx| retry(&key, error, &ctx), ctx)
+        .run(
+            move |key, ctx| reconcile(key, ctx, presence.clone()),
+            |key, error, ctx| retry(&key, error, &ctx),
+            ctx,
+        )
         .for_each(|result| {
             if let Err(controller::Error::QueueError(error)) = result {
                 warn!(
@@ -93,9 +98,14 @@ fn with_changed_material(
 }
 
 #[instrument(skip_all, fields(key = %ObjectRef::from_obj(&*key)))]
-async fn reconcile(key: Arc<ManagedKey>, ctx: Arc<Context>) -> Result<Action, Error> {
+async fn reconcile(
+    key: Arc<ManagedKey>,
+    ctx: Arc<Context>,
+    presence: Presence<ManagedKey>,
+) -> Result<Action, Error> {
     let started = Instant::now();
     let result = reconcile_once(key.clone(), &ctx).await;
+    presence.look_again(&ObjectRef::from_obj(&*key));
     let outcome = match &result {
         Ok(_) => Outcome::Success,
         Err(error) => error.class().into(),

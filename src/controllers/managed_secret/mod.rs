@@ -77,8 +77,8 @@ pub(super) fn run(
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> impl Future<Output = ()> + Send {
     let (reader, writer) = presence.watch();
+    let seen = presence.clone();
     let secrets = watching::watch(watches.secrets)
-        .inspect(move |event| presence.see(event))
         .modify(|secret| {
             secret.managed_fields_mut().clear();
             secret
@@ -86,6 +86,7 @@ pub(super) fn run(
                 .remove("kubectl.kubernetes.io/last-applied-configuration");
         })
         .reflect(writer)
+        .inspect(move |event| seen.see(event))
         .applied_objects()
         .predicate_filter(
             predicates::generation.combine(predicates::annotations),
@@ -109,7 +110,7 @@ pub(super) fn run(
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)
         .run(
-            reconcile,
+            move |secret, ctx| reconcile(secret, ctx, presence.clone()),
             |secret, error, ctx| retry(&secret, error, &ctx),
             ctx,
         )
@@ -186,9 +187,14 @@ fn woken(secrets: Vec<ObjectRef<ManagedSecret>>, ctx: &Context) -> Vec<ObjectRef
 }
 
 #[instrument(skip_all, fields(secret = %ObjectRef::from_obj(&*secret)))]
-async fn reconcile(secret: Arc<ManagedSecret>, ctx: Arc<Context>) -> Result<Action, Error> {
+async fn reconcile(
+    secret: Arc<ManagedSecret>,
+    ctx: Arc<Context>,
+    presence: Presence<ManagedSecret>,
+) -> Result<Action, Error> {
     let started = Instant::now();
     let result = reconcile_once(secret.clone(), &ctx).await;
+    presence.look_again(&ObjectRef::from_obj(&*secret));
     let outcome = match &result {
         Ok((_, outcome)) => *outcome,
         Err(error) => error.class().into(),

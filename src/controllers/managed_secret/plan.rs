@@ -133,19 +133,22 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         manifest: manifest.clone(),
         keys,
     };
-    if !stands || stale {
-        steps.extend(base.archive());
-        steps.push(Step::WriteTruth(Box::new(base.write(
-            seen,
-            manifest,
-            next.fresh,
-            (key, material),
-        ))));
-    }
+    let write = (!stands || stale).then(|| {
+        let write = base.write(seen, manifest, next.fresh, (key, material));
+        Step::WriteTruth(Box::new(write))
+    });
     let clean_up = deliver::clean_up(seen);
     let soon = sources_go || !clean_up.is_empty();
     let background = stands && !soon && delivery.iter().all(deliver::is_reencryption);
-    steps.extend(delivery);
+    if stands {
+        // Encrypted anew, the target comes first: as long as it needs old material, the truth says so, where it is counted.
+        steps.extend(delivery);
+        steps.extend(write);
+    } else {
+        steps.extend(base.archive());
+        steps.extend(write);
+        steps.extend(delivery);
+    }
     steps.extend(clean_up);
     let (removals, note) = value::remove_sources(seen, &base);
     steps.extend(removals);

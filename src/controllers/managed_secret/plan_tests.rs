@@ -106,8 +106,8 @@ fn after_a_rotation_a_sealed_target_is_encrypted_anew_unless_nobody_can() {
     world.settle();
     rotate(&mut world);
     let plan = world.plan();
-    let [Step::WriteTruth(_), Step::ApplyTarget(write)] = &plan.steps[..] else {
-        panic!("the truth, then the target");
+    let [Step::ApplyTarget(write), Step::WriteTruth(_)] = &plan.steps[..] else {
+        panic!("the target, and then the truth, which counts");
     };
     assert!(plan.background && write.reencryption && !write.repair);
     world.seen.target.as_mut().unwrap().immutable = true;
