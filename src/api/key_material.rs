@@ -39,7 +39,10 @@ use super::managed_key::{KeyOrigin, KeySpec, KeyUsage};
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
-    )
+    ),
+    validation = Rule::new("has(self.spec.destroyed) == (size(self.spec.generations) == 0)")
+        .message("spec.generations has at least 1 item, and none of a key whose material was destroyed")
+        .field_path(".spec.generations")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KeyMaterialSpec {

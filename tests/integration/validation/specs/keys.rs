@@ -71,10 +71,19 @@ pub(in crate::validation) fn refused_materials() -> Vec<Refused> {
         *spec.pointer_mut(pointer).unwrap() = value;
         spec
     };
+    let mut destroyed = material();
+    destroyed["destroyed"] = json!("2030-01-01T00:00:00Z");
     cases.extend([
         (
             with("/generations", json!([])),
-            &["spec.generations", "at least 1 items"][..],
+            &["spec.generations", "at least 1 item"][..],
+        ),
+        (
+            destroyed,
+            &[
+                "spec.generations",
+                "none of a key whose material was destroyed",
+            ],
         ),
         (
             with("/generations/0/version", json!(0)),
