@@ -252,14 +252,11 @@ fn say(
     let generation = seen.key.metadata.generation.unwrap_or_default();
     let mut conditions: Vec<Condition> = old.conditions.clone();
     condition::set(&mut conditions, ready.clone(), generation, now);
-    let next = material.and_then(|material| {
-        let truth = &material.truth;
-        let id = truth.name_any().parse().ok()?;
-        rotation::next(&seen.key, id, &truth.spec.rotation)
-            .filter(|_| !rotation::is_full(&truth.spec))
-    });
-    let counted = progress(seen, &old).map(|wait| now + wait);
-    let look = [next, counted].into_iter().flatten().min();
+    // A key that cannot be used is not rotated, however long ago that was due, and nothing is encrypted anew under it.
+    let usable = material.filter(|_| ready.status);
+    let next = usable.and_then(|material| next_rotation(seen, &material.truth));
+    let counted = usable.and_then(|_| progress(seen, &old));
+    let look = [next, counted.map(|wait| now + wait)];
     let status = match material {
         // What was known stays shown: an id that disappears from a status looks like a new key.
         None => ManagedKeyStatus {
@@ -293,8 +290,14 @@ fn say(
         steps,
         status: Some(status),
         ready: Some(ready),
-        next: look,
+        next: look.into_iter().flatten().min(),
     }
+}
+
+/// When the key is rotated next by itself.
+fn next_rotation(seen: &Observed, truth: &KeyMaterial) -> Option<Timestamp> {
+    let id = truth.name_any().parse().ok()?;
+    rotation::next(&seen.key, id, &truth.spec.rotation).filter(|_| !rotation::is_full(&truth.spec))
 }
 
 /// How long until what still needs old material is counted again: soon while it gets less, otherwise now and then. Truth that

@@ -183,3 +183,33 @@ fn what_needs_old_material_is_counted_soon_while_it_gets_less_and_then_seldom() 
     let (never, status) = wait(&seen);
     assert_eq!((never, status.versions[0].references), (None, Some(0)));
 }
+
+#[test]
+fn a_key_that_is_not_rotated_although_it_would_be_time_is_not_looked_at_again_and_again() {
+    let mut seen = new_key();
+    let key = Arc::make_mut(&mut seen.key);
+    key.spec.rotation = serde_json::from_value(json!({"periodDays": 90})).unwrap();
+    settle(&mut seen);
+    let rotate_in_2025 = |seen: &mut Observed| {
+        let since = serde_json::from_value(json!("2025-01-01T00:00:00Z")).unwrap();
+        let material = seen.material.as_mut().unwrap();
+        material.truth.spec.rotation.automatic_since = Some(since);
+        material.loaded = Some(loaded(&material.truth, Vec::new()));
+    };
+    rotate_in_2025(&mut seen);
+    assert!(matches!(planned(&seen).steps[..], [Step::Rotate(..)]));
+
+    Arc::make_mut(&mut seen.key).spec.enabled = Some(false);
+    settle(&mut seen);
+    let disabled = planned(&seen);
+    assert!(disabled.steps.is_empty() && disabled.next.is_none());
+    assert_eq!(disabled.status.unwrap().next_rotation_time, None);
+
+    let key = Arc::make_mut(&mut seen.key);
+    key.spec.enabled = None;
+    key.spec.deletion = Some(crate::api::KeyDeletion::default());
+    settle(&mut seen);
+    rotate_in_2025(&mut seen);
+    let waiting = planned(&seen);
+    assert!(waiting.steps.is_empty() && waiting.next.is_none());
+}
