@@ -223,7 +223,7 @@ fn ending(record: &DeletionRecord, dependents: u32) -> NewCondition {
             Reason::DeletionBlocked,
             format!(
                 "the deletion is due since {date}, and {needed}: what they hold would be lost. Take spec.deletion out to \
-                 cancel, give the secrets another key, or set spec.deletion.acceptDataLoss to {count} now (a number that was \
+                 cancel, and give the secrets another key before it is scheduled again; or set spec.deletion.acceptDataLoss to {count} now (a number that was \
                  set before the date does not count: take it out first)"
             ),
         ),
