@@ -105,7 +105,7 @@ impl Keyring {
     }
 
     /// All keys that ever had this name and still wait or work: the one in use first, then the
-    /// newest.
+    /// newest. Not one that was destroyed: its name is free.
     pub fn named(&self, namespace: &str, name: &str) -> Vec<Arc<Key>> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let ids = keys.by_name.get(&(namespace.to_owned(), name.to_owned()));
@@ -113,6 +113,7 @@ impl Keyring {
             .into_iter()
             .flatten()
             .filter_map(|id| keys.by_id.get(id).cloned())
+            .filter(|key| key.truth.spec.destroyed.is_none())
             .collect();
         found.sort_by_key(|key| {
             let spec = &key.truth.spec;
@@ -120,11 +121,7 @@ impl Keyring {
                 .generations
                 .first()
                 .map(|g| std::cmp::Reverse(g.created.0));
-            (
-                spec.destroyed.is_some(),
-                spec.parked_since.is_some(),
-                created,
-            )
+            (spec.parked_since.is_some(), created)
         });
         found
     }

@@ -48,8 +48,7 @@ pub(super) async fn name_of_key(
 
 /// Finds the key of that name.
 pub(super) fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
-    let known = ctx.keyring.named(namespace, name);
-    let Some(key) = known.iter().find(|key| key.truth.spec.destroyed.is_none()) else {
+    let Some(key) = ctx.keyring.named(namespace, name).into_iter().next() else {
         if name == DEFAULT_KEY {
             return KeySeen::DefaultMissing;
         }
