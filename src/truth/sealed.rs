@@ -1,7 +1,7 @@
 //! The store of sealed secrets: one Secret per `ManagedSecret`, holding the manifest and one envelope
 //! per kept version. This module moves ciphertext and the plain facts in annotations; it opens nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 
 use k8s_openapi::ByteString;
@@ -175,31 +175,31 @@ impl SealedSecrets {
         Ok(counted)
     }
 
-    /// How many stored secrets need that key, among them those that wait to be adopted. Truth of which nothing is written
-    /// beside the envelopes is read, since it may need the key too.
-    pub async fn dependents(&self, key: KeyId) -> kube::Result<u32> {
+    /// How many stored secrets need each key, among them those that wait to be adopted. Truth of which nothing is written
+    /// beside the envelopes is read, since it may need any.
+    pub async fn dependents(&self) -> kube::Result<HashMap<KeyId, u32>> {
         let selector = format!("type={SECRET_TYPE_SEALED}");
-        let mut count = 0;
-        for truth in self
-            .list_with(ListParams::default().fields(&selector))
-            .await?
-        {
+        let all = self.list_with(ListParams::default().fields(&selector));
+        let mut counted = HashMap::new();
+        for truth in all.await? {
             let needed = match Needs::read(&truth.metadata) {
-                Some(needs) => needs.key == Some(key),
-                None => self.may_need(&truth, key).await?,
+                Some(needs) => needs.key.into_iter().collect(),
+                None => self.keys_of(&truth).await?,
             };
-            count += u32::from(needed);
+            for key in needed {
+                *counted.entry(key).or_default() += 1;
+            }
         }
-        Ok(count)
+        Ok(counted)
     }
 
-    /// Whether any envelope in that Secret names the key.
-    async fn may_need(&self, truth: &PartialObjectMeta<Secret>, key: KeyId) -> kube::Result<bool> {
+    /// The keys that the envelopes in a Secret name.
+    async fn keys_of(&self, truth: &PartialObjectMeta<Secret>) -> kube::Result<HashSet<KeyId>> {
         let name = truth.metadata.name.as_deref().unwrap_or_default();
         let found = self.api.get_opt(name).await?;
         let data = found.and_then(|secret| secret.data).unwrap_or_default();
-        let names = |bytes: &ByteString| peek(&bytes.0).is_ok_and(|info| info.key == key);
-        Ok(data.values().any(names))
+        let key = |bytes: &ByteString| Some(peek(&bytes.0).ok()?.key);
+        Ok(data.values().filter_map(key).collect())
     }
 
     async fn list_with(&self, params: ListParams) -> kube::Result<Vec<PartialObjectMeta<Secret>>> {

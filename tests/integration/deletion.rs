@@ -336,3 +336,36 @@ async fn a_key_whose_resource_is_gone_waits_and_goes_and_an_administrator_may_ac
     wait_destroyed(&bed).await;
     drop(operator);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_an_earlier_release_parked_gets_its_date() {
+    let bed = Bed::start().await;
+    let operator = bed.operator().await;
+    bed.namespace("shop").await;
+    bed.apply(&key("shop", "orders")).await;
+    wait_state(&bed, KeyState::Enabled).await;
+    bed.kubectl(&["delete", "managedkey", "orders", "-n", "shop"])
+        .await
+        .expect_ok();
+    let dated = || async { truth(&bed).await.spec.deletion.is_some() };
+    eventually("the material waits", dated).await;
+    operator.kill().await;
+    let id = truth(&bed).await.name_any();
+    let undated = r#"{"spec": {"deletion": null}}"#;
+    let args = [
+        "patch",
+        "keymaterial",
+        &id,
+        "-n",
+        SYSTEM,
+        "--type=merge",
+        "-p",
+        undated,
+    ];
+    bed.kubectl(&args).await.expect_ok();
+    let parked = truth(&bed).await.spec.parked_since;
+    assert!(parked.is_some() && !dated().await);
+    let _operator = bed.operator().await;
+    eventually("it has a date", dated).await;
+    assert_eq!(truth(&bed).await.spec.parked_since, parked);
+}

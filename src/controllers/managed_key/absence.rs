@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use super::deletion;
-use crate::api::{KeyMaterial, ManagedKey};
+use crate::api::{KeyMaterial, KeyMaterialSpec, ManagedKey};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
 use crate::controllers::parking::Truths;
@@ -13,6 +13,12 @@ use crate::telemetry::Truth;
 
 /// `KeyMaterial`.
 pub(crate) struct KeyTruths;
+
+/// Whether nothing is left to write down of a key whose resource is gone: it is parked with its date (one that an earlier
+/// release parked has none), or destroyed.
+fn is_settled(spec: &KeyMaterialSpec) -> bool {
+    spec.destroyed.is_some() || spec.parked_since.is_some() && spec.deletion.is_some()
+}
 
 impl Truths for KeyTruths {
     type Resource = ManagedKey;
@@ -25,7 +31,7 @@ impl Truths for KeyTruths {
             .all()
             .iter()
             .map(spec)
-            .filter(|s| s.parked_since.is_none() && s.destroyed.is_none())
+            .filter(|spec| !is_settled(spec))
             .collect::<Vec<_>>();
         Ok(waiting
             .iter()
@@ -40,7 +46,7 @@ impl Truths for KeyTruths {
         let namespace = owner.namespace.as_deref().unwrap_or_default();
         let object = format!("KeyMaterial of {namespace}/{}", owner.name);
         let mut found = call("list", object, ctx.materials.named(namespace, &owner.name)).await?;
-        found.retain(|m| m.spec.parked_since.is_none() && m.spec.destroyed.is_none());
+        found.retain(|material| !is_settled(&material.spec));
         Ok(found)
     }
 
@@ -49,17 +55,17 @@ impl Truths for KeyTruths {
         _: &ObjectRef<ManagedKey>,
         truth: Vec<KeyMaterial>,
     ) -> Result<(), Error> {
+        if truth.is_empty() {
+            return Ok(());
+        }
+        let dependents = call("count", "the truth of secrets", ctx.sealed.dependents()).await?;
         for mut material in truth {
-            let dependents = match material.name_any().parse() {
-                Ok(key) => {
-                    call("count", "the truth of secrets", ctx.sealed.dependents(key)).await?
-                }
-                Err(_) => 0,
-            };
+            let id = material.name_any().parse().ok();
+            let needed = id.and_then(|id| dependents.get(&id)).copied();
             let record = material.spec.deletion.as_ref();
-            let record = deletion::absent(record, dependents, ctx.now());
+            let record = deletion::absent(record, needed.unwrap_or_default(), ctx.now());
             material.spec.deletion = Some(record);
-            material.spec.parked_since = Some(Time(ctx.now()));
+            material.spec.parked_since.get_or_insert(Time(ctx.now()));
             let object = format!("KeyMaterial {}", material.name_any());
             call("replace", object, ctx.materials.replace(&material)).await?;
             ctx.metrics.truth_written(Truth::KeyMaterial);

@@ -1,5 +1,6 @@
 //! Carries the end of keys out: also of those whose resource is gone, which no reconcile looks at.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,42 +16,47 @@ use crate::api::{DeletionRecord, KeyMaterial, KeyMaterialSpec};
 use crate::controllers::backoff::jittered;
 use crate::controllers::context::{Context, jitter};
 use crate::controllers::error::{Error, call};
-use crate::keys::Key;
+use crate::crypto::KeyId;
+use crate::keys::{Key, KeyChanged};
 use crate::telemetry::Truth;
 
 /// How often waiting keys are looked at although nothing is due: what blocks one may go, and clocks may jump.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// How long to wait before a failed attempt is repeated.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
+/// How long a change waits for others: a namespace's keys come due together, and each that is looked at changes.
+const GATHER: Duration = Duration::from_secs(1);
 
 /// Looks at the keys that wait for their end when one of them is due, or changes, for ever. The leader only.
 pub(crate) async fn run(ctx: Arc<Context>) {
     let mut changes = ctx.key_changes.subscribe();
     loop {
         let wait = ctx.clock.timer(look(&ctx).await);
-        let changed = async {
-            loop {
-                match changes.recv().await {
-                    Ok(change) if waits(&ctx, &change.namespace, &change.name) => return,
-                    Ok(_) => {}
-                    Err(broadcast::error::RecvError::Lagged(_)) => return,
-                    // The loader ended, and the process with it.
-                    Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
-                }
-            }
-        };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = changed => {}
+            () = changed(&ctx, &mut changes) => {
+                tokio::time::sleep(GATHER).await;
+                changes = changes.resubscribe();
+            }
         }
     }
 }
 
-fn waits(ctx: &Context, namespace: &str, name: &str) -> bool {
-    ctx.keyring
-        .named(namespace, name)
-        .iter()
-        .any(|key| record_of(key).is_some())
+/// Ends when a key that waits for its end may have changed.
+async fn changed(ctx: &Context, changes: &mut broadcast::Receiver<KeyChanged>) {
+    loop {
+        match changes.recv().await {
+            Ok(KeyChanged { namespace, name }) => {
+                let named = ctx.keyring.named(&namespace, &name);
+                if named.iter().any(|key| record_of(key).is_some()) {
+                    return;
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => return,
+            // The loader ended, and the process with it.
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
 }
 
 /// The record of a key that waits for its end.
@@ -59,24 +65,37 @@ fn record_of(key: &Key) -> Option<&DeletionRecord> {
     spec.deletion.as_ref().filter(|_| spec.destroyed.is_none())
 }
 
-/// Looks at every key whose date has come by our clock; returns how long until the next look.
+/// Looks at every key that waits for its end; returns how long until the next look.
 async fn look(ctx: &Context) -> Duration {
+    let now = ctx.now();
     let mut wait = jittered(LOOK_EVERY, jitter());
+    let mut due = Vec::new();
     for key in ctx.keyring.all() {
-        let Some(record) = record_of(&key) else {
-            continue;
-        };
-        if !ctx.scope.contains(&key.truth.spec.namespace) {
-            continue;
+        match record_of(&key) {
+            Some(record) if ctx.scope.contains(&key.truth.spec.namespace) => {
+                // Most wait for weeks: the API server is asked only about those whose time has come by our clock.
+                if now < record.date.0 {
+                    wait = wait.min(until(record.date.0, now));
+                } else {
+                    due.push(key);
+                }
+            }
+            _ => {}
         }
-        // Most wait for weeks: the API server is asked only about those whose time has come.
-        let next = if ctx.now() < record.date.0 {
-            Ok(Some(record.date.0))
-        } else {
-            advance(&key.truth.name_any(), ctx).await
-        };
-        match next {
-            Ok(next) => wait = wait.min(until(next, ctx.now())),
+    }
+    let Some(first) = due.first() else {
+        return wait;
+    };
+    let seen = match Seen::look(&first.truth, ctx).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            warn!(%error, "keys that are due could not be looked at; it is tried again");
+            return wait.min(RETRY_AFTER);
+        }
+    };
+    for key in due {
+        match advance(key.id, &seen, ctx).await {
+            Ok(next) => wait = next.map_or(wait, |next| wait.min(until(next, seen.now))),
             Err(error) => {
                 warn!(key = %key.id, %error, "the end of a key could not be looked at; it is tried again");
                 wait = wait.min(RETRY_AFTER);
@@ -86,64 +105,62 @@ async fn look(ctx: &Context) -> Duration {
     wait
 }
 
-fn until(next: Option<Timestamp>, now: Timestamp) -> Duration {
-    let Some(next) = next else {
-        return LOOK_EVERY;
-    };
+fn until(next: Timestamp, now: Timestamp) -> Duration {
     let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
     // A second later than planned, since the API server tells whole seconds.
     wait + Duration::from_secs(1)
 }
 
-/// Brings one key one step on, on a fresh look at all that counts; returns the next instant that matters.
-async fn advance(id: &str, ctx: &Context) -> Result<Option<Timestamp>, Error> {
-    let object = format!("KeyMaterial {id}");
-    let Some(truth) = call("get", &object, ctx.materials.get(id)).await? else {
+/// What one look sees that is the same for all keys.
+struct Seen {
+    /// The earlier one of our clock and the API server's.
+    now: Timestamp,
+    /// How many stored secrets need each key.
+    dependents: HashMap<KeyId, u32>,
+}
+
+impl Seen {
+    async fn look(example: &KeyMaterial, ctx: &Context) -> Result<Self, Error> {
+        let server = ctx.materials.server_time(example);
+        let server = call("ask", "the API server's time", server).await?;
+        let dependents = call("count", "the truth of secrets", ctx.sealed.dependents()).await?;
+        Ok(Self {
+            now: ctx.now().min(ctx.clock.server_time(server)),
+            dependents,
+        })
+    }
+}
+
+/// Brings one key one step on, on a fresh look at it; returns the next instant that matters. What is written comes back
+/// through the watch, and with it the next look.
+async fn advance(id: KeyId, seen: &Seen, ctx: &Context) -> Result<Option<Timestamp>, Error> {
+    let (id_text, object) = (id.to_string(), format!("KeyMaterial {id}"));
+    let Some(truth) = call("get", &object, ctx.materials.get(&id_text)).await? else {
         return Ok(None);
     };
     let Some(record) = truth.spec.deletion.clone() else {
         return Ok(None);
     };
-    let server = call(
-        "ask",
-        "the API server's time",
-        ctx.materials.server_time(&truth),
-    )
-    .await?;
-    let now = ctx.now().min(ctx.clock.server_time(server));
-    let dependents = match id.parse() {
-        Ok(key) => call("count", "the truth of secrets", ctx.sealed.dependents(key)).await?,
-        // Not written by the operator; nothing of it was loaded either.
-        Err(_) => return Ok(None),
-    };
     let facts = Facts {
-        now,
+        now: seen.now,
         tenure: &ctx.tenure,
-        dependents,
+        dependents: seen.dependents.get(&id).copied().unwrap_or_default(),
         accepted: accepted(&truth, &record),
     };
-    let step = deletion::step(&record, &facts);
-    match step {
+    let record = match deletion::step(&record, &facts) {
         Step::Wait(next) => return Ok(Some(next)),
         Step::Blocked => return Ok(None),
-        Step::SeeDue => write(&truth, deletion::due(&record, &facts), ctx).await?,
-        Step::ForgetPreset => write(&truth, deletion::without_preset(&record), ctx).await?,
-        Step::Block(count) => {
-            let blocked_by = Some(count);
-            write(
-                &truth,
-                DeletionRecord {
-                    blocked_by,
-                    ..record
-                },
-                ctx,
-            )
-            .await?;
-        }
-        Step::Destroy => destroy(truth, now, ctx).await?,
-    }
-    // What was written comes back through the watch, and with it the next look.
-    Ok(None)
+        Step::Destroy => return destroy(truth, seen.now, ctx).await.map(|()| None),
+        Step::SeeDue => deletion::due(&record, &facts),
+        Step::ForgetPreset => deletion::without_preset(&record),
+        Step::Block(count) => DeletionRecord {
+            blocked_by: Some(count),
+            ..record
+        },
+    };
+    let mut wanted = truth;
+    wanted.spec.deletion = Some(record);
+    replace(&wanted, ctx).await.map(|()| None)
 }
 
 /// The loss that is accepted: by the resource; by an administrator where there is none.
@@ -156,12 +173,6 @@ fn accepted(truth: &KeyMaterial, record: &DeletionRecord) -> Option<u32> {
         .get(ANNOTATION_ACCEPT_DATA_LOSS)?
         .parse()
         .ok()
-}
-
-async fn write(truth: &KeyMaterial, record: DeletionRecord, ctx: &Context) -> Result<(), Error> {
-    let mut wanted = truth.clone();
-    wanted.spec.deletion = Some(record);
-    replace(&wanted, ctx).await
 }
 
 /// Destroys the material, for good. The tombstone keeps the id, so that no other key ever gets it.

@@ -68,8 +68,8 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         seen.references = Some(call("list", "the truth of secrets", counted).await?);
     }
     if seen.key.spec.deletion.is_some() {
-        let counted = ctx.sealed.dependents(id_of(&seen));
-        seen.dependents = Some(call("count", "the truth of secrets", counted).await?);
+        let counted = call("count", "the truth of secrets", ctx.sealed.dependents()).await?;
+        seen.dependents = Some(counted.get(&id_of(&seen)).copied().unwrap_or_default());
     }
     if seen
         .material
