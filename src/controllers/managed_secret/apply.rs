@@ -96,6 +96,9 @@ async fn apply_target(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Re
     };
     let api = secrets(seen, ctx);
     let patch = Patch::Apply(&body);
+    // Once more, since the look above took a while, and an apply that makes an object has no resourceVersion that would
+    // keep it from what a successor made meanwhile.
+    ctx.check_leadership()?;
     let written = call(
         "apply",
         &object,
