@@ -7,6 +7,7 @@
 //!              │     ├──▶ keys (keyring) ──▶ crypto (envelope, wrap: no Kubernetes)
 //!              │     └──▶ truth (what must not be lost), roots (root key), installation
 //!              └──▶ leader, telemetry, clock, watching, telling
+//! policy: who may do what with a key (pure)
 //! api: the resource types everybody speaks
 //! ```
 //!
@@ -21,6 +22,7 @@ pub mod crypto;
 pub mod installation;
 pub mod keys;
 pub mod leader;
+pub mod policy;
 pub mod roots;
 pub mod secrets;
 pub mod telemetry;

@@ -1,0 +1,228 @@
+//! The actions a policy speaks of, patterns of them, and what each one is called in Kubernetes RBAC.
+
+use std::fmt;
+
+/// Declares the actions once: variant, subresource of `managedkeys`, RBAC verb.
+macro_rules! actions {
+    ($($action:ident => $subresource:expr, $verb:literal;)*) => {
+        /// Something that can be done with a key. The names are those of AWS KMS: its grant operations, then
+        /// its administrative calls.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[allow(missing_docs)] // Each is the AWS KMS call of the same name.
+        pub enum Action { $($action,)* }
+
+        impl Action {
+            /// Every action, in the order of declaration.
+            pub const ALL: &[Self] = &[$(Self::$action,)*];
+
+            /// The name as it is written in policies and grants.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$action => stringify!($action),)* }
+            }
+
+            /// What Kubernetes RBAC is asked when a policy delegates to it.
+            pub const fn rbac(self) -> RbacAttributes {
+                match self {
+                    $(Self::$action => RbacAttributes { subresource: $subresource, verb: $verb },)*
+                }
+            }
+        }
+    };
+}
+
+actions! {
+    Encrypt => Some("encrypt"), "create";
+    Decrypt => Some("decrypt"), "create";
+    GenerateDataKey => Some("generatedatakey"), "create";
+    GenerateDataKeyWithoutPlaintext => Some("generatedatakeywithoutplaintext"), "create";
+    GenerateDataKeyPair => Some("generatedatakeypair"), "create";
+    GenerateDataKeyPairWithoutPlaintext => Some("generatedatakeypairwithoutplaintext"), "create";
+    ReEncryptFrom => Some("reencryptfrom"), "create";
+    ReEncryptTo => Some("reencryptto"), "create";
+    Sign => Some("sign"), "create";
+    Verify => Some("verify"), "create";
+    GetPublicKey => Some("getpublickey"), "create";
+    GenerateMac => Some("generatemac"), "create";
+    VerifyMac => Some("verifymac"), "create";
+    DeriveSharedSecret => Some("derivesharedsecret"), "create";
+    DescribeKey => None, "get";
+    CreateGrant => Some("grants"), "update";
+    RetireGrant => Some("grants"), "update";
+    PutKeyPolicy => Some("policy"), "update";
+    EnableKey => Some("state"), "update";
+    DisableKey => Some("state"), "update";
+    ScheduleKeyDeletion => Some("deletion"), "update";
+    CancelKeyDeletion => Some("deletion"), "update";
+    RotateKeyOnDemand => Some("rotate"), "update";
+    UpdateAlias => Some("alias"), "update";
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The part of a `SubjectAccessReview` that depends on the action; the resource is always `managedkeys`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RbacAttributes {
+    /// Subresource of `managedkeys`; none for reading the resource itself.
+    pub subresource: Option<&'static str>,
+    /// RBAC verb.
+    pub verb: &'static str,
+}
+
+/// A pattern that no action matches, so that a misspelt Deny is refused rather than ignored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownAction;
+
+impl fmt::Display for UnknownAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "matches no action; write the name of an AWS KMS call, with * for any characters",
+        )
+    }
+}
+
+impl std::error::Error for UnknownAction {}
+
+/// The actions that a name or wildcard stands for, worked out once so that matching is one bit test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ActionPattern(u32);
+
+impl ActionPattern {
+    /// Reads a name (`Decrypt`) or a wildcard (`Generate*`, `*`); upper and lower case differ.
+    ///
+    /// # Errors
+    /// When it matches no action.
+    pub fn parse(pattern: &str) -> Result<Self, UnknownAction> {
+        let matching = Action::ALL
+            .iter()
+            .filter(|action| matches_wildcard(pattern, action.name()));
+        match matching.fold(0, |bits, action| bits | bit(*action)) {
+            0 => Err(UnknownAction),
+            bits => Ok(Self(bits)),
+        }
+    }
+
+    /// Whether the pattern stands for `action`.
+    pub const fn matches(self, action: Action) -> bool {
+        self.0 & bit(action) != 0
+    }
+}
+
+const fn bit(action: Action) -> u32 {
+    1 << action as u32
+}
+
+/// Whether `name` is `pattern` with each `*` replaced by any characters, or none.
+fn matches_wildcard(pattern: &str, name: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut name) = name.strip_prefix(first) else {
+        return false;
+    };
+    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+    // The earliest place leaves the most for what follows, so no other place needs trying.
+    for part in middle.split('*') {
+        let Some(at) = name.find(part) else {
+            return false;
+        };
+        name = &name[at + part.len()..];
+    }
+    name.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn naive(pattern: &[u8], name: &[u8]) -> bool {
+        match (pattern.split_first(), name.split_first()) {
+            (None, None) => true,
+            (Some((b'*', rest)), None) => naive(rest, name),
+            (Some((b'*', rest)), Some((_, tail))) => naive(rest, name) || naive(pattern, tail),
+            (Some((p, rest)), Some((n, tail))) => p == n && naive(rest, tail),
+            (None, Some(_)) | (Some(_), None) => false,
+        }
+    }
+
+    /// All words over `a`, `b` (and `*`, in patterns) of up to `length` characters.
+    fn words(alphabet: &[char], length: usize) -> Vec<String> {
+        let mut all = vec![String::new()];
+        let mut from = 0;
+        for _ in 0..length {
+            let until = all.len();
+            for at in from..until {
+                for letter in alphabet {
+                    let word = format!("{}{letter}", all[at]);
+                    all.push(word);
+                }
+            }
+            from = until;
+        }
+        all
+    }
+
+    #[test]
+    fn wildcards_match_as_the_naive_reference_does() {
+        let names = words(&['a', 'b'], 5);
+        for pattern in words(&['a', 'b', '*'], 5) {
+            for name in &names {
+                let expected = naive(pattern.as_bytes(), name.as_bytes());
+                assert_eq!(
+                    matches_wildcard(&pattern, name),
+                    expected,
+                    "{pattern} {name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_matches_only_its_own_action() {
+        for action in Action::ALL {
+            let pattern = ActionPattern::parse(action.name()).unwrap();
+            for other in Action::ALL {
+                assert_eq!(pattern.matches(*other), action == other, "{action} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_star_matches_every_action() {
+        let pattern = ActionPattern::parse("*").unwrap();
+        assert!(Action::ALL.iter().all(|action| pattern.matches(*action)));
+    }
+
+    #[test]
+    fn a_pattern_that_matches_nothing_is_refused() {
+        for pattern in ["", "decrypt", "Decrypts", "Foo*", "kms:Decrypt", "*Nothing"] {
+            assert_eq!(
+                ActionPattern::parse(pattern),
+                Err(UnknownAction),
+                "{pattern}"
+            );
+        }
+    }
+
+    #[test]
+    fn use_is_created_and_administration_is_an_update() {
+        let expected = RbacAttributes {
+            subresource: Some("generatedatakey"),
+            verb: "create",
+        };
+        assert_eq!(Action::GenerateDataKey.rbac(), expected);
+        let expected = RbacAttributes {
+            subresource: Some("policy"),
+            verb: "update",
+        };
+        assert_eq!(Action::PutKeyPolicy.rbac(), expected);
+        let expected = RbacAttributes {
+            subresource: None,
+            verb: "get",
+        };
+        assert_eq!(Action::DescribeKey.rbac(), expected);
+    }
+}
