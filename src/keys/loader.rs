@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, pin_mut};
+use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::broadcast;
@@ -50,9 +51,10 @@ impl Loader {
     }
 
     /// Runs for ever; calls `loaded` when the keyring first is complete. A lost watch is taken up
-    /// again; until then the keyring stays as it is.
+    /// again; until then the keyring stays as it is. What cannot be read, or was not written by the operator, is
+    /// nothing that a key may be used by: it is as if it were not there, also where it was readable before.
     pub async fn run(self, client: Client, namespace: &str, loaded: impl FnOnce()) {
-        let stream = watching::watch::<KeyMaterial>(Api::namespaced(client, namespace));
+        let stream = watching::watch_guarded::<KeyMaterial>(Api::namespaced(client, namespace));
         pin_mut!(stream);
         let mut loaded = Some(loaded);
         let mut listed = HashSet::new();
@@ -60,7 +62,7 @@ impl Loader {
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(truth)) => {
-                    listed.extend(self.insert(truth));
+                    listed.extend(self.load(truth));
                 }
                 Ok(Event::InitDone) => {
                     self.remove_all_but(&listed);
@@ -69,9 +71,12 @@ impl Loader {
                     }
                 }
                 Ok(Event::Apply(truth)) => {
-                    self.insert(truth);
+                    let name = truth.name_any();
+                    if self.load(truth).is_none() {
+                        self.remove(&name);
+                    }
                 }
-                Ok(Event::Delete(truth)) => self.remove(&truth),
+                Ok(Event::Delete(truth)) => self.remove(&truth.name_any()),
                 Err(error) => {
                     warn!(
                         error = describe_watch(&error),
@@ -82,7 +87,9 @@ impl Loader {
         }
     }
 
-    fn insert(&self, truth: KeyMaterial) -> Option<KeyId> {
+    /// Puts the key in, if the truth about it is sound.
+    fn load(&self, truth: DeserializeGuard<KeyMaterial>) -> Option<KeyId> {
+        let truth = watching::read(truth)?;
         let (namespace, name) = (truth.spec.namespace.clone(), truth.spec.name.clone());
         let object = truth.name_any();
         match Key::load(truth, self.installation, &self.root) {
@@ -107,8 +114,8 @@ impl Loader {
         }
     }
 
-    fn remove(&self, truth: &KeyMaterial) {
-        if let Ok(id) = truth.name_any().parse() {
+    fn remove(&self, name: &str) {
+        if let Ok(id) = name.parse() {
             self.remove_id(id);
         }
     }
