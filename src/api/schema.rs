@@ -4,6 +4,10 @@ use kube::core::{Message, Rule};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+/// What the name of an object may be: a DNS subdomain (RFC 1123).
+pub(super) const OBJECT_NAME: &str =
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
 /// Most bytes in one literal or one template (characters in the schema).
 pub(super) const MAX_TEXT: u32 = 65_536;
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,11 +17,12 @@ use tracing::{error, info, warn};
 use crate::api::names::LEASE;
 use crate::clock::process_clock;
 use crate::controllers::{self, Context, Scope};
-use crate::crypto::Region;
+use crate::crypto::{OsRandom, Region};
 use crate::installation::{Bootstrap, Installation};
 use crate::keys::{Keyring, Loader};
 use crate::leader::{self, Leadership};
 use crate::roots::{self, RootConfig};
+use crate::secrets::generate;
 use crate::telemetry::{self, Component, Format, Metrics, Readiness};
 use crate::truth::{KeyMaterials, SealedSecrets};
 
@@ -226,9 +228,14 @@ impl Operator {
         let caches = self.readiness.component("caches");
         // A replica that does not lead needs none.
         caches.ready();
+        // A name that no other leadership has, also not after a restore. It is no secret.
+        let life = generate::uuid(&mut OsRandom).context("no randomness available")?;
+        let terms = AtomicU64::new(1);
         let lead = |leadership: Leadership| {
+            let term = terms.fetch_add(1, Ordering::Relaxed);
             let context = self.context(
                 leadership,
+                format!("{life}-{term}"),
                 installation.clone(),
                 keyring.clone(),
                 key_changes.clone(),
@@ -257,6 +264,7 @@ impl Operator {
     fn context(
         &self,
         leadership: Leadership,
+        tenure: String,
         installation: Arc<Installation>,
         keyring: Arc<Keyring>,
         key_changes: tokio::sync::broadcast::Sender<crate::keys::KeyChanged>,
@@ -273,7 +281,7 @@ impl Operator {
             sealed: SealedSecrets::new(client.clone(), &namespace),
             recorder: Recorder::new(client.clone(), reporter),
             clock: process_clock(),
-            tenure: tenure(),
+            tenure,
             metrics: self.metrics.clone(),
             references: controllers::References::default(),
             creations: controllers::Creations::default(),
@@ -290,18 +298,6 @@ impl Operator {
             leadership,
         }
     }
-}
-
-/// A name that no other leadership has. It is no secret, but it must not come again after a restore.
-fn tenure() -> String {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .expect("the operating system gives randomness, without which no key can be made");
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        use std::fmt::Write;
-        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
-        hex
-    })
 }
 
 /// A leader is ready when it has seen everything once; a replica that does not lead needs to see nothing.

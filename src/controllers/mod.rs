@@ -16,6 +16,7 @@ mod managed_secret;
 mod namespace;
 mod parking;
 mod references;
+mod run;
 mod status;
 
 use std::future::Future;

@@ -13,7 +13,7 @@ mod testing;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt, future};
+use futures::{Stream, StreamExt};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action};
@@ -23,7 +23,7 @@ use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt};
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
-use tracing::{instrument, warn};
+use tracing::instrument;
 
 use self::observe::observe;
 use self::plan::{Plan, plan};
@@ -31,12 +31,12 @@ use super::backoff::jittered;
 use super::context::{Context, changed_keys, jitter};
 use super::error::Error;
 use super::parking::Presence;
+use super::run::{drive, retry};
 use super::status::Publication;
 use crate::api::condition::{self, NewCondition};
 use crate::api::names::FIELD_MANAGER_KEY;
 use crate::api::{ManagedKey, ManagedKeyStatus};
 use crate::telemetry::{Kind, Outcome};
-use crate::telling::describe_watch;
 use crate::watching::{self, WatchPauses};
 
 /// How long a key is left alone when nothing happens to it. Changes are watched; this is a safety net.
@@ -63,7 +63,7 @@ pub(super) fn run(
             predicates::generation.combine(predicates::annotations),
             PredicateConfig::default(),
         );
-    Controller::for_stream(keys, reader)
+    let controller = Controller::for_stream(keys, reader)
         .reconcile_on(with_changed_material(&ctx))
         .trigger_backoff(WatchPauses::default())
         .reconcile_all_on(WatchStream::from_changes(approvals))
@@ -71,18 +71,10 @@ pub(super) fn run(
         .graceful_shutdown_on(stop)
         .run(
             move |key, ctx| reconcile(key, ctx, presence.clone()),
-            |key, error, ctx| retry(&key, error, &ctx),
+            |key, error, ctx| retry(&key, error, &ctx.key_failures),
             ctx,
-        )
-        .for_each(|result| {
-            if let Err(controller::Error::QueueError(error)) = result {
-                warn!(
-                    error = describe_watch(&error),
-                    "the watch of keys broke; it is taken up again"
-                );
-            }
-            future::ready(())
-        })
+        );
+    drive(controller)
 }
 
 /// Keys whose material changed. What they waited for may have come: they start over with the shortest wait.
@@ -185,13 +177,4 @@ async fn publish(
         manager: FIELD_MANAGER_KEY,
     };
     publication.publish(ctx).await
-}
-
-/// When to try again.
-fn retry(key: &ManagedKey, error: &Error, ctx: &Context) -> Action {
-    let object = ObjectRef::from_obj(key);
-    if error.is_logged(ctx.key_failures.count(&object)) {
-        warn!(key = %object, %error, "a key could not be reconciled; it is tried again");
-    }
-    Action::requeue(ctx.key_failures.delay(object, error.class(), jitter()))
 }
