@@ -35,12 +35,15 @@ use super::run::{drive, retry};
 use super::status::Publication;
 use crate::api::condition::{self, NewCondition};
 use crate::api::names::FIELD_MANAGER_KEY;
-use crate::api::{ManagedKey, ManagedKeyStatus};
+use crate::api::{KeyState, ManagedKey, ManagedKeyStatus};
 use crate::telemetry::{Kind, Outcome};
 use crate::watching::{self, WatchPauses};
 
 /// How long a key is left alone when nothing happens to it. Changes are watched; this is a safety net.
 const RESYNC: Duration = Duration::from_secs(3600);
+/// The same for a key that waits for its end, which changes nothing for weeks: a look counts what depends on it, and
+/// three a day are enough.
+const RESYNC_PENDING: Duration = Duration::from_secs(12 * 3600);
 /// How long until the next look at a key that was just written. Its echo usually comes first.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -134,7 +137,14 @@ fn next_look(plan: &Plan, now: Timestamp) -> Duration {
     if !plan.steps.is_empty() {
         return jittered(SOON, jitter());
     }
-    let wait = jittered(RESYNC, jitter());
+    let pending = plan.status.as_ref().is_some_and(|status| {
+        matches!(
+            status.state,
+            Some(KeyState::PendingDeletion | KeyState::DestructionDue)
+        )
+    });
+    let wait = if pending { RESYNC_PENDING } else { RESYNC };
+    let wait = jittered(wait, jitter());
     let until = plan.next.map(|next| next.duration_since(now));
     match until.map(|until| Duration::try_from(until).unwrap_or_default()) {
         // A second later than planned, since timers may be early.
@@ -177,4 +187,39 @@ async fn publish(
         manager: FIELD_MANAGER_KEY,
     };
     publication.publish(ctx).await
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::jiff::SignedDuration;
+
+    use super::*;
+
+    fn waits(state: KeyState, until: Option<SignedDuration>) -> Duration {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let plan = Plan {
+            steps: Vec::new(),
+            status: Some(ManagedKeyStatus {
+                state: Some(state),
+                ..ManagedKeyStatus::default()
+            }),
+            ready: None,
+            next: until.map(|until| now + until),
+        };
+        next_look(&plan, now)
+    }
+
+    #[test]
+    fn a_key_that_waits_for_its_end_is_looked_at_at_most_three_times_a_day_and_at_its_date() {
+        let third = Duration::from_secs(8 * 3600);
+        for _ in 0..100 {
+            let far = Some(SignedDuration::from_hours(30 * 24));
+            assert!(waits(KeyState::PendingDeletion, far) >= third);
+            assert!(waits(KeyState::DestructionDue, None) >= third);
+            assert!(waits(KeyState::Enabled, far) <= Duration::from_secs(2 * 3600));
+        }
+        let near = Some(SignedDuration::from_secs(90));
+        let exactly = Duration::from_secs(91);
+        assert_eq!(waits(KeyState::PendingDeletion, near), exactly);
+    }
 }
