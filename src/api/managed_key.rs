@@ -185,6 +185,8 @@ pub enum KeyState {
     Enabled,
     /// `spec.enabled` is false: every use is refused.
     Disabled,
+    /// The material is to be imported, and is not there: every use is refused.
+    PendingImport,
     /// The resource was deleted, or its deletion is scheduled: every use is refused, the material waits.
     PendingDeletion,
     /// The window is over; the material is destroyed at least a day later unless the deletion is cancelled.

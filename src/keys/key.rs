@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::api::{KeyMaterial, KeyMaterialSpec, KeyState, MaterialGeneration};
 use crate::crypto::{
-    Arn, InstallationId, KeyId, Material, MaterialBinding, MaterialId, MaterialLookup, Random,
-    RandomError, RootKey, WrappingKey, unwrap_material, wrap_material,
+    Arn, InstallationId, KeyId, KeyKind, MaterialBinding, MaterialId, MaterialLookup, Random,
+    RandomError, RootKey, SecretKey, WrappingKey, unwrap_material, wrap_material,
 };
 
 /// A key with its material.
@@ -32,7 +32,7 @@ pub struct Generation {
     /// The id that ciphertext names it by.
     pub id: MaterialId,
     /// The material; the error says why it could not be opened.
-    pub material: Result<Material, String>,
+    pub material: Result<SecretKey, String>,
 }
 
 impl Key {
@@ -101,7 +101,7 @@ impl Key {
     }
 
     fn wrapping<'a>(&'a self, generation: &'a Generation) -> Option<WrappingKey<'a>> {
-        let material = generation.material.as_ref().ok()?;
+        let material = generation.material.as_ref().ok()?.symmetric()?;
         Some(WrappingKey {
             arn: &self.arn,
             material_id: generation.id,
@@ -135,7 +135,10 @@ fn load_generation(
         .decode(&generation.wrapped)
         .map_err(|_| "wrapped is no base64".to_owned())?;
     let material = unwrap_material(root, &binding(spec, key, id, installation), &wrapped)
-        .map_err(|error| error.to_string());
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| {
+            SecretKey::from_bytes(KeyKind::Symmetric, &bytes).map_err(|error| error.to_string())
+        });
     Ok(Generation {
         version: generation.version,
         id,
@@ -181,7 +184,7 @@ pub fn new_generation(
     random: &mut dyn Random,
 ) -> Result<MaterialGeneration, RandomError> {
     let id = MaterialId::generate(random)?;
-    let material = Material::generate(random)?;
+    let material = SecretKey::generate(KeyKind::Symmetric, random)?;
     let bound = binding(spec, new.id, id, new.installation);
     let wrapped = wrap_material(new.root, &bound, &material, random)?;
     Ok(MaterialGeneration {

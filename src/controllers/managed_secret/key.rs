@@ -75,6 +75,11 @@ pub(super) fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
             );
             KeySeen::Problem(Reason::KeyPendingDeletion, message)
         }
+        (KeyState::PendingImport, _) => {
+            let message =
+                format!("ManagedKey {namespace}/{name} waits for its material: import it");
+            KeySeen::Problem(Reason::KeyNotReady, message)
+        }
         (KeyState::Creating | KeyState::Unavailable | KeyState::Enabled, _) => {
             let message = format!("the material of ManagedKey {namespace}/{name} cannot be opened");
             KeySeen::Problem(Reason::MaterialUnreadable, message)
