@@ -5,6 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::key_policy::KeyPolicy;
+
 /// A customer-managed key. Its material never leaves the operator; deleting this resource does not
 /// destroy it but starts a waiting period in which the key can be brought back.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -70,6 +72,15 @@ pub struct ManagedKeySpec {
     /// `keystead.dev/rotate`. What was encrypted before a rotation stays readable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<KeyRotation>,
+
+    /// Who may do what with the key. Without it only RBAC decides, and secrets of the key's namespace may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<KeyPolicy>,
+
+    /// Accept a policy under which whoever writes it may not change it any more (AWS KMS: the parameter of the same name);
+    /// default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bypass_policy_lockout_safety_check: Option<bool>,
 
     /// The scheduled end of the key: while this is present every use is refused, and at its date the material is
     /// destroyed, for good. Taking it out before cancels.

@@ -21,6 +21,19 @@ pub(super) fn encryption_context(_: &mut SchemaGenerator) -> Schema {
     bounded_map(16, 1024)
 }
 
+/// A map of at most 8 pairs of at most 256 characters: a context that a policy or a grant asks for.
+pub(super) fn context_condition(_: &mut SchemaGenerator) -> Schema {
+    bounded_map(8, 256)
+}
+
+/// The rule for the names of an encryption context's pairs where a policy or a grant asks for them.
+pub(super) fn context_names() -> Rule {
+    Rule::new(
+        "self.all(k, size(k) > 0 && size(k) <= 256 && !k.startsWith('keystead:') && !k.startsWith('aws-crypto-'))",
+    )
+    .message("names have 1 to 256 characters and do not start with 'keystead:' or 'aws-crypto-', which are reserved")
+}
+
 fn bounded_map(max_properties: u32, max_length: u32) -> Schema {
     json_schema!({
         "type": "object",

@@ -191,6 +191,12 @@ mod tests {
     }
 
     #[test]
+    fn the_schema_knows_the_same_names() {
+        let names: Vec<_> = Action::ALL.iter().map(|action| action.name()).collect();
+        assert_eq!(names, crate::api::key_policy::ACTION_NAMES);
+    }
+
+    #[test]
     fn a_star_matches_every_action() {
         let pattern = ActionPattern::parse("*").unwrap();
         assert!(Action::ALL.iter().all(|action| pattern.matches(*action)));

@@ -109,6 +109,8 @@ async fn create(seen: &Observed, ctx: &Context) -> Result<(), Error> {
         deletion: deletion::asked(spec.deletion.as_ref(), None, ctx.now()),
         destroyed: None,
         rotation: rotation::of_new(&seen.key, ctx.now()),
+        policy: crate::api::PolicyRecord::default(),
+        grants: Vec::new(),
         generations: Vec::new(),
     };
     let first = generation(seen.new_id, &material, ctx)?;
