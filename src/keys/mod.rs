@@ -9,6 +9,8 @@ mod key;
 mod keyring;
 mod loader;
 
-pub use key::{Generation, Key, NewKey, binding, derive_key_id, new_generation};
+pub use key::{
+    Generation, Key, NewKey, binding, derive_key_id, new_generation, root_of_generation, roots_of,
+};
 pub use keyring::{KeyChanged, Keyring, UseError};
 pub use loader::Loader;
