@@ -21,7 +21,7 @@ use crate::crypto::{OsRandom, Region};
 use crate::installation::{Bootstrap, Installation};
 use crate::keys::{Keyring, Loader};
 use crate::leader::{self, Leadership};
-use crate::roots::{self, RootConfig};
+use crate::roots::{ProviderKind, Providers, RootConfig};
 use crate::secrets::generate;
 use crate::telemetry::{self, Component, Format, Metrics, Readiness};
 use crate::truth::{KeyMaterials, SealedSecrets};
@@ -40,16 +40,8 @@ pub(super) struct Args {
     /// The namespaces to serve, separated by commas; empty means all.
     #[arg(long, env = "KEYSTEAD_WATCH_NAMESPACES", value_delimiter = ',')]
     watch_namespaces: Vec<String>,
-    /// Where the root key comes from.
-    #[arg(long, env = "KEYSTEAD_ROOT_PROVIDER", value_enum, default_value_t = Provider::Secret)]
-    root_provider: Provider,
-    /// The file that holds the root key: 32 bytes, or their base64.
-    #[arg(
-        long,
-        env = "KEYSTEAD_ROOT_FILE",
-        required_if_eq("root_provider", "file")
-    )]
-    root_file: Option<PathBuf>,
+    #[command(flatten)]
+    root: RootArgs,
     /// The region in the ARNs of a new installation's keys. Fixed for life.
     #[arg(long, env = "KEYSTEAD_REGION", default_value = "ks-local-1")]
     region: Region,
@@ -73,12 +65,44 @@ pub(super) struct Args {
     reencrypt_per_second: u16,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Provider {
-    /// A Secret in the operator's namespace, made once.
-    Secret,
-    /// A file.
-    File,
+/// Where root keys are.
+#[derive(Clone, Debug, clap::Args)]
+struct RootArgs {
+    /// Where the root key of a new installation comes from. Of an existing one, the record says which root key it needs.
+    #[arg(
+        id = "root_provider",
+        long = "root-provider",
+        env = "KEYSTEAD_ROOT_PROVIDER",
+        value_enum,
+        default_value_t = ProviderKind::Secret
+    )]
+    provider: ProviderKind,
+    /// The file that holds the root key, or the one to migrate to: 32 bytes, or their base64.
+    #[arg(
+        id = "root_file",
+        long = "root-file",
+        env = "KEYSTEAD_ROOT_FILE",
+        required_if_eq("root_provider", "file")
+    )]
+    file: Option<PathBuf>,
+    /// The file that holds the root key before that one, while something is wrapped under it.
+    #[arg(
+        id = "root_previous_file",
+        long = "root-previous-file",
+        env = "KEYSTEAD_ROOT_PREVIOUS_FILE",
+        requires = "root_file"
+    )]
+    previous_file: Option<PathBuf>,
+}
+
+impl RootArgs {
+    fn config(&self) -> RootConfig {
+        RootConfig {
+            provider: self.provider,
+            file: self.file.clone(),
+            previous_file: self.previous_file.clone(),
+        }
+    }
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
@@ -170,12 +194,8 @@ impl Operator {
 
     /// Finds or makes the installation. What is missing is named, in the log and by `/readyz`, and waited for.
     async fn installation(&self, component: &Component) -> Installation {
-        let root = match (self.args.root_provider, self.args.root_file.clone()) {
-            (Provider::File, Some(path)) => RootConfig::File(path),
-            _ => RootConfig::Secret,
-        };
         let namespace = &self.args.operator_namespace;
-        let provider = roots::provider(&root, self.client.clone(), namespace);
+        let roots = Providers::new(&self.args.root.config(), self.client.clone(), namespace);
         component.not_ready("the installation is not known yet");
         // The kinds must be there before their objects can be looked for.
         controllers::apply_crds(self.client.clone()).await;
@@ -183,13 +203,13 @@ impl Operator {
             let bootstrap = Bootstrap {
                 client: self.client.clone(),
                 namespace,
-                root: &*provider,
+                roots: roots.clone(),
                 region: self.args.region.clone(),
                 guard_namespace: self.args.guard_namespace,
             };
             match bootstrap.run().await {
                 Ok(installation) => {
-                    info!(id = %installation.id, root = %installation.root.fingerprint(), "installation found");
+                    info!(id = %installation.id, root = %installation.roots.current_fingerprint(), "installation found");
                     component.ready();
                     return installation;
                 }
@@ -214,7 +234,7 @@ impl Operator {
         let loader = Loader::new(
             keyring.clone(),
             installation.id,
-            installation.root.clone(),
+            installation.roots.clone(),
             self.metrics.clone(),
         );
         let key_changes = loader.changes();

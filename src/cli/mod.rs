@@ -30,7 +30,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Controller(args) => {
             controller::install_crypto_provider();
-            controller::run(*args).await
+            Box::pin(controller::run(*args)).await
         }
         Command::Crds(args) => crds::run(&args),
         Command::CheckFile(args) => check_file::run(&args),

@@ -1,5 +1,8 @@
 //! One key in memory: its attributes and the unwrapped generations of its material.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -9,9 +12,11 @@ use sha2::{Digest, Sha256};
 
 use crate::api::{KeyMaterial, KeyMaterialSpec, KeyState, MaterialGeneration};
 use crate::crypto::{
-    Arn, InstallationId, KeyId, KeyKind, MaterialBinding, MaterialId, MaterialLookup, Random,
-    RandomError, RootKey, SecretKey, WrappingKey, unwrap_material, wrap_material,
+    Arn, Fingerprint, InstallationId, KeyId, KeyKind, MaterialBinding, MaterialId, MaterialLookup,
+    Random, RandomError, RootKey, SecretKey, UnwrapError, WrappingKey, root_of, unwrap_material,
+    wrap_material,
 };
+use crate::roots::RootKeys;
 
 /// A key with its material.
 pub struct Key {
@@ -43,7 +48,7 @@ impl Key {
     pub fn load(
         truth: KeyMaterial,
         installation: InstallationId,
-        root: &RootKey,
+        roots: &RootKeys,
     ) -> Result<Self, String> {
         let id: KeyId = truth
             .name_any()
@@ -61,7 +66,7 @@ impl Key {
             .spec
             .generations
             .iter()
-            .map(|g| load_generation(g, &truth.spec, id, installation, root))
+            .map(|g| load_generation(g, &truth.spec, id, installation, roots))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             id,
@@ -125,7 +130,7 @@ fn load_generation(
     spec: &KeyMaterialSpec,
     key: KeyId,
     installation: InstallationId,
-    root: &RootKey,
+    roots: &RootKeys,
 ) -> Result<Generation, String> {
     let id: MaterialId = generation
         .material_id
@@ -134,16 +139,38 @@ fn load_generation(
     let wrapped = BASE64
         .decode(&generation.wrapped)
         .map_err(|_| "wrapped is no base64".to_owned())?;
-    let material = unwrap_material(root, &binding(spec, key, id, installation), &wrapped)
-        .map_err(|error| error.to_string())
-        .and_then(|bytes| {
-            SecretKey::from_bytes(KeyKind::Symmetric, &bytes).map_err(|error| error.to_string())
-        });
+    let material = root_under(&wrapped, roots).and_then(|root| {
+        let bytes = unwrap_material(&root, &binding(spec, key, id, installation), &wrapped)
+            .map_err(|error| error.to_string())?;
+        SecretKey::from_bytes(KeyKind::Symmetric, &bytes).map_err(|error| error.to_string())
+    });
     Ok(Generation {
         version: generation.version,
         id,
         material,
     })
+}
+
+/// The root key that the material says it is wrapped under. A look-up, never a trial.
+fn root_under(wrapped: &[u8], roots: &RootKeys) -> Result<Arc<RootKey>, String> {
+    let root = root_of(wrapped).map_err(|error| UnwrapError::Malformed(error).to_string())?;
+    let missing = || format!("it is wrapped under root key {root}, which is missing");
+    roots.find(root).ok_or_else(missing)
+}
+
+/// The root keys that a key's generations say they are wrapped under.
+pub fn roots_of(truth: &KeyMaterialSpec) -> HashSet<Fingerprint> {
+    truth
+        .generations
+        .iter()
+        .filter_map(root_of_generation)
+        .collect()
+}
+
+/// The root key that a generation says it is wrapped under; `None` if it says nothing that can be read.
+pub fn root_of_generation(generation: &MaterialGeneration) -> Option<Fingerprint> {
+    let wrapped = BASE64.decode(&generation.wrapped).ok()?;
+    root_of(&wrapped).ok()
 }
 
 /// What a generation is bound to: it opens for this key of this name in this installation only.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, pin_mut};
 use kube::core::DeserializeGuard;
@@ -10,19 +11,23 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::broadcast;
 use tracing::warn;
 
-use super::key::Key;
+use super::key::{Key, roots_of};
 use super::keyring::{KeyChanged, Keyring};
 use crate::api::KeyMaterial;
-use crate::crypto::{InstallationId, KeyId, RootKey};
+use crate::crypto::{InstallationId, KeyId};
+use crate::roots::RootKeys;
 use crate::telemetry::Metrics;
 use crate::telling::describe_watch;
 use crate::watching;
+
+/// How often a root key that is nowhere is looked for again, while something needs it.
+const LOOK_FOR_ROOTS: Duration = Duration::from_secs(10);
 
 /// Watches the truth about keys.
 pub struct Loader {
     keyring: Arc<Keyring>,
     installation: InstallationId,
-    root: Arc<RootKey>,
+    roots: Arc<RootKeys>,
     metrics: Metrics,
     changes: broadcast::Sender<KeyChanged>,
 }
@@ -32,14 +37,14 @@ impl Loader {
     pub fn new(
         keyring: Arc<Keyring>,
         installation: InstallationId,
-        root: Arc<RootKey>,
+        roots: Arc<RootKeys>,
         metrics: Metrics,
     ) -> Self {
         let (changes, _) = broadcast::channel(4096);
         Self {
             keyring,
             installation,
-            root,
+            roots,
             metrics,
             changes,
         }
@@ -58,11 +63,27 @@ impl Loader {
         pin_mut!(stream);
         let mut loaded = Some(loaded);
         let mut listed = HashSet::new();
-        while let Some(event) = stream.next().await {
+        let mut news = self.roots.news();
+        let mut looks = tokio::time::interval(LOOK_FOR_ROOTS);
+        loop {
+            let event = tokio::select! {
+                event = stream.next() => event,
+                _ = news.changed() => {
+                    self.open_again();
+                    continue;
+                }
+                _ = looks.tick(), if self.roots.is_missing_any() => {
+                    self.roots.look_again().await;
+                    continue;
+                }
+            };
+            let Some(event) = event else {
+                return;
+            };
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(truth)) => {
-                    listed.extend(self.load(truth));
+                    listed.extend(self.insert(truth).await);
                 }
                 Ok(Event::InitDone) => {
                     self.remove_all_but(&listed);
@@ -72,7 +93,7 @@ impl Loader {
                 }
                 Ok(Event::Apply(truth)) => {
                     let name = truth.name_any();
-                    if self.load(truth).is_none() {
+                    if self.insert(truth).await.is_none() {
                         self.remove(&name);
                     }
                 }
@@ -87,12 +108,28 @@ impl Loader {
         }
     }
 
+    /// Loads again what could not be opened, now that there is another root key.
+    fn open_again(&self) {
+        for key in self.keyring.all() {
+            if key.generations.iter().any(|g| g.material.is_err()) {
+                self.load(key.truth.clone());
+            }
+        }
+    }
+
     /// Puts the key in, if the truth about it is sound.
-    fn load(&self, truth: DeserializeGuard<KeyMaterial>) -> Option<KeyId> {
+    async fn insert(&self, truth: DeserializeGuard<KeyMaterial>) -> Option<KeyId> {
         let truth = watching::read(truth)?;
+        for root in roots_of(&truth.spec) {
+            self.roots.want(root).await;
+        }
+        self.load(truth)
+    }
+
+    fn load(&self, truth: KeyMaterial) -> Option<KeyId> {
         let (namespace, name) = (truth.spec.namespace.clone(), truth.spec.name.clone());
         let object = truth.name_any();
-        match Key::load(truth, self.installation, &self.root) {
+        match Key::load(truth, self.installation, &self.roots) {
             Ok(key) => {
                 let id = key.id;
                 for generation in &key.generations {

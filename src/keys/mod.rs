@@ -10,7 +10,9 @@ mod keyring;
 mod loader;
 mod state_table;
 
-pub use key::{Generation, Key, NewKey, binding, derive_key_id, new_generation};
+pub use key::{
+    Generation, Key, NewKey, binding, derive_key_id, new_generation, root_of_generation, roots_of,
+};
 pub use keyring::{KeyChanged, Keyring, UseError};
 pub use loader::Loader;
 pub use state_table::{StateRefusal, permitted};

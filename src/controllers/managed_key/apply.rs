@@ -66,7 +66,7 @@ fn generation(
 ) -> Result<MaterialGeneration, Error> {
     let new = NewKey {
         installation: ctx.installation.id,
-        root: &ctx.installation.root,
+        root: &ctx.installation.roots.current(),
         id,
         now: ctx.now(),
     };

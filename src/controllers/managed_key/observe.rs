@@ -48,7 +48,7 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         in_operator_namespace: namespace == ctx.namespace,
         material: None,
         new_id: derive_key_id(ctx.installation.id, &uid),
-        root_is_embedded: ctx.installation.root_is_embedded,
+        root_is_embedded: ctx.installation.roots.is_embedded(),
         namespace: None,
         references: None,
         dependents: None,
