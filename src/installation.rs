@@ -68,6 +68,9 @@ pub enum Error {
         "ConfigMap {INSTALLATION} is missing while key material or sealed secrets exist: restore it from the backup they came from"
     )]
     RecordMissing,
+    /// There is no installation yet, and somebody else makes it.
+    #[error("ConfigMap {INSTALLATION} is not there: the controller makes it when it first runs")]
+    NotMade,
     /// The record was not written by the operator.
     #[error("ConfigMap {INSTALLATION}: {field} is missing or malformed")]
     RecordMalformed {
@@ -105,20 +108,61 @@ pub struct Bootstrap<'a> {
     pub guard_namespace: bool,
 }
 
+/// Finds the installation and never makes one: for processes that only read.
+pub async fn find(
+    client: Client,
+    namespace: &str,
+    root: &dyn RootProvider,
+) -> Result<Installation, Error> {
+    let record = look(&Api::namespaced(client, namespace)).await?;
+    found(&record.ok_or(Error::NotMade)?, root).await
+}
+
+async fn look(records: &Api<ConfigMap>) -> Result<Option<ConfigMap>, Error> {
+    let record = records.get_opt(INSTALLATION).await;
+    record.map_err(|reason| Error::Api {
+        operation: "get the installation record",
+        reason,
+    })
+}
+
+async fn found(record: &ConfigMap, provider: &dyn RootProvider) -> Result<Installation, Error> {
+    let wanted: Fingerprint = entry(record, ROOT_FINGERPRINT)?;
+    let place = provider.place();
+    let root = provider.load().await.map_err(Error::Root)?;
+    let Some(root) = root else {
+        return Err(Error::RootMissing { wanted, place });
+    };
+    let have = root.fingerprint();
+    if have != wanted {
+        return Err(Error::RootMismatch {
+            wanted,
+            have,
+            place,
+        });
+    }
+    Ok(Installation {
+        id: entry(record, ID)?,
+        region: entry(record, REGION)?,
+        root: Arc::new(root),
+        root_is_embedded: provider.is_embedded(),
+    })
+}
+
 impl Bootstrap<'_> {
     /// Finds the installation, or makes it if nothing of one exists.
     ///
     /// The order makes every crash harmless: guard, root key, record. Before the record is there, nothing
     /// was encrypted; once it is there, it names the root key that everything needs.
     pub async fn run(&self) -> Result<Installation, Error> {
-        let record = self.records().get_opt(INSTALLATION).await;
-        match record.map_err(|reason| Error::Api {
-            operation: "get the installation record",
-            reason,
-        })? {
+        match self.look().await? {
             Some(record) => self.found(&record).await,
             None => self.first().await,
         }
+    }
+
+    async fn look(&self) -> Result<Option<ConfigMap>, Error> {
+        look(&self.records()).await
     }
 
     fn records(&self) -> Api<ConfigMap> {
@@ -126,26 +170,7 @@ impl Bootstrap<'_> {
     }
 
     async fn found(&self, record: &ConfigMap) -> Result<Installation, Error> {
-        let wanted: Fingerprint = entry(record, ROOT_FINGERPRINT)?;
-        let place = self.root.place();
-        let root = self.root.load().await.map_err(Error::Root)?;
-        let Some(root) = root else {
-            return Err(Error::RootMissing { wanted, place });
-        };
-        let have = root.fingerprint();
-        if have != wanted {
-            return Err(Error::RootMismatch {
-                wanted,
-                have,
-                place,
-            });
-        }
-        Ok(Installation {
-            id: entry(record, ID)?,
-            region: entry(record, REGION)?,
-            root: Arc::new(root),
-            root_is_embedded: self.root.is_embedded(),
-        })
+        found(record, self.root).await
     }
 
     async fn first(&self) -> Result<Installation, Error> {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::{Client, Config};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::process::{client, stop_signal, stopped};
 use crate::api::names::LEASE;
 use crate::clock::process_clock;
 use crate::controllers::{self, Context, Scope};
@@ -72,19 +72,26 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Provider {
+pub(super) enum Provider {
     /// A Secret in the operator's namespace, made once.
     Secret,
     /// A file.
     File,
 }
 
+impl Provider {
+    /// With the path that only a file needs.
+    pub(super) fn config(self, file: Option<PathBuf>) -> RootConfig {
+        match (self, file) {
+            (Self::File, Some(path)) => RootConfig::File(path),
+            _ => RootConfig::Secret,
+        }
+    }
+}
+
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     telemetry::init(args.log_format, &args.log)?;
-    let mut config = Config::infer().await.context("no access to a cluster")?;
-    // Our own waits are per object and end when something changes; the client's would hold up a whole reconcile.
-    config.default_retry = false;
-    let client = Client::try_from(config).context("the client could not be made")?;
+    let client = client().await?;
     let stop = stop_signal()?;
     let (readiness, metrics) = (Readiness::new(), Metrics::new());
     let listener = TcpListener::bind(args.http_address)
@@ -106,27 +113,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     };
     operator.run().await?;
     http.await.context("the health listener failed")
-}
-
-/// Resolves when the process is asked to stop.
-fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        info!("asked to stop");
-        sender.send_replace(true);
-    });
-    Ok(receiver)
-}
-
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error means that the sender is gone, and the process with it.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Why serving ended.
@@ -168,10 +154,7 @@ impl Operator {
 
     /// Finds or makes the installation. What is missing is named, in the log and by `/readyz`, and waited for.
     async fn installation(&self, component: &Component) -> Installation {
-        let root = match (self.args.root_provider, self.args.root_file.clone()) {
-            (Provider::File, Some(path)) => RootConfig::File(path),
-            _ => RootConfig::Secret,
-        };
+        let root = self.args.root_provider.config(self.args.root_file.clone());
         let namespace = &self.args.operator_namespace;
         let provider = roots::provider(&root, self.client.clone(), namespace);
         component.not_ready("the installation is not known yet");
@@ -331,10 +314,4 @@ fn scope(namespaces: &[String]) -> Scope {
     } else {
         Scope::Namespaces(names)
     }
-}
-
-/// Makes sure that the two halves of the binary agree on one provider of TLS.
-pub(super) fn install_crypto_provider() {
-    // An error only says that one is installed already.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }

@@ -82,7 +82,8 @@ impl Loader {
         }
     }
 
-    fn insert(&self, truth: KeyMaterial) -> Option<KeyId> {
+    /// Puts a key in, or a newer state of it. `None`: it was not written by the operator.
+    pub(crate) fn insert(&self, truth: KeyMaterial) -> Option<KeyId> {
         let (namespace, name) = (truth.spec.namespace.clone(), truth.spec.name.clone());
         let object = truth.name_any();
         match Key::load(truth, self.installation, &self.root) {
@@ -113,7 +114,8 @@ impl Loader {
         }
     }
 
-    fn remove_all_but(&self, listed: &HashSet<KeyId>) {
+    /// Takes all other keys out.
+    pub(crate) fn remove_all_but(&self, listed: &HashSet<KeyId>) {
         for key in self.keyring.all() {
             if !listed.contains(&key.id) {
                 self.remove_id(key.id);
@@ -121,7 +123,8 @@ impl Loader {
         }
     }
 
-    fn remove_id(&self, id: KeyId) {
+    /// Takes a key out.
+    pub(crate) fn remove_id(&self, id: KeyId) {
         if let Some(key) = self.keyring.remove(id) {
             let spec = &key.truth.spec;
             self.announce(spec.namespace.clone(), spec.name.clone());

@@ -5,10 +5,14 @@
 //! KeyMaterial (truth) ──Loader (watch, unwrap under the root key)──▶ Keyring ──seal, open──▶ secrets
 //! ```
 
+mod freshness;
+#[cfg(test)]
+mod guarded_tests;
 mod key;
 mod keyring;
 mod loader;
 
+pub use freshness::{Freshness, NotFresh};
 pub use key::{Generation, Key, NewKey, binding, derive_key_id, new_generation};
 pub use keyring::{KeyChanged, Keyring, UseError};
 pub use loader::Loader;

@@ -175,6 +175,8 @@ fn unseal(
                     ..
                 } => Reason::KeyPendingDeletion,
                 UseError::State { .. } => Reason::MaterialUnreadable,
+                // Only a server's keyring says so, never the controller's.
+                UseError::Stale(_) => Reason::Waiting,
                 UseError::NotFound { .. } | UseError::MaterialMissing { .. } => {
                     Reason::MaterialMissing
                 }
