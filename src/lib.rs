@@ -6,7 +6,8 @@
 //! cli ──▶ controllers ──▶ secrets (versions, generators, templates: pure)
 //!              │     ├──▶ keys (keyring) ──▶ crypto (envelope, wrap: no Kubernetes)
 //!              │     └──▶ truth (what must not be lost), roots (root key), installation
-//!              └──▶ leader, telemetry, clock, watching, telling
+//!   │          └──▶ leader, telemetry, listen, clock, watching, telling
+//!   └▶ server (replicas that hold the keys and serve the webhooks) ──▶ keys, installation, roots
 //! policy: who may do what with a key (pure)
 //! api: the resource types everybody speaks
 //! ```
@@ -22,9 +23,11 @@ pub mod crypto;
 pub mod installation;
 pub mod keys;
 pub mod leader;
+pub mod listen;
 pub mod policy;
 pub mod roots;
 pub mod secrets;
+pub mod server;
 pub mod telemetry;
 pub mod telling;
 pub mod truth;

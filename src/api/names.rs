@@ -9,6 +9,10 @@ pub const VERSION: &str = "v1alpha1";
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The value of [`LABEL_MANAGED_BY`].
 pub const MANAGED_BY: &str = "keystead";
+/// The well-known label that names the part of Keystead that an object belongs to.
+pub const LABEL_COMPONENT: &str = "app.kubernetes.io/component";
+/// The value of [`LABEL_COMPONENT`] on what belongs to the server.
+pub const COMPONENT_SERVER: &str = "server";
 /// Label of the operator's namespace and of the CRDs; while it is `enabled`, the shipped guard
 /// policy refuses to delete them and to touch the truth.
 pub const LABEL_GUARD: &str = "keystead.dev/guard";
@@ -56,6 +60,8 @@ pub const LABEL_KEY_ID: &str = "keystead.dev/key-id";
 /// On truth about a secret: the ids of the key material that its envelopes need, separated by commas; for counting
 /// without reading ciphertext.
 pub const ANNOTATION_MATERIALS: &str = "keystead.dev/materials";
+/// On the Lease of a replica of the server: the resourceVersion of the truth about keys that it has applied.
+pub const ANNOTATION_APPLIED: &str = "keystead.dev/applied-resource-version";
 /// On a CRD: hash of the definition, so that the operator patches only when it differs.
 pub const ANNOTATION_SCHEMA_HASH: &str = "keystead.dev/schema-hash";
 
@@ -73,6 +79,8 @@ pub const ROOT_SECRET: &str = "keystead-root";
 pub const INSTALLATION: &str = "keystead-installation";
 /// The Lease of the controllers' leader.
 pub const LEASE: &str = "keystead-controller";
+/// What the name of the Lease of each replica of the server begins with; the rest is the pod's name.
+pub const SERVER_LEASE_PREFIX: &str = "keystead-server-";
 /// The key of every secret that names none, one per namespace, made on first use.
 pub const DEFAULT_KEY: &str = "keystead-default";
 

@@ -1,19 +1,19 @@
 //! `keystead controller`: the operator.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::{Client, Config};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::process::{client, stop_signal, stopped};
+use super::root_args::RootArgs;
 use crate::api::names::LEASE;
 use crate::clock::process_clock;
 use crate::controllers::{self, Context, Scope};
@@ -21,7 +21,7 @@ use crate::crypto::{OsRandom, Region};
 use crate::installation::{Bootstrap, Installation};
 use crate::keys::{Keyring, Loader};
 use crate::leader::{self, Leadership};
-use crate::roots::{ProviderKind, Providers, RootConfig};
+use crate::roots::Providers;
 use crate::secrets::generate;
 use crate::telemetry::{self, Component, Format, Metrics, Readiness};
 use crate::truth::{KeyMaterials, SealedSecrets};
@@ -65,52 +65,9 @@ pub(super) struct Args {
     reencrypt_per_second: u16,
 }
 
-/// Where root keys are.
-#[derive(Clone, Debug, clap::Args)]
-struct RootArgs {
-    /// Where the root key of a new installation comes from. Of an existing one, the record says which root key it needs.
-    #[arg(
-        id = "root_provider",
-        long = "root-provider",
-        env = "KEYSTEAD_ROOT_PROVIDER",
-        value_enum,
-        default_value_t = ProviderKind::Secret
-    )]
-    provider: ProviderKind,
-    /// The file that holds the root key, or the one to migrate to: 32 bytes, or their base64.
-    #[arg(
-        id = "root_file",
-        long = "root-file",
-        env = "KEYSTEAD_ROOT_FILE",
-        required_if_eq("root_provider", "file")
-    )]
-    file: Option<PathBuf>,
-    /// The file that holds the root key before that one, while something is wrapped under it.
-    #[arg(
-        id = "root_previous_file",
-        long = "root-previous-file",
-        env = "KEYSTEAD_ROOT_PREVIOUS_FILE",
-        requires = "root_file"
-    )]
-    previous_file: Option<PathBuf>,
-}
-
-impl RootArgs {
-    fn config(&self) -> RootConfig {
-        RootConfig {
-            provider: self.provider,
-            file: self.file.clone(),
-            previous_file: self.previous_file.clone(),
-        }
-    }
-}
-
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     telemetry::init(args.log_format, &args.log)?;
-    let mut config = Config::infer().await.context("no access to a cluster")?;
-    // Our own waits are per object and end when something changes; the client's would hold up a whole reconcile.
-    config.default_retry = false;
-    let client = Client::try_from(config).context("the client could not be made")?;
+    let client = client().await?;
     let stop = stop_signal()?;
     let (readiness, metrics) = (Readiness::new(), Metrics::new());
     let listener = TcpListener::bind(args.http_address)
@@ -130,29 +87,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         metrics,
         stop,
     };
-    operator.run().await?;
+    Box::pin(operator.run()).await?;
     http.await.context("the health listener failed")
-}
-
-/// Resolves when the process is asked to stop.
-fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        info!("asked to stop");
-        sender.send_replace(true);
-    });
-    Ok(receiver)
-}
-
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error means that the sender is gone, and the process with it.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Why serving ended.
@@ -347,10 +283,4 @@ fn scope(namespaces: &[String]) -> Scope {
     } else {
         Scope::Namespaces(names)
     }
-}
-
-/// Makes sure that the two halves of the binary agree on one provider of TLS.
-pub(super) fn install_crypto_provider() {
-    // An error only says that one is installed already.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }

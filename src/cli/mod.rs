@@ -3,6 +3,9 @@
 mod check_file;
 mod controller;
 mod crds;
+mod process;
+mod root_args;
+mod server;
 
 use clap::{Parser, Subcommand};
 
@@ -18,6 +21,8 @@ pub struct Cli {
 enum Command {
     /// Run the operator.
     Controller(Box<controller::Args>),
+    /// Run a replica of the server: it holds the keys and serves the webhooks.
+    Server(Box<server::Args>),
     /// Print the definitions of the resource types, or write them into a folder.
     Crds(crds::Args),
     /// Succeed if a file is there and not empty.
@@ -29,8 +34,12 @@ enum Command {
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Controller(args) => {
-            controller::install_crypto_provider();
+            process::install_crypto_provider();
             Box::pin(controller::run(*args)).await
+        }
+        Command::Server(args) => {
+            process::install_crypto_provider();
+            Box::pin(server::run(*args)).await
         }
         Command::Crds(args) => crds::run(&args),
         Command::CheckFile(args) => check_file::run(&args),

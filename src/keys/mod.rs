@@ -5,11 +5,15 @@
 //! KeyMaterial (truth) ──Loader (watch, unwrap under the root key)──▶ Keyring ──seal, open──▶ secrets
 //! ```
 
+mod freshness;
+#[cfg(test)]
+mod guarded_tests;
 mod key;
 mod keyring;
 mod loader;
 mod state_table;
 
+pub use freshness::{Freshness, NotFresh};
 pub use key::{
     Generation, Key, NewKey, binding, derive_key_id, new_generation, root_of_generation, roots_of,
 };

@@ -82,6 +82,27 @@ impl RootKeys {
         Ok(roots)
     }
 
+    /// That root key and no other, for tests of what is wrapped under it.
+    #[cfg(test)]
+    pub(crate) fn only(root: Arc<RootKey>) -> Self {
+        let current = root.fingerprint();
+        let embedded = false;
+        let known = Known { root, embedded };
+        let state = State {
+            current,
+            known: HashMap::from([(current, known)]),
+            missing: HashMap::new(),
+        };
+        Self {
+            providers: Providers {
+                first: super::ProviderKind::File,
+                all: Arc::new([]),
+            },
+            state: RwLock::new(state),
+            news: watch::Sender::new(()),
+        }
+    }
+
     /// Where root keys may be.
     pub fn providers(&self) -> &Providers {
         &self.providers

@@ -17,6 +17,7 @@ use super::labels::{
     ReconcileLabels, Truth, TruthLabels,
 };
 use super::process::Process;
+use super::truth_age::TruthAge;
 
 /// Upper bounds of the reconcile durations: from one that found nothing to do to one that met a
 /// stuck API server.
@@ -33,6 +34,7 @@ pub struct Metrics {
     reconcile_duration: Family<KindLabels, Histogram>,
     objects: Family<ObjectLabels, Gauge>,
     keyring_keys: Gauge,
+    truth_age: TruthAge,
     truth_writes: Family<TruthLabels, Counter>,
     target_writes: Family<DeliveryLabels, Counter>,
 }
@@ -48,6 +50,8 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Process));
+        let truth_age = TruthAge::default();
+        registry.register_collector(Box::new(truth_age.clone()));
         let keystead = registry.sub_registry_with_prefix("keystead");
         let build = Info::new(BuildLabels {
             version: env!("CARGO_PKG_VERSION"),
@@ -92,6 +96,7 @@ impl Metrics {
             reconcile_duration,
             objects,
             keyring_keys,
+            truth_age,
             truth_writes,
             target_writes,
         }
@@ -124,6 +129,12 @@ impl Metrics {
     /// The keyring holds the material of `count` keys.
     pub fn keyring_keys(&self, count: usize) {
         self.keyring_keys.set(gauge(count));
+    }
+
+    /// From now on `age` says, whenever somebody asks, how old the newest proof is that this replica knows the keys'
+    /// states; `None` before there is one.
+    pub fn truth_age(&self, age: impl Fn() -> Option<Duration> + Send + Sync + 'static) {
+        self.truth_age.ask(Box::new(age));
     }
 
     /// An object of the truth was written.

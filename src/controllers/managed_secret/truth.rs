@@ -179,6 +179,8 @@ fn unseal(
                     ..
                 } => Reason::KeyNotReady,
                 UseError::State { .. } => Reason::MaterialUnreadable,
+                // Only a server's keyring says so, never the controller's.
+                UseError::Stale(_) => Reason::Waiting,
                 UseError::NotFound { .. } | UseError::MaterialMissing { .. } => {
                     Reason::MaterialMissing
                 }
