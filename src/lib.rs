@@ -8,6 +8,7 @@
 //!              │     └──▶ truth (what must not be lost), roots (root key), installation
 //!   │          └──▶ leader, telemetry, listen, clock, watching, telling
 //!   └▶ server (replicas that hold the keys and serve the webhooks) ──▶ keys, installation, roots
+//! certificates: what authenticates the server (made by the controller)
 //! policy: who may do what with a key (pure)
 //! api: the resource types everybody speaks
 //! ```
@@ -16,6 +17,7 @@
 //! (pure: what is, what should be, now; a fixed point) → `apply` (one idempotent effect per step) → status.
 
 pub mod api;
+pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod controllers;

@@ -69,12 +69,22 @@ pub const ANNOTATION_SCHEMA_HASH: &str = "keystead.dev/schema-hash";
 pub const SECRET_TYPE_SEALED: &str = "keystead.dev/sealed";
 /// Type of the Secret that holds the embedded root key.
 pub const SECRET_TYPE_ROOT: &str = "keystead.dev/root-key";
+/// Type of the Secret that holds the authority of the server's certificate.
+pub const SECRET_TYPE_AUTHORITY: &str = "keystead.dev/ca";
 /// Suffix of an entry of a `Sealed` target. A consumer that was not injected fails on a missing key
 /// and never takes ciphertext for a value.
 pub const SEALED_SUFFIX: &str = ".sealed";
 
 /// The Secret of the embedded root key.
 pub const ROOT_SECRET: &str = "keystead-root";
+/// The Secret with the authority that signs the server's certificate.
+pub const AUTHORITY_SECRET: &str = "keystead-ca";
+/// The Secret with the server's certificate.
+pub const SERVER_SECRET: &str = "keystead-server-tls";
+/// The Service of the server; its certificate is for the DNS name.
+pub const SERVER_SERVICE: &str = "keystead-server";
+/// The `ValidatingWebhookConfiguration` of the server.
+pub const WEBHOOKS: &str = "keystead-server";
 /// The `ConfigMap` that names the installation.
 pub const INSTALLATION: &str = "keystead-installation";
 /// The Lease of the controllers' leader.
