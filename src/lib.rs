@@ -8,6 +8,7 @@
 //!              │     └──▶ truth (what must not be lost), roots (root key), installation
 //!              └──▶ leader, telemetry, clock, watching, telling
 //! policy: who may do what with a key (pure)
+//! audit: who did what, in lines that cannot be altered unnoticed
 //! api: the resource types everybody speaks
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! (pure: what is, what should be, now; a fixed point) → `apply` (one idempotent effect per step) → status.
 
 pub mod api;
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod controllers;

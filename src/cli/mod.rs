@@ -1,8 +1,11 @@
 //! The command line: parsing, and the exit code.
 
+mod audit;
 mod check_file;
 mod controller;
 mod crds;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -20,19 +23,23 @@ enum Command {
     Controller(Box<controller::Args>),
     /// Print the definitions of the resource types, or write them into a folder.
     Crds(crds::Args),
+    /// Check audit logs, and ask them who used a key.
+    Audit(audit::Args),
     /// Succeed if a file is there and not empty.
     #[command(hide = true)]
     CheckFile(check_file::Args),
 }
 
 /// Runs what the command line says.
-pub async fn run(cli: Cli) -> anyhow::Result<()> {
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Controller(args) => {
             controller::install_crypto_provider();
-            controller::run(*args).await
+            controller::run(*args).await?;
         }
-        Command::Crds(args) => crds::run(&args),
-        Command::CheckFile(args) => check_file::run(&args),
+        Command::Crds(args) => crds::run(&args)?,
+        Command::Audit(args) => return audit::run(&args),
+        Command::CheckFile(args) => check_file::run(&args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
