@@ -7,10 +7,14 @@
 
 mod key;
 mod keyring;
+mod kind;
 mod loader;
 mod state_table;
+#[cfg(test)]
+mod testing;
 
-pub use key::{Generation, Key, NewKey, binding, derive_key_id, new_generation};
+pub use key::{GenerateError, Generation, Key, NewKey, binding, derive_key_id, new_generation};
 pub use keyring::{KeyChanged, Keyring, UseError};
+pub use kind::{Algorithms, SYMMETRIC_DEFAULT, kind};
 pub use loader::Loader;
 pub use state_table::{StateRefusal, permitted};
