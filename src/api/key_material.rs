@@ -253,7 +253,7 @@ impl RotationRecord {
     }
 }
 
-/// One generation of a key: 32 random bytes, wrapped under the root key.
+/// One generation of a key: its bytes, or a key pair, wrapped under the root key.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct MaterialGeneration {

@@ -10,13 +10,18 @@ mod freshness;
 mod guarded_tests;
 mod key;
 mod keyring;
+mod kind;
 mod loader;
 mod state_table;
+#[cfg(test)]
+mod testing;
 
 pub use freshness::{Freshness, NotFresh};
 pub use key::{
-    Generation, Key, NewKey, binding, derive_key_id, new_generation, root_of_generation, roots_of,
+    GenerateError, Generation, Key, NewKey, binding, derive_key_id, new_generation,
+    root_of_generation, roots_of,
 };
 pub use keyring::{KeyChanged, Keyring, UseError};
+pub use kind::{Algorithms, SYMMETRIC_DEFAULT, kind};
 pub use loader::Loader;
 pub use state_table::{StateRefusal, permitted};

@@ -15,6 +15,8 @@ use crate::api::{
     Reason,
 };
 use crate::controllers::adoption::{Adoption, Claimant, Waiting, adoption, approval_message};
+use crate::crypto::{SecretKey, public_key_pem};
+use crate::keys::{self, Algorithms};
 
 /// How soon envelopes under old material are counted again while they get fewer.
 const COUNT_SOON: SignedDuration = SignedDuration::from_secs(5);
@@ -180,8 +182,14 @@ fn ready(seen: &Observed, material: &Material) -> NewCondition {
         return ending(record, seen.dependents.unwrap_or_default());
     }
     if enabled(seen) {
-        let full = rotation::is_full(&material.truth.spec);
-        let note = if full { FULL } else { "" };
+        let truth = &material.truth.spec;
+        let note = if rotation::is_asked_in_vain(&seen.key, truth) {
+            NOT_ROTATED
+        } else if rotation::is_full(truth) {
+            FULL
+        } else {
+            ""
+        };
         NewCondition::ready(Reason::Enabled, format!("{}{note}", usable(seen)))
     } else {
         NewCondition::not_ready(
@@ -194,6 +202,10 @@ fn ready(seen: &Observed, material: &Material) -> NewCondition {
 /// Said of a key that is no more.
 const DESTROYED: &str = "the material was destroyed; nothing that it encrypted can be read any more. Delete this resource; applied \
                          again, it is another key";
+
+/// Said of a key that somebody asks to rotate, and that is none that is rotated.
+const NOT_ROTATED: &str =
+    "; a key of its keySpec is not rotated: make a new key, and point an alias at it";
 
 /// Said of a key that cannot be rotated any more.
 const FULL: &str = "; it has 256 generations and is not rotated any more: make a new key, and point an alias at it";
@@ -283,7 +295,7 @@ fn say(
             dependents: seen.dependents.map(|secrets| KeyDependents { secrets }),
             next_rotation_time: next.map(Time),
             versions: versions(seen, &material.truth),
-            conditions,
+            ..described(material, conditions)
         },
     };
     Plan {
@@ -291,6 +303,24 @@ fn say(
         status: Some(status),
         ready: Some(ready),
         next: look.into_iter().flatten().min(),
+    }
+}
+
+/// What the key can be used with. What was known of one that is not loaded yet is seen again soon.
+fn described(material: &Material, conditions: Vec<Condition>) -> ManagedKeyStatus {
+    let spec = &material.truth.spec;
+    let kind = keys::kind(spec.key_spec, spec.key_usage);
+    let algorithms = kind.map(Algorithms::of).unwrap_or_default();
+    let texts = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+    let current = material.loaded.as_ref().and_then(|key| key.current());
+    let secret = current.and_then(|generation| generation.material.as_ref().ok());
+    ManagedKeyStatus {
+        public_key: secret.and_then(SecretKey::public_key).map(public_key_pem),
+        encryption_algorithms: texts(algorithms.encryption),
+        signing_algorithms: texts(algorithms.signing),
+        mac_algorithms: texts(algorithms.mac),
+        conditions,
+        ..ManagedKeyStatus::default()
     }
 }
 
