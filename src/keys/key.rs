@@ -12,6 +12,7 @@ use crate::crypto::{
     Arn, InstallationId, KeyId, Material, MaterialBinding, MaterialId, MaterialLookup, Random,
     RandomError, RootKey, WrappingKey, unwrap_material, wrap_material,
 };
+use crate::policy::{KeyRules, RuleError};
 
 /// A key with its material.
 pub struct Key {
@@ -21,6 +22,8 @@ pub struct Key {
     pub arn: Arn,
     /// The truth this was made from.
     pub truth: KeyMaterial,
+    /// Who may do what with it. Nobody may do anything if the truth's policy cannot be read.
+    pub rules: Result<KeyRules, RuleError>,
     /// The generations, oldest first.
     pub generations: Vec<Generation>,
 }
@@ -66,6 +69,7 @@ impl Key {
         Ok(Self {
             id,
             arn,
+            rules: KeyRules::of(&truth.spec),
             truth,
             generations,
         })
