@@ -17,6 +17,7 @@ use crate::crypto::{
     MaterialLookup, Random, RandomError, RootKey, SecretKey, UnwrapError, WrappingKey, root_of,
     unwrap_material, wrap_material,
 };
+use crate::policy::{KeyRules, RuleError};
 use crate::roots::RootKeys;
 
 /// A key with its material.
@@ -27,6 +28,8 @@ pub struct Key {
     pub arn: Arn,
     /// The truth this was made from.
     pub truth: KeyMaterial,
+    /// Who may do what with it. Nobody may do anything if the truth's policy cannot be read.
+    pub rules: Result<KeyRules, RuleError>,
     /// The generations, oldest first.
     pub generations: Vec<Generation>,
 }
@@ -72,6 +75,7 @@ impl Key {
         Ok(Self {
             id,
             arn,
+            rules: KeyRules::of(&truth.spec),
             truth,
             generations,
         })

@@ -72,6 +72,15 @@ pub struct RbacAttributes {
     pub verb: &'static str,
 }
 
+impl fmt::Display for RbacAttributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on managedkeys", self.verb)?;
+        self.subresource
+            .iter()
+            .try_for_each(|subresource| write!(f, "/{subresource}"))
+    }
+}
+
 /// A pattern that no action matches, so that a misspelt Deny is refused rather than ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownAction;

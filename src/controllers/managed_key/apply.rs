@@ -6,6 +6,7 @@ use kube::{Resource, ResourceExt};
 use super::deletion;
 use super::observe::Observed;
 use super::plan::Step;
+use super::policy;
 use super::rotation::{self, Cause};
 use crate::api::{KeyMaterial, KeyMaterialSpec, MaterialGeneration, Reason};
 use crate::controllers::context::Context;
@@ -114,7 +115,7 @@ async fn create(seen: &Observed, ctx: &Context) -> Result<(), Error> {
         deletion: deletion::asked(spec.deletion.as_ref(), None, ctx.now()),
         destroyed: None,
         rotation: rotation::of_new(&seen.key, ctx.now()),
-        policy: crate::api::PolicyRecord::default(),
+        policy: policy::of_new(seen),
         grants: Vec::new(),
         generations: Vec::new(),
     };

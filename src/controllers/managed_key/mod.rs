@@ -6,6 +6,7 @@ pub(crate) mod deletion;
 pub(crate) mod destruction;
 mod observe;
 mod plan;
+mod policy;
 mod rotation;
 #[cfg(test)]
 mod testing;
