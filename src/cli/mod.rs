@@ -3,6 +3,7 @@
 mod check_file;
 mod controller;
 mod crds;
+mod root;
 
 use clap::{Parser, Subcommand};
 
@@ -20,6 +21,8 @@ enum Command {
     Controller(Box<controller::Args>),
     /// Print the definitions of the resource types, or write them into a folder.
     Crds(crds::Args),
+    /// Rotate the root key, and see how far that is.
+    Root(root::Args),
     /// Succeed if a file is there and not empty.
     #[command(hide = true)]
     CheckFile(check_file::Args),
@@ -33,6 +36,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             controller::run(*args).await
         }
         Command::Crds(args) => crds::run(&args),
+        Command::Root(args) => {
+            controller::install_crypto_provider();
+            root::run(args).await
+        }
         Command::CheckFile(args) => check_file::run(&args),
     }
 }

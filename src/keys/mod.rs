@@ -8,9 +8,9 @@
 mod key;
 mod keyring;
 mod loader;
+mod rewrap;
 
-pub use key::{
-    Generation, Key, NewKey, binding, derive_key_id, new_generation, root_of_generation, roots_of,
-};
+pub use key::{Generation, Key, NewKey, binding, derive_key_id, new_generation, roots_of};
 pub use keyring::{KeyChanged, Keyring, UseError};
 pub use loader::Loader;
+pub use rewrap::{RewrapError, is_under, rewrap};
