@@ -101,6 +101,10 @@ pub enum Reason {
     Adopted,
     /// The key has a new generation of material, which encrypts from now on (Event only).
     Rotated,
+    /// All key material is wrapped under another root key, or the old one is forgotten (Event only).
+    RootRotated,
+    /// The rotation of the root key waits for what the message says (Event only).
+    RootRotationWaiting,
 }
 
 impl Reason {
@@ -150,6 +154,8 @@ impl Reason {
             Self::DriftRepaired => "DriftRepaired",
             Self::Adopted => "Adopted",
             Self::Rotated => "Rotated",
+            Self::RootRotated => "RootRotated",
+            Self::RootRotationWaiting => "RootRotationWaiting",
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::api::names::LEASE;
 use crate::clock::process_clock;
 use crate::controllers::{self, Context, Scope};
 use crate::crypto::{OsRandom, Region};
-use crate::installation::{Bootstrap, Installation};
+use crate::installation::{Bootstrap, Follower, Installation, Records};
 use crate::keys::{Keyring, Loader};
 use crate::leader::{self, Leadership};
 use crate::roots::Providers;
@@ -118,7 +118,7 @@ impl Operator {
                 () = stopped(stop.clone()) => return Ok(()),
                 installation = self.installation(&found) => installation,
             };
-            match self.serve(installation, &loaded).await? {
+            match Box::pin(self.serve(installation, &loaded)).await? {
                 Served::UntilStopped => return Ok(()),
                 Served::UntilRestored(went_back) => {
                     warn!(%went_back, "forgetting everything and starting over");
@@ -181,6 +181,15 @@ impl Operator {
             loaded.ready();
             complete.send_replace(true);
         });
+        let (changed, record_changes) = watch::channel(());
+        let follower = Follower {
+            client: self.client.clone(),
+            namespace: namespace.clone(),
+            roots: installation.roots.clone(),
+            identity: self.args.identity.clone(),
+            clock: process_clock(),
+            changed,
+        };
         let caches = self.readiness.component("caches");
         // A replica that does not lead needs none.
         caches.ready();
@@ -195,6 +204,7 @@ impl Operator {
                 installation.clone(),
                 keyring.clone(),
                 key_changes.clone(),
+                record_changes.clone(),
             );
             let is_complete = is_complete.clone();
             let metrics = self.metrics.clone();
@@ -209,6 +219,7 @@ impl Operator {
         let config = leader::Config::new(&namespace, LEASE, &self.args.identity);
         tokio::select! {
             () = loading => anyhow::bail!("the watch of key material ended"),
+            () = follower.run() => anyhow::bail!("the watch of the installation's record ended"),
             ended = leader::run(config, self.client.clone(), stopped(self.stop.clone()), lead) => match ended {
                 Ok(_) => Ok(Served::UntilStopped),
                 Err(leader::Error::WentBack(went_back)) => Ok(Served::UntilRestored(went_back)),
@@ -224,6 +235,7 @@ impl Operator {
         installation: Arc<Installation>,
         keyring: Arc<Keyring>,
         key_changes: tokio::sync::broadcast::Sender<crate::keys::KeyChanged>,
+        record_changes: watch::Receiver<()>,
     ) -> Context {
         let (client, namespace) = (self.client.clone(), self.args.operator_namespace.clone());
         let reporter = Reporter {
@@ -233,6 +245,8 @@ impl Operator {
         Context {
             scope: scope(&self.args.watch_namespaces),
             concurrency: self.args.concurrency,
+            records: Records::new(client.clone(), &namespace),
+            record_changes,
             materials: KeyMaterials::new(client.clone(), &namespace),
             sealed: SealedSecrets::new(client.clone(), &namespace),
             recorder: Recorder::new(client.clone(), reporter),

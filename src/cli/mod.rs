@@ -5,6 +5,7 @@ mod check_file;
 mod controller;
 mod crds;
 mod process;
+mod root;
 mod root_args;
 mod server;
 
@@ -30,6 +31,8 @@ enum Command {
     Crds(crds::Args),
     /// Check audit logs, and ask them who used a key.
     Audit(audit::Args),
+    /// Rotate the root key, and see how far that is.
+    Root(root::Args),
     /// Succeed if a file is there and not empty.
     #[command(hide = true)]
     CheckFile(check_file::Args),
@@ -48,6 +51,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Crds(args) => crds::run(&args)?,
         Command::Audit(args) => return audit::run(&args),
+        Command::Root(args) => {
+            process::install_crypto_provider();
+            root::run(args).await?;
+        }
         Command::CheckFile(args) => check_file::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -16,6 +16,7 @@ mod managed_secret;
 mod namespace;
 mod parking;
 mod references;
+mod root;
 mod run;
 mod status;
 
@@ -88,6 +89,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             count::run(&aliases, &ctx.metrics),
             count::run(&secrets, &ctx.metrics),
             managed_key::destruction::run(ctx.clone()),
+            root::run(ctx.clone()),
             parking::run::<KeyTruths>(ctx.clone(), keys.clone(), key_news),
             parking::run::<SecretTruths>(ctx.clone(), secrets.clone(), secret_news),
             watch_approvals(ctx.client.clone(), &ctx.namespace, || {

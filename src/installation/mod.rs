@@ -1,6 +1,7 @@
 //! The installation: a random id made once, the root key that belongs to it, and what happens when one
 //! of them is missing. Nothing is ever made anew while something exists that needs the old.
 
+mod follow;
 mod record;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client};
 use serde_json::json;
 
+pub use self::follow::Follower;
 pub use self::record::{Malformed, Objection, Phase, Record, RecordError, Records, RootRotation};
 use crate::api::names::{
     ANNOTATION_APPROVE_ADOPTION_BEFORE, FIELD_MANAGER, GUARD_ENABLED, INSTALLATION, LABEL_GUARD,

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
@@ -80,8 +80,9 @@ pub enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RootRotation {
-    /// Where the next root key is.
-    pub to: ProviderKind,
+    /// Where the next root key is; where the current one is if nothing was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<ProviderKind>,
     /// How far it is.
     pub phase: Phase,
     /// Since when it is that far.
@@ -106,6 +107,24 @@ pub struct Objection {
     pub root: Fingerprint,
     /// When it last tried.
     pub at: Timestamp,
+}
+
+impl Objection {
+    /// How long an objection counts that is not repeated: a replica that is gone objects no more.
+    const LIVES: SignedDuration = SignedDuration::from_secs(60);
+
+    /// The name of a replica in the record.
+    pub fn name(identity: &str) -> &str {
+        let end = (0..=identity.len().min(MAX_IDENTITY))
+            .rev()
+            .find(|&end| identity.is_char_boundary(end));
+        &identity[..end.unwrap_or_default()]
+    }
+
+    /// Whether it still counts.
+    pub fn is_live(&self, next: Fingerprint, now: Timestamp) -> bool {
+        self.root == next && now.duration_since(self.at).abs() < Self::LIVES
+    }
 }
 
 /// What the record says.
@@ -179,8 +198,6 @@ impl Record {
         set(data, ROOT_ROTATION, self.rotation.as_ref().map(to_json));
         data.retain(|entry, _| !entry.starts_with(OBJECTION_PREFIX));
         for (identity, objection) in &self.objections {
-            let end = identity.len().min(MAX_IDENTITY);
-            let identity = identity.get(..end).unwrap_or_default();
             data.insert(format!("{OBJECTION_PREFIX}{identity}"), to_json(objection));
         }
     }
@@ -362,7 +379,7 @@ mod tests {
         let mut full = record();
         full.retire(fingerprint());
         full.rotation = Some(RootRotation {
-            to: ProviderKind::File,
+            to: Some(ProviderKind::File),
             phase: Phase::Distributing,
             since: "2026-01-02T03:04:05Z".parse().unwrap(),
             from: full.root,

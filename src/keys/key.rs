@@ -180,7 +180,7 @@ pub fn roots_of(truth: &KeyMaterialSpec) -> HashSet<Fingerprint> {
 }
 
 /// The root key that a generation says it is wrapped under; `None` if it says nothing that can be read.
-pub fn root_of_generation(generation: &MaterialGeneration) -> Option<Fingerprint> {
+pub(super) fn root_of_generation(generation: &MaterialGeneration) -> Option<Fingerprint> {
     let wrapped = BASE64.decode(&generation.wrapped).ok()?;
     root_of(&wrapped).ok()
 }

@@ -25,6 +25,7 @@ mod loss;
 mod memory;
 mod outage;
 mod recovery;
+mod root;
 mod rotation;
 mod smoke;
 mod sources;

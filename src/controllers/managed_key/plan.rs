@@ -397,9 +397,8 @@ fn state_of(ready: &NewCondition, seen: &Observed) -> KeyState {
     match ready.reason {
         // The key goes on as it was.
         Reason::InvalidSpec if enabled(seen) => KeyState::Enabled,
-        Reason::InvalidSpec => KeyState::Disabled,
         Reason::Enabled => KeyState::Enabled,
-        Reason::Disabled => KeyState::Disabled,
+        Reason::InvalidSpec | Reason::Disabled => KeyState::Disabled,
         Reason::Creating => KeyState::Creating,
         Reason::PendingDeletion => KeyState::PendingDeletion,
         Reason::DestructionDue | Reason::DeletionBlocked => KeyState::DestructionDue,
