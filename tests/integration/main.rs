@@ -25,6 +25,7 @@ mod memory;
 mod outage;
 mod recovery;
 mod rotation;
+mod server;
 mod smoke;
 mod sources;
 mod support;
