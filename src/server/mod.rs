@@ -99,12 +99,13 @@ impl Server<'_> {
             let (client, replica) = (self.client.clone(), self.replica.clone());
             let mut presence = Presence::new(client, self.namespace, replica, freshness.clone());
             tokio::select! {
-                () = self.follow(&installation, freshness) => {
-                    warn!("the cluster was put back to an earlier state: forgetting everything and starting over");
-                }
+                () = self.follow(&installation, freshness) => {}
                 () = presence.run() => {}
                 () = stop.clone() => return presence.leave().await,
             }
+            warn!(
+                "the cluster was put back to an earlier state: forgetting everything and starting over"
+            );
         }
     }
 

@@ -1,6 +1,7 @@
 //! The server: replicas agree on what may be used, and one that cannot know refuses.
 
 mod certificates;
+mod history;
 mod webhooks;
 
 use std::time::{Duration, Instant};
