@@ -63,6 +63,9 @@ pub(super) struct Args {
     /// How many stored secrets are encrypted anew in each second after their key was rotated.
     #[arg(long, env = "KEYSTEAD_REENCRYPT_PER_SECOND", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     reencrypt_per_second: u16,
+    /// Further DNS names of the server's certificate, separated by commas.
+    #[arg(long, env = "KEYSTEAD_SERVER_NAMES", value_delimiter = ',')]
+    server_names: Vec<String>,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
@@ -259,6 +262,8 @@ impl Operator {
             alias_failures: controllers::backoff::Failures::default(),
             secret_failures: controllers::backoff::Failures::default(),
             reencryptions: controllers::backoff::Pace::per_second(self.args.reencrypt_per_second),
+            replicas: controllers::replicas::Replicas::default(),
+            server_names: non_empty(&self.args.server_names),
             repairs: controllers::backoff::Repairs::default(),
             client,
             namespace,
@@ -286,12 +291,17 @@ impl Drop for Seeing<'_> {
     }
 }
 
-fn scope(namespaces: &[String]) -> Scope {
-    let names: Vec<_> = namespaces
+/// The names of a list without the empty one that an empty argument gives.
+fn non_empty(names: &[String]) -> Vec<String> {
+    names
         .iter()
         .filter(|name| !name.is_empty())
         .cloned()
-        .collect();
+        .collect()
+}
+
+fn scope(namespaces: &[String]) -> Scope {
+    let names = non_empty(namespaces);
     if names.is_empty() {
         Scope::Cluster
     } else {

@@ -28,6 +28,9 @@ pub(super) struct Args {
     /// Where health and metrics are served.
     #[arg(long, env = "KEYSTEAD_HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
+    /// Where the webhooks are served.
+    #[arg(long, env = "KEYSTEAD_WEBHOOK_ADDRESS", default_value = "0.0.0.0:9443")]
+    webhook_address: SocketAddr,
     /// How log lines look.
     #[arg(long, env = "KEYSTEAD_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
     log_format: Format,
@@ -41,9 +44,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let client = client().await?;
     let stop = stop_signal()?;
     let (readiness, metrics) = (Readiness::new(), Metrics::new());
-    let listener = TcpListener::bind(args.http_address)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.http_address))?;
+    let listener = listen(args.http_address).await?;
+    let webhooks = listen(args.webhook_address).await?;
     let http = tokio::spawn(telemetry::serve(
         listener,
         readiness.clone(),
@@ -66,6 +68,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         readiness,
         metrics,
     };
-    server.run(stopped(stop).boxed().shared()).await;
+    server.run(webhooks, stopped(stop).boxed().shared()).await?;
     http.await.context("the health listener failed")
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address}"))
 }

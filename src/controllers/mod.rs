@@ -5,6 +5,7 @@
 
 mod adoption;
 pub mod backoff;
+mod certificates;
 mod context;
 mod count;
 mod crds;
@@ -16,6 +17,7 @@ mod managed_secret;
 mod namespace;
 mod parking;
 mod references;
+pub mod replicas;
 mod root;
 mod run;
 mod status;
@@ -90,6 +92,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             count::run(&secrets, &ctx.metrics),
             managed_key::destruction::run(ctx.clone()),
             root::run(ctx.clone()),
+            certificates::run(ctx.clone()),
             parking::run::<KeyTruths>(ctx.clone(), keys.clone(), key_news),
             parking::run::<SecretTruths>(ctx.clone(), secrets.clone(), secret_news),
             watch_approvals(ctx.client.clone(), &ctx.namespace, || {

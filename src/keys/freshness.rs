@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 /// Questions whose answers are waited for at a time. More are asked only when none is answered; the oldest is then
 /// worth the least.
 const MAX_PENDING: usize = 8;
@@ -18,6 +20,7 @@ const MAX_PENDING: usize = 8;
 #[derive(Debug)]
 pub struct Freshness {
     proofs: Mutex<Proofs>,
+    announcement: Notify,
 }
 
 /// Why a replica must not use keys.
@@ -118,6 +121,7 @@ impl Freshness {
     pub fn new() -> Self {
         Self {
             proofs: Mutex::default(),
+            announcement: Notify::new(),
         }
     }
 
@@ -131,6 +135,12 @@ impl Freshness {
         self.lock().applied(revision);
     }
 
+    /// Something changed, and is applied up to that state: others may wait for this replica to say so.
+    pub fn changed(&self, revision: u64) {
+        self.applied(revision);
+        self.announcement.notify_one();
+    }
+
     /// Everything was read anew, by a read that was sent at `sent`, and is as of that state. That may be an earlier one
     /// than before: the cluster was restored.
     pub fn replaced(&self, sent: Instant, revision: u64) {
@@ -140,6 +150,11 @@ impl Freshness {
     /// From now on the controller can see how far this replica is, and waits for it.
     pub fn announced(&self) {
         self.lock().announced = true;
+    }
+
+    /// Resolves when this replica should announce itself soon, and not only when it is time.
+    pub async fn announcement_wanted(&self) {
+        self.announcement.notified().await;
     }
 
     /// Whether keys may be used at `now`.

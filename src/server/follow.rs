@@ -7,6 +7,7 @@
 //! it. An API server that sends none has everything read anew instead.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,12 @@ use crate::telling::describe;
 const WATCH_SECONDS: u32 = 4;
 /// How long after that a watch that has not ended counts as broken.
 const WATCH_GRACE: Duration = Duration::from_secs(2);
+/// How long a watch takes that ended by itself. Where one did not, or this process was stopped meanwhile, the cluster may
+/// have been put back to an earlier state and gone on from there: then changes are missing although the numbers go on.
+const WHOLE_WATCH: RangeInclusive<Duration> = RangeInclusive::new(
+    Duration::from_millis(WATCH_SECONDS as u64 * 1000 - 500),
+    Duration::from_millis(WATCH_SECONDS as u64 * 1000).saturating_add(WATCH_GRACE),
+);
 /// How long the answer to a question, or to one page of a list, may take.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// A proof older than this has everything read anew.
@@ -131,9 +138,12 @@ impl Follower {
         loop {
             self.loader.look_for_roots(&mut roots).await;
             self.ask().await?;
+            let started = Instant::now();
             self.watch().await?;
             let age = self.freshness.age(Instant::now());
-            if age.is_none_or(|age| age > READ_ANEW_AFTER) {
+            if !WHOLE_WATCH.contains(&started.elapsed())
+                || age.is_none_or(|age| age > READ_ANEW_AFTER)
+            {
                 return Ok(());
             }
         }
@@ -171,25 +181,28 @@ impl Follower {
     }
 
     async fn apply(&self, event: WatchEvent<DeserializeGuard<KeyMaterial>>) -> Result<(), Broken> {
-        let revision = match event {
+        match event {
             WatchEvent::Added(one) | WatchEvent::Modified(one) => {
                 let revision = number(one.resource_version().as_deref())?;
                 self.loader.put(one).await;
-                revision
+                self.freshness.changed(revision);
             }
             WatchEvent::Deleted(one) => {
                 if let Ok(id) = one.name_any().parse() {
                     self.loader.remove_id(id);
                 }
-                number(one.resource_version().as_deref())?
+                self.freshness
+                    .changed(number(one.resource_version().as_deref())?);
             }
-            WatchEvent::Bookmark(bookmark) => number(Some(&bookmark.metadata.resource_version))?,
+            WatchEvent::Bookmark(bookmark) => {
+                let revision = number(Some(&bookmark.metadata.resource_version))?;
+                self.freshness.applied(revision);
+            }
             WatchEvent::Error(status) => {
                 let told = format!("{} ({})", status.reason, status.code);
                 return Err(Broken::Ended(told));
             }
-        };
-        self.freshness.applied(revision);
+        }
         Ok(())
     }
 }

@@ -4,6 +4,8 @@
 //! ```text
 //! follow ──▶ Loader ──▶ Keyring (guarded) ◀── who uses keys
 //!    └─────▶ Freshness ◀──┴── presence (Lease) ──▶ controller
+//!
+//! tls (the certificate, followed) ──▶ webhooks
 //! ```
 //!
 //! It writes nothing but its own Lease. The installation, the root key and the certificates are the controller's work;
@@ -11,17 +13,23 @@
 
 mod follow;
 mod presence;
+mod tls;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use kube::Client;
+use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
 use self::follow::Follower;
 use self::presence::Presence;
+use self::tls::Certificate;
 use crate::installation::{self, Installation};
 use crate::keys::{Freshness, Keyring, Loader};
+use crate::listen;
 use crate::roots::Providers;
 use crate::telemetry::{Metrics, Readiness};
 
@@ -47,8 +55,41 @@ pub struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// Serves until `stop`.
-    pub async fn run(&self, stop: impl Future<Output = ()> + Clone) {
+    /// Serves until `stop`; the webhooks on `webhooks`.
+    pub async fn run(
+        &self,
+        webhooks: TcpListener,
+        stop: impl Future<Output = ()> + Clone,
+    ) -> anyhow::Result<()> {
+        let certificate = Arc::new(Certificate::default());
+        let acceptor = certificate
+            .clone()
+            .acceptor()
+            .context("TLS cannot be set up")?;
+        let shown = self.readiness.component("certificate");
+        let wrap = |stream| {
+            let acceptor = acceptor.clone();
+            async move { acceptor.accept(stream).await }
+        };
+        let listening = listen::serve(
+            webhooks::LIMITS,
+            webhooks,
+            wrap,
+            webhooks::router(),
+            stop.clone(),
+        );
+        tokio::select! {
+            // Both end when told to.
+            ((), ()) = async { tokio::join!(listening, self.hold_keys(stop)) } => {}
+            () = certificate.follow(self.client.clone(), self.namespace, &shown) => {
+                anyhow::bail!("the watch of the certificate ended");
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds the keys until `stop`.
+    async fn hold_keys(&self, stop: impl Future<Output = ()> + Clone) {
         loop {
             let installation = tokio::select! {
                 () = stop.clone() => return,
@@ -58,12 +99,13 @@ impl Server<'_> {
             let (client, replica) = (self.client.clone(), self.replica.clone());
             let mut presence = Presence::new(client, self.namespace, replica, freshness.clone());
             tokio::select! {
-                () = self.follow(&installation, freshness) => {
-                    warn!("the cluster was put back to an earlier state: forgetting everything and starting over");
-                }
+                () = self.follow(&installation, freshness) => {}
                 () = presence.run() => {}
                 () = stop.clone() => return presence.leave().await,
             }
+            warn!(
+                "the cluster was put back to an earlier state: forgetting everything and starting over"
+            );
         }
     }
 

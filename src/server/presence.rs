@@ -24,6 +24,8 @@ use crate::telling::describe;
 
 /// How often a replica says how far it is.
 const EVERY: Duration = Duration::from_secs(5);
+/// The shortest time between two Leases, however much changes.
+const LEAST: Duration = Duration::from_secs(1);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -59,7 +61,7 @@ impl Presence {
         }
     }
 
-    /// Says for ever how far this replica is.
+    /// Says for ever how far this replica is: regularly, and when something changed.
     pub(super) async fn run(&mut self) {
         let mut failing = false;
         loop {
@@ -73,19 +75,26 @@ impl Presence {
                     self.freshness.announced();
                 }
                 Err(error) if !failing => {
-                    warn!(error, "the replica's Lease cannot be written; trying again");
+                    warn!(%error, "the replica's Lease cannot be written; trying again");
                     failing = true;
                 }
                 Err(_) => {}
             }
-            sleep(EVERY.saturating_sub(started.elapsed())).await;
+            sleep(LEAST.saturating_sub(started.elapsed())).await;
+            if self.held.is_none() {
+                continue;
+            }
+            tokio::select! {
+                () = sleep(EVERY.saturating_sub(started.elapsed())) => {}
+                () = self.freshness.announcement_wanted() => {}
+            }
         }
     }
 
     /// Says that this replica uses no key any more, so that nobody waits for it.
     pub(super) async fn leave(&mut self) {
         if let Err(error) = self.write(self.lease(None)).await {
-            warn!(error, "the replica's Lease could not be given back");
+            warn!(%error, "the replica's Lease could not be given back");
         }
     }
 
@@ -98,27 +107,43 @@ impl Presence {
         )
     }
 
-    /// Writes the Lease over whatever there is: its name is this replica's alone.
-    async fn write(&mut self, mut lease: Lease) -> Result<(), String> {
-        let held = match self.held.take() {
-            Some(held) => Some(held),
-            None => self.found().await?,
+    /// Writes the Lease: its name is this replica's alone.
+    async fn write(&mut self, mut lease: Lease) -> Result<(), Failure> {
+        let name = lease.metadata.name.clone().unwrap_or_default();
+        let found = match &self.held {
+            Some(held) => Some(held.clone()),
+            None => answered(self.api.get_opt(&name)).await?,
         };
-        let written = match held {
-            Some(held) => {
-                lease.metadata.resource_version = held.metadata.resource_version;
-                let name = lease.metadata.name.clone().unwrap_or_default();
-                answered(self.api.replace(&name, &params(), &lease)).await?
+        let written = match found {
+            Some(found) => {
+                lease.metadata.resource_version = found.metadata.resource_version;
+                match answered(self.api.replace(&name, &params(), &lease)).await {
+                    Err(Failure::Refused(kube::Error::Api(status)))
+                        if status.is_conflict() || status.is_not_found() =>
+                    {
+                        // Looked at again the next time.
+                        self.held = None;
+                        return Err(Failure::Overtaken);
+                    }
+                    written => written?,
+                }
             }
             None => answered(self.api.create(&params(), &lease)).await?,
         };
         self.held = Some(written);
         Ok(())
     }
+}
 
-    async fn found(&self) -> Result<Option<Lease>, String> {
-        answered(self.api.get_opt(&lease_name(&self.replica.name))).await
-    }
+/// Why the Lease was not written.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("no answer in time")]
+    Silent,
+    #[error("{}", describe(.0))]
+    Refused(kube::Error),
+    #[error("somebody else wrote it meanwhile")]
+    Overtaken,
 }
 
 fn params() -> PostParams {
@@ -128,10 +153,10 @@ fn params() -> PostParams {
     }
 }
 
-async fn answered<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
+async fn answered<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
     match timeout(PATIENCE, request).await {
-        Ok(answer) => answer.map_err(|error| describe(&error)),
-        Err(_) => Err("no answer in time".to_owned()),
+        Ok(answer) => answer.map_err(Failure::Refused),
+        Err(_) => Err(Failure::Silent),
     }
 }
 

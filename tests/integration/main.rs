@@ -27,6 +27,7 @@ mod outage;
 mod recovery;
 mod root;
 mod rotation;
+mod server;
 mod smoke;
 mod sources;
 mod support;

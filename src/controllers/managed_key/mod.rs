@@ -1,6 +1,7 @@
 //! The controller of `ManagedKey`: material, and Enabled or Disabled.
 
 pub(crate) mod absence;
+mod agreement;
 mod apply;
 pub(crate) mod deletion;
 pub(crate) mod destruction;
@@ -120,7 +121,10 @@ async fn reconcile_once(key: Arc<ManagedKey>, ctx: &Context) -> Result<Action, E
         Ok(seen) => seen,
         Err(error) => return Err(told(error, failures, &key, ctx).await?),
     };
-    let plan = plan(&seen, ctx.now());
+    let mut plan = plan(&seen, ctx.now());
+    if let Err(error) = agreement::hold(&mut plan, &seen, ctx).await {
+        return Err(told(error, failures, &key, ctx).await?);
+    }
     for step in &plan.steps {
         if let Err(error) = apply::apply(step, &seen, ctx).await {
             return Err(told(error, failures, &key, ctx).await?);
