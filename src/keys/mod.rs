@@ -3,12 +3,14 @@
 //!
 //! ```text
 //! KeyMaterial (truth) ──Loader (watch, unwrap under the root key)──▶ Keyring ──seal, open──▶ secrets
+//!                                                                       └──▶ operations (policy, audit) ──▶ API
 //! ```
 
 mod key;
 mod keyring;
 mod kind;
 mod loader;
+pub mod operations;
 mod state_table;
 #[cfg(test)]
 mod testing;

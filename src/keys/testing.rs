@@ -49,3 +49,8 @@ pub(super) fn rotated(mut truth: KeyMaterial) -> Key {
     truth.spec.generations.push(made);
     Key::load(truth, INSTALLATION, &root).unwrap()
 }
+
+/// The key as it is loaded from that truth.
+pub(super) fn reloaded(truth: KeyMaterial) -> Key {
+    Key::load(truth, INSTALLATION, &root()).unwrap()
+}
