@@ -81,6 +81,10 @@ fn names(principals: &Value, author: &UserInfo) -> bool {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "what is written in place reads best by value"
+)]
 mod tests {
     use serde_json::json;
 
