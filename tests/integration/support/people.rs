@@ -94,7 +94,7 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]
 
 impl Bed {
     /// Waits until the API server enforces the chart's policies. It hears of them a moment after they were made, and
-    /// takes them up one by one.
+    /// perhaps not of all at once, so it is asked about one for secrets and one for aliases.
     pub(crate) async fn policies_in_force(&self) {
         let secret = "
 apiVersion: keystead.dev/v1alpha1
