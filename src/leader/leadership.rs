@@ -52,7 +52,8 @@ impl Leadership {
     ///
     /// # Caveats
     /// The clock stands still while the whole machine is suspended; then, and for a write that is
-    /// already under way, only the resourceVersion of the written object protects.
+    /// already under way, only the resourceVersion of the written object protects. A delivered Secret that is
+    /// made by an apply has none: such a write can still arrive.
     ///
     /// # Errors
     /// If the Lease was lost, released, or not renewed within the renew deadline by the monotonic

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::Timestamp;
 
 use super::Action;
+use crate::crypto::RESERVED_PREFIXES;
 
 /// Pairs of an encryption context.
 pub type Context = BTreeMap<String, String>;
@@ -44,8 +45,8 @@ impl Grant {
 
 /// The pairs that a user chose: neither the operator nor an SDK adds them by itself.
 fn own(context: &Context) -> impl Iterator<Item = (&String, &String)> {
-    let reserved = |key: &str| key.starts_with("keystead:") || key.starts_with("aws-crypto-");
-    context.iter().filter(move |(key, _)| !reserved(key))
+    let is_reserved = |key: &str| RESERVED_PREFIXES.iter().any(|p| key.starts_with(p));
+    context.iter().filter(move |(key, _)| !is_reserved(key))
 }
 
 #[cfg(test)]

@@ -83,6 +83,7 @@ async fn a_secret_follows_its_alias_to_another_key_with_the_same_value() {
 async fn pointing_an_alias_and_using_it_need_a_right_each() {
     let bed = Bed::start().await;
     bed.namespace("shop").await;
+    bed.policies_in_force().await;
     let ann = Person::new(&bed, "ann");
     let rules =
         "[{apiGroups: [keystead.dev], resources: [keyaliases, managedsecrets], verbs: ['*']}]";

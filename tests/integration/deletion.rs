@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use keystead::api::{KeyMaterial, KeyState, ManagedKey, ManagedKeyStatus};
 use kube::{Api, ResourceExt};
 
-use crate::support::{Bed, SYSTEM, eventually, key, managed_secret};
+use crate::support::{Bed, Operator, SYSTEM, eventually, key, managed_secret};
 
 const DAY: i64 = 86_400;
 const HOUR: i64 = 3600;
@@ -13,6 +13,16 @@ const SECRET: &str =
 
 fn scheduled(deletion: &str) -> String {
     key("shop", "orders").replace("spec: {}", &format!("spec: {{deletion: {deletion}}}"))
+}
+
+/// A key that is Enabled.
+async fn bed_with_key() -> (Bed, Operator) {
+    let bed = Bed::start().await;
+    let operator = bed.operator().await;
+    bed.namespace("shop").await;
+    bed.apply(&key("shop", "orders")).await;
+    wait_state(&bed, KeyState::Enabled).await;
+    (bed, operator)
 }
 
 async fn status(bed: &Bed) -> ManagedKeyStatus {
@@ -168,11 +178,7 @@ async fn a_scheduled_key_refuses_use_and_comes_back_when_it_is_cancelled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_destroyed_a_day_after_its_date_and_nothing_of_it_is_left() {
-    let bed = Bed::start().await;
-    let operator = bed.operator().await;
-    bed.namespace("shop").await;
-    bed.apply(&key("shop", "orders")).await;
-    wait_state(&bed, KeyState::Enabled).await;
+    let (bed, operator) = bed_with_key().await;
     let material = truth(&bed).await.spec.generations[0].wrapped.clone();
     bed.apply(&scheduled("{pendingWindowDays: 7}")).await;
     wait_state(&bed, KeyState::PendingDeletion).await;
@@ -339,11 +345,7 @@ async fn a_key_whose_resource_is_gone_waits_and_goes_and_an_administrator_may_ac
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_an_earlier_release_parked_gets_its_date() {
-    let bed = Bed::start().await;
-    let operator = bed.operator().await;
-    bed.namespace("shop").await;
-    bed.apply(&key("shop", "orders")).await;
-    wait_state(&bed, KeyState::Enabled).await;
+    let (bed, operator) = bed_with_key().await;
     bed.kubectl(&["delete", "managedkey", "orders", "-n", "shop"])
         .await
         .expect_ok();

@@ -1,8 +1,7 @@
 //! Objects that this release cannot read: a newer one wrote them, before somebody went back.
 
-use serde_json::json;
-
 use kube::ResourceExt;
+use serde_json::json;
 
 use crate::support::{Bed, SYSTEM, eventually, key};
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -24,6 +24,8 @@ use crate::telemetry::Truth;
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// How long to wait before a failed attempt is repeated.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
+/// How long a count of what needs the keys is good enough to destroy one. In a longer pass the others wait for the next.
+const FRESH_FOR: Duration = Duration::from_secs(10);
 /// How long a change waits for others: a namespace's keys come due together, and each that is looked at changes.
 const GATHER: Duration = Duration::from_secs(1);
 
@@ -117,6 +119,8 @@ struct Seen {
     now: Timestamp,
     /// How many stored secrets need each key.
     dependents: HashMap<KeyId, u32>,
+    /// When they were counted.
+    counted: Instant,
 }
 
 impl Seen {
@@ -127,7 +131,12 @@ impl Seen {
         Ok(Self {
             now: ctx.now().min(ctx.clock.server_time(server)),
             dependents,
+            counted: Instant::now(),
         })
+    }
+
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.counted) < FRESH_FOR
     }
 }
 
@@ -150,6 +159,7 @@ async fn advance(id: KeyId, seen: &Seen, ctx: &Context) -> Result<Option<Timesta
     let record = match deletion::step(&record, &facts) {
         Step::Wait(next) => return Ok(Some(next)),
         Step::Blocked => return Ok(None),
+        Step::Destroy if !seen.is_fresh(Instant::now()) => return Ok(Some(seen.now)),
         Step::Destroy => return destroy(truth, seen.now, ctx).await.map(|()| None),
         Step::SeeDue => deletion::due(&record, &facts),
         Step::ForgetPreset => deletion::without_preset(&record),
@@ -205,4 +215,26 @@ async fn replace(truth: &KeyMaterial, ctx: &Context) -> Result<(), Error> {
     call("replace", object, ctx.materials.replace(truth)).await?;
     ctx.metrics.truth_written(Truth::KeyMaterial);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_is_good_for_a_few_seconds_only() {
+        let seen = Seen {
+            now: Timestamp::UNIX_EPOCH,
+            dependents: HashMap::new(),
+            counted: Instant::now(),
+        };
+        assert!(seen.is_fresh(seen.counted + Duration::from_secs(9)));
+        assert!(!seen.is_fresh(seen.counted + FRESH_FOR));
+    }
+
+    #[test]
+    fn what_is_due_already_is_looked_at_again_a_second_later() {
+        let now = Timestamp::UNIX_EPOCH;
+        assert_eq!(until(now, now), Duration::from_secs(1));
+    }
 }

@@ -93,25 +93,34 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]
 }
 
 impl Bed {
-    /// Waits until the API server enforces the chart's policies. It hears of all of them at once, a moment after
-    /// they were made.
+    /// Waits until the API server enforces the chart's policies. It hears of them a moment after they were made, and
+    /// perhaps not of all at once, so it is asked about one for secrets and one for aliases.
     pub(crate) async fn policies_in_force(&self) {
-        let probe = "
+        let secret = "
 apiVersion: keystead.dev/v1alpha1
 kind: ManagedSecret
 metadata: {name: probe, namespace: default}
 spec: {literals: {a: b}}
 ";
+        let alias = "
+apiVersion: keystead.dev/v1alpha1
+kind: KeyAlias
+metadata: {name: probe, namespace: default}
+spec: {keyRef: {name: probe}}
+";
         let nobody = Person::new(self, "probe");
-        let rules = "[{apiGroups: [keystead.dev], resources: [managedsecrets], verbs: [get, create, patch]}]";
+        let rules = "[{apiGroups: [keystead.dev], resources: [managedsecrets, keyaliases], verbs: [get, create, patch]}]";
         nobody.grant("default", "probe", rules).await;
         nobody
             .can(&["create", "managedsecrets", "-n", "default"])
             .await;
-        eventually("the policies are in force", || async {
+        let refused = |probe: &'static str, why: &'static str| async move {
             let args = ["create", "--as", "probe", "--dry-run=server", "-f", "-"];
-            let printed = self.kubectl_with(&args, probe).await;
-            printed.err.contains("needs create on secrets")
+            self.kubectl_with(&args, probe).await.err.contains(why)
+        };
+        eventually("the policies are in force", || async {
+            refused(secret, "needs create on secrets").await
+                && refused(alias, "needs update on managedkeys/alias").await
         })
         .await;
     }
