@@ -148,6 +148,7 @@ fn rename(data: &mut BTreeMap<String, ByteString>, from: &str, to: &str) {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::jiff::Span;
+    use rustls::client::danger::ServerCertVerifier as _;
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
@@ -198,7 +199,6 @@ mod tests {
         let host = ServerName::try_from(hosts().pop_first().unwrap()).unwrap();
         let seconds = u64::try_from(now.as_second()).unwrap();
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-        use rustls::client::danger::ServerCertVerifier as _;
         let judged = verifier.verify_server_cert(&certificate, &[], &host, &[], now);
         judged.map(drop).map_err(|error| error.to_string())
     }
