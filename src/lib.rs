@@ -10,6 +10,7 @@
 //!   └▶ server (replicas that hold the keys and serve the webhooks) ──▶ keys, installation, roots
 //! certificates: what authenticates the server (made by the controller)
 //! policy: who may do what with a key (pure)
+//! audit: who did what, in lines that cannot be altered unnoticed
 //! api: the resource types everybody speaks
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! (pure: what is, what should be, now; a fixed point) → `apply` (one idempotent effect per step) → status.
 
 pub mod api;
+pub mod audit;
 pub mod certificates;
 pub mod cli;
 pub mod clock;

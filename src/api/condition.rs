@@ -55,7 +55,7 @@ pub enum Reason {
     TemplateFailed,
     /// The `ManagedKey` does not exist.
     KeyNotFound,
-    /// The alias was pointed at a key of another spec or usage.
+    /// The alias was pointed at a key of another spec or usage, or the secret names a key that is not symmetric.
     KeyTypeMismatch,
     /// The `ManagedKey` is disabled.
     KeyDisabled,
@@ -101,6 +101,10 @@ pub enum Reason {
     Adopted,
     /// The key has a new generation of material, which encrypts from now on (Event only).
     Rotated,
+    /// All key material is wrapped under another root key, or the old one is forgotten (Event only).
+    RootRotated,
+    /// The rotation of the root key waits for what the message says (Event only).
+    RootRotationWaiting,
 }
 
 impl Reason {
@@ -150,6 +154,8 @@ impl Reason {
             Self::DriftRepaired => "DriftRepaired",
             Self::Adopted => "Adopted",
             Self::Rotated => "Rotated",
+            Self::RootRotated => "RootRotated",
+            Self::RootRotationWaiting => "RootRotationWaiting",
         }
     }
 }

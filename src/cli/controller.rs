@@ -1,8 +1,8 @@
 //! `keystead controller`: the operator.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,14 +13,16 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::process::{client, stop_signal, stopped};
+use super::root_args::RootArgs;
 use crate::api::names::LEASE;
 use crate::clock::process_clock;
 use crate::controllers::{self, Context, Scope};
-use crate::crypto::Region;
-use crate::installation::{Bootstrap, Installation};
+use crate::crypto::{OsRandom, Region};
+use crate::installation::{Bootstrap, Follower, Installation, Records};
 use crate::keys::{Keyring, Loader};
 use crate::leader::{self, Leadership};
-use crate::roots::{self, RootConfig};
+use crate::roots::Providers;
+use crate::secrets::generate;
 use crate::telemetry::{self, Component, Format, Metrics, Readiness};
 use crate::truth::{KeyMaterials, SealedSecrets};
 
@@ -38,16 +40,8 @@ pub(super) struct Args {
     /// The namespaces to serve, separated by commas; empty means all.
     #[arg(long, env = "KEYSTEAD_WATCH_NAMESPACES", value_delimiter = ',')]
     watch_namespaces: Vec<String>,
-    /// Where the root key comes from.
-    #[arg(long, env = "KEYSTEAD_ROOT_PROVIDER", value_enum, default_value_t = Provider::Secret)]
-    root_provider: Provider,
-    /// The file that holds the root key: 32 bytes, or their base64.
-    #[arg(
-        long,
-        env = "KEYSTEAD_ROOT_FILE",
-        required_if_eq("root_provider", "file")
-    )]
-    root_file: Option<PathBuf>,
+    #[command(flatten)]
+    root: RootArgs,
     /// The region in the ARNs of a new installation's keys. Fixed for life.
     #[arg(long, env = "KEYSTEAD_REGION", default_value = "ks-local-1")]
     region: Region,
@@ -74,24 +68,6 @@ pub(super) struct Args {
     server_names: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Provider {
-    /// A Secret in the operator's namespace, made once.
-    Secret,
-    /// A file.
-    File,
-}
-
-impl Provider {
-    /// With the path that only a file needs.
-    pub(super) fn config(self, file: Option<PathBuf>) -> RootConfig {
-        match (self, file) {
-            (Self::File, Some(path)) => RootConfig::File(path),
-            _ => RootConfig::Secret,
-        }
-    }
-}
-
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     telemetry::init(args.log_format, &args.log)?;
     let client = client().await?;
@@ -114,7 +90,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         metrics,
         stop,
     };
-    operator.run().await?;
+    Box::pin(operator.run()).await?;
     http.await.context("the health listener failed")
 }
 
@@ -145,7 +121,7 @@ impl Operator {
                 () = stopped(stop.clone()) => return Ok(()),
                 installation = self.installation(&found) => installation,
             };
-            match self.serve(installation, &loaded).await? {
+            match Box::pin(self.serve(installation, &loaded)).await? {
                 Served::UntilStopped => return Ok(()),
                 Served::UntilRestored(went_back) => {
                     warn!(%went_back, "forgetting everything and starting over");
@@ -157,9 +133,8 @@ impl Operator {
 
     /// Finds or makes the installation. What is missing is named, in the log and by `/readyz`, and waited for.
     async fn installation(&self, component: &Component) -> Installation {
-        let root = self.args.root_provider.config(self.args.root_file.clone());
         let namespace = &self.args.operator_namespace;
-        let provider = roots::provider(&root, self.client.clone(), namespace);
+        let roots = Providers::new(&self.args.root.config(), self.client.clone(), namespace);
         component.not_ready("the installation is not known yet");
         // The kinds must be there before their objects can be looked for.
         controllers::apply_crds(self.client.clone()).await;
@@ -167,13 +142,13 @@ impl Operator {
             let bootstrap = Bootstrap {
                 client: self.client.clone(),
                 namespace,
-                root: &*provider,
+                roots: roots.clone(),
                 region: self.args.region.clone(),
                 guard_namespace: self.args.guard_namespace,
             };
             match bootstrap.run().await {
                 Ok(installation) => {
-                    info!(id = %installation.id, root = %installation.root.fingerprint(), "installation found");
+                    info!(id = %installation.id, root = %installation.roots.current_fingerprint(), "installation found");
                     component.ready();
                     return installation;
                 }
@@ -198,7 +173,7 @@ impl Operator {
         let loader = Loader::new(
             keyring.clone(),
             installation.id,
-            installation.root.clone(),
+            installation.roots.clone(),
             self.metrics.clone(),
         );
         let key_changes = loader.changes();
@@ -209,15 +184,30 @@ impl Operator {
             loaded.ready();
             complete.send_replace(true);
         });
+        let (changed, record_changes) = watch::channel(());
+        let follower = Follower {
+            client: self.client.clone(),
+            namespace: namespace.clone(),
+            roots: installation.roots.clone(),
+            identity: self.args.identity.clone(),
+            clock: process_clock(),
+            changed,
+        };
         let caches = self.readiness.component("caches");
         // A replica that does not lead needs none.
         caches.ready();
+        // A name that no other leadership has, also not after a restore. It is no secret.
+        let life = generate::uuid(&mut OsRandom).context("no randomness available")?;
+        let terms = AtomicU64::new(1);
         let lead = |leadership: Leadership| {
+            let term = terms.fetch_add(1, Ordering::Relaxed);
             let context = self.context(
                 leadership,
+                format!("{life}-{term}"),
                 installation.clone(),
                 keyring.clone(),
                 key_changes.clone(),
+                record_changes.clone(),
             );
             let is_complete = is_complete.clone();
             let metrics = self.metrics.clone();
@@ -232,6 +222,7 @@ impl Operator {
         let config = leader::Config::new(&namespace, LEASE, &self.args.identity);
         tokio::select! {
             () = loading => anyhow::bail!("the watch of key material ended"),
+            () = follower.run() => anyhow::bail!("the watch of the installation's record ended"),
             ended = leader::run(config, self.client.clone(), stopped(self.stop.clone()), lead) => match ended {
                 Ok(_) => Ok(Served::UntilStopped),
                 Err(leader::Error::WentBack(went_back)) => Ok(Served::UntilRestored(went_back)),
@@ -243,9 +234,11 @@ impl Operator {
     fn context(
         &self,
         leadership: Leadership,
+        tenure: String,
         installation: Arc<Installation>,
         keyring: Arc<Keyring>,
         key_changes: tokio::sync::broadcast::Sender<crate::keys::KeyChanged>,
+        record_changes: watch::Receiver<()>,
     ) -> Context {
         let (client, namespace) = (self.client.clone(), self.args.operator_namespace.clone());
         let reporter = Reporter {
@@ -255,11 +248,13 @@ impl Operator {
         Context {
             scope: scope(&self.args.watch_namespaces),
             concurrency: self.args.concurrency,
+            records: Records::new(client.clone(), &namespace),
+            record_changes,
             materials: KeyMaterials::new(client.clone(), &namespace),
             sealed: SealedSecrets::new(client.clone(), &namespace),
             recorder: Recorder::new(client.clone(), reporter),
             clock: process_clock(),
-            tenure: tenure(),
+            tenure,
             metrics: self.metrics.clone(),
             references: controllers::References::default(),
             creations: controllers::Creations::default(),
@@ -278,18 +273,6 @@ impl Operator {
             leadership,
         }
     }
-}
-
-/// A name that no other leadership has. It is no secret, but it must not come again after a restore.
-fn tenure() -> String {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .expect("the operating system gives randomness, without which no key can be made");
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        use std::fmt::Write;
-        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
-        hex
-    })
 }
 
 /// A leader is ready when it has seen everything once; a replica that does not lead needs to see nothing.

@@ -1,15 +1,14 @@
 //! `keystead server`: a replica of the server.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use anyhow::Context as _;
 use futures::FutureExt;
 use tokio::net::TcpListener;
 
-use super::controller::Provider;
 use super::process::{client, stop_signal, stopped};
-use crate::roots;
+use super::root_args::RootArgs;
+use crate::roots::Providers;
 use crate::server::{Replica, Server};
 use crate::telemetry::{self, Format, Metrics, Readiness};
 
@@ -24,16 +23,8 @@ pub(super) struct Args {
     /// The pod's UID, so that this replica's Lease goes with the pod.
     #[arg(long, env = "POD_UID")]
     pod_uid: Option<String>,
-    /// Where the root key comes from.
-    #[arg(long, env = "KEYSTEAD_ROOT_PROVIDER", value_enum, default_value_t = Provider::Secret)]
-    root_provider: Provider,
-    /// The file that holds the root key: 32 bytes, or their base64.
-    #[arg(
-        long,
-        env = "KEYSTEAD_ROOT_FILE",
-        required_if_eq("root_provider", "file")
-    )]
-    root_file: Option<PathBuf>,
+    #[command(flatten)]
+    root: RootArgs,
     /// Where health and metrics are served.
     #[arg(long, env = "KEYSTEAD_HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
@@ -61,12 +52,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         metrics.clone(),
         stopped(stop.clone()),
     ));
-    let root = args.root_provider.config(args.root_file);
-    let provider = roots::provider(&root, client.clone(), &args.operator_namespace);
+    let roots = Providers::new(
+        &args.root.config(),
+        client.clone(),
+        &args.operator_namespace,
+    );
     let server = Server {
         client,
         namespace: &args.operator_namespace,
-        root: &*provider,
+        roots,
         replica: Replica {
             name: args.identity,
             uid: args.pod_uid,

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio_stream::wrappers::BroadcastStream;
 use tracing::warn;
 
@@ -18,7 +18,7 @@ use super::references::References;
 use super::replicas::Replicas;
 use crate::api::{KeyAlias, ManagedKey, ManagedSecret, Reason};
 use crate::clock::Clock;
-use crate::installation::Installation;
+use crate::installation::{Installation, Records};
 use crate::keys::{KeyChanged, Keyring};
 use crate::leader::Leadership;
 use crate::telemetry::Metrics;
@@ -59,6 +59,10 @@ pub struct Context {
     pub keyring: Arc<Keyring>,
     /// Announces changes of keys.
     pub key_changes: broadcast::Sender<KeyChanged>,
+    /// The installation's record.
+    pub records: Records,
+    /// Tells that the record changed.
+    pub record_changes: watch::Receiver<()>,
     /// The truth about keys.
     pub materials: KeyMaterials,
     /// The truth about secrets.

@@ -67,6 +67,15 @@ pub enum Error {
     /// The operating system gave no randomness.
     #[error("no randomness available")]
     Random,
+    /// The installation's record was not read or written.
+    #[error(transparent)]
+    Record(crate::installation::RecordError),
+    /// A root key is missing.
+    #[error(transparent)]
+    Root(crate::roots::MissingRoot),
+    /// A provider of root keys failed.
+    #[error(transparent)]
+    RootProvider(crate::roots::RootError),
 }
 
 impl From<Class> for crate::telemetry::Outcome {
@@ -95,7 +104,11 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Api { source, .. } => class_of(source),
-            Self::Timeout { .. } | Self::Random => Class::Transient,
+            Self::Timeout { .. }
+            | Self::Random
+            | Self::Record(_)
+            | Self::Root(_)
+            | Self::RootProvider(_) => Class::Transient,
             // The state of a key may have changed between look and use; the next look says so.
             Self::NotLeader(_) | Self::Raced { .. } | Self::Crypto { .. } => Class::Conflict,
             Self::Context(_) | Self::VersionLost(_) => Class::Permanent,
@@ -135,7 +148,10 @@ impl Error {
             | Self::Timeout { .. }
             | Self::NotLeader(_)
             | Self::Raced { .. }
-            | Self::Random => Reason::ApiError,
+            | Self::Random
+            | Self::Record(_)
+            | Self::RootProvider(_) => Reason::ApiError,
+            Self::Root(_) => Reason::MaterialUnreadable,
             Self::Crypto { .. } => Reason::KeyNotReady,
             Self::Context(_) => Reason::InvalidSpec,
             Self::VersionLost(_) => Reason::SourceLost,

@@ -18,6 +18,8 @@ mod namespace;
 mod parking;
 mod references;
 pub mod replicas;
+mod root;
+mod run;
 mod status;
 
 use std::future::Future;
@@ -89,6 +91,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             count::run(&aliases, &ctx.metrics),
             count::run(&secrets, &ctx.metrics),
             managed_key::destruction::run(ctx.clone()),
+            root::run(ctx.clone()),
             certificates::run(ctx.clone()),
             parking::run::<KeyTruths>(ctx.clone(), keys.clone(), key_news),
             parking::run::<SecretTruths>(ctx.clone(), secrets.clone(), secret_news),

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{Freshness, Key, Keyring, NewKey, NotFresh, UseError, new_generation};
 use crate::api::{KeyMaterial, KeyMaterialSpec};
 use crate::crypto::{EncryptionContext, InstallationId, KeyId, OsRandom, RootKey};
+use crate::roots::RootKeys;
 
 const ID: &str = "11111111-1111-4111-8111-111111111111";
 
@@ -48,7 +49,7 @@ fn key() -> Key {
         namespace: Some("keystead-system".to_owned()),
         ..truth.metadata
     };
-    Key::load(truth, installation, &root).unwrap()
+    Key::load(truth, installation, &RootKeys::only(Arc::new(root))).unwrap()
 }
 
 fn seal(keyring: &Keyring) -> Result<Vec<u8>, UseError> {

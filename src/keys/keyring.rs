@@ -6,10 +6,12 @@ use std::time::Instant;
 
 use super::freshness::{Freshness, NotFresh};
 use super::key::Key;
+use super::state_table::permitted;
 use crate::api::KeyState;
 use crate::crypto::{
     self, EncryptionContext, KeyId, Limits, MaterialId, OpenError, Random, SealError, SecretBytes,
 };
+use crate::policy::Action;
 
 /// Why a key was not used.
 #[derive(Debug, thiserror::Error)]
@@ -184,7 +186,7 @@ impl Keyring {
         plaintext: &[u8],
         random: &mut dyn Random,
     ) -> Result<Vec<u8>, UseError> {
-        let key = self.usable(key, namespace)?;
+        let key = self.usable(key, namespace, Action::GenerateDataKey)?;
         let wrapping = key.wrapping_key().ok_or(UseError::State {
             key: key.id,
             state: KeyState::Unavailable,
@@ -204,7 +206,7 @@ impl Keyring {
         context: &EncryptionContext,
     ) -> Result<SecretBytes, UseError> {
         let info = crypto::peek(message).map_err(UseError::Open)?;
-        let key = self.usable(info.key, namespace)?;
+        let key = self.usable(info.key, namespace, Action::Decrypt)?;
         let opened = crypto::open(message, context, &*key, Limits::default());
         let opened = opened.map_err(|error| match error {
             OpenError::MaterialMissing { key, material } => {
@@ -223,15 +225,16 @@ impl Keyring {
     }
 
     /// The key, if it may be used by `namespace` now.
-    fn usable(&self, id: KeyId, namespace: &str) -> Result<Arc<Key>, UseError> {
+    fn usable(&self, id: KeyId, namespace: &str, action: Action) -> Result<Arc<Key>, UseError> {
         self.fresh()?;
         let key = self.get(id).ok_or(UseError::NotFound { key: id })?;
         if key.truth.spec.namespace != namespace {
             return Err(UseError::OtherNamespace { key: id });
         }
-        match key.state() {
-            KeyState::Enabled => Ok(key),
-            state => Err(UseError::State { key: id, state }),
+        let state = key.state();
+        match permitted(state, action) {
+            Ok(()) => Ok(key),
+            Err(_) => Err(UseError::State { key: id, state }),
         }
     }
 }

@@ -2,26 +2,32 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, pin_mut};
+use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, ResourceExt};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tracing::warn;
 
-use super::key::Key;
+use super::key::{Key, roots_of};
 use super::keyring::{KeyChanged, Keyring};
 use crate::api::KeyMaterial;
-use crate::crypto::{InstallationId, KeyId, RootKey};
+use crate::crypto::{InstallationId, KeyId};
+use crate::roots::RootKeys;
 use crate::telemetry::Metrics;
 use crate::telling::describe_watch;
 use crate::watching;
+
+/// How often a root key that is nowhere is looked for again, while something needs it.
+const LOOK_FOR_ROOTS: Duration = Duration::from_secs(10);
 
 /// Watches the truth about keys.
 pub struct Loader {
     keyring: Arc<Keyring>,
     installation: InstallationId,
-    root: Arc<RootKey>,
+    roots: Arc<RootKeys>,
     metrics: Metrics,
     changes: broadcast::Sender<KeyChanged>,
 }
@@ -31,14 +37,14 @@ impl Loader {
     pub fn new(
         keyring: Arc<Keyring>,
         installation: InstallationId,
-        root: Arc<RootKey>,
+        roots: Arc<RootKeys>,
         metrics: Metrics,
     ) -> Self {
         let (changes, _) = broadcast::channel(4096);
         Self {
             keyring,
             installation,
-            root,
+            roots,
             metrics,
             changes,
         }
@@ -50,17 +56,34 @@ impl Loader {
     }
 
     /// Runs for ever; calls `loaded` when the keyring first is complete. A lost watch is taken up
-    /// again; until then the keyring stays as it is.
+    /// again; until then the keyring stays as it is. What cannot be read, or was not written by the operator, is
+    /// nothing that a key may be used by: it is as if it were not there, also where it was readable before.
     pub async fn run(self, client: Client, namespace: &str, loaded: impl FnOnce()) {
-        let stream = watching::watch::<KeyMaterial>(Api::namespaced(client, namespace));
+        let stream = watching::watch_guarded::<KeyMaterial>(Api::namespaced(client, namespace));
         pin_mut!(stream);
         let mut loaded = Some(loaded);
         let mut listed = HashSet::new();
-        while let Some(event) = stream.next().await {
+        let mut news = self.roots.news();
+        let mut looks = tokio::time::interval(LOOK_FOR_ROOTS);
+        loop {
+            let event = tokio::select! {
+                event = stream.next() => event,
+                _ = news.changed() => {
+                    self.open_again();
+                    continue;
+                }
+                _ = looks.tick(), if self.roots.is_missing_any() => {
+                    self.roots.look_again().await;
+                    continue;
+                }
+            };
+            let Some(event) = event else {
+                return;
+            };
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(truth)) => {
-                    listed.extend(self.insert(truth));
+                    listed.extend(self.put(truth).await);
                 }
                 Ok(Event::InitDone) => {
                     self.remove_all_but(&listed);
@@ -69,9 +92,9 @@ impl Loader {
                     }
                 }
                 Ok(Event::Apply(truth)) => {
-                    self.insert(truth);
+                    self.put(truth).await;
                 }
-                Ok(Event::Delete(truth)) => self.remove(&truth),
+                Ok(Event::Delete(truth)) => self.remove(&truth.name_any()),
                 Err(error) => {
                     warn!(
                         error = describe_watch(&error),
@@ -82,11 +105,54 @@ impl Loader {
         }
     }
 
-    /// Puts a key in, or a newer state of it. `None`: it was not written by the operator.
-    pub(crate) fn insert(&self, truth: KeyMaterial) -> Option<KeyId> {
+    /// Loads again what could not be opened, now that there is another root key.
+    fn open_again(&self) {
+        for key in self.keyring.all() {
+            if key.generations.iter().any(|g| g.material.is_err()) {
+                self.load(key.truth.clone());
+            }
+        }
+    }
+
+    /// Tells when there is another root key, for [`Self::look_for_roots`].
+    pub(crate) fn news_of_roots(&self) -> watch::Receiver<()> {
+        self.roots.news()
+    }
+
+    /// Looks again for root keys that were nowhere, and opens what has waited for them.
+    pub(crate) async fn look_for_roots(&self, news: &mut watch::Receiver<()>) {
+        if self.roots.is_missing_any() {
+            self.roots.look_again().await;
+        }
+        if news.has_changed().unwrap_or(false) {
+            news.mark_unchanged();
+            self.open_again();
+        }
+    }
+
+    /// Puts a key in, or a newer state of it. If the truth about it is not sound, or cannot be read by this release, the
+    /// key is taken out: what was known of it is not so any more, and a key that may be disabled must not be used.
+    pub(crate) async fn put(&self, truth: DeserializeGuard<KeyMaterial>) -> Option<KeyId> {
+        let name = truth.name_any();
+        let put = self.insert(truth).await;
+        if put.is_none() {
+            self.remove(&name);
+        }
+        put
+    }
+
+    async fn insert(&self, truth: DeserializeGuard<KeyMaterial>) -> Option<KeyId> {
+        let truth = watching::read(truth)?;
+        for root in roots_of(&truth.spec) {
+            self.roots.want(root).await;
+        }
+        self.load(truth)
+    }
+
+    fn load(&self, truth: KeyMaterial) -> Option<KeyId> {
         let (namespace, name) = (truth.spec.namespace.clone(), truth.spec.name.clone());
         let object = truth.name_any();
-        match Key::load(truth, self.installation, &self.root) {
+        match Key::load(truth, self.installation, &self.roots) {
             Ok(key) => {
                 let id = key.id;
                 for generation in &key.generations {
@@ -108,8 +174,8 @@ impl Loader {
         }
     }
 
-    fn remove(&self, truth: &KeyMaterial) {
-        if let Ok(id) = truth.name_any().parse() {
+    fn remove(&self, name: &str) {
+        if let Ok(id) = name.parse() {
             self.remove_id(id);
         }
     }

@@ -10,9 +10,19 @@ mod freshness;
 mod guarded_tests;
 mod key;
 mod keyring;
+mod kind;
 mod loader;
+mod rewrap;
+mod state_table;
+#[cfg(test)]
+mod testing;
 
 pub use freshness::{Freshness, NotFresh};
-pub use key::{Generation, Key, NewKey, binding, derive_key_id, new_generation};
+pub use key::{
+    GenerateError, Generation, Key, NewKey, binding, derive_key_id, new_generation, roots_of,
+};
 pub use keyring::{KeyChanged, Keyring, UseError};
+pub use kind::{Algorithms, SYMMETRIC_DEFAULT, kind};
 pub use loader::Loader;
+pub use rewrap::{RewrapError, is_under, rewrap};
+pub use state_table::{StateRefusal, permitted};

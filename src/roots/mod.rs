@@ -4,9 +4,11 @@
 //! they are missing, is decided elsewhere ([`crate::installation`]).
 
 mod file;
+mod ring;
 mod secret;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -14,10 +16,11 @@ use futures::future::BoxFuture;
 use kube::Client;
 use zeroize::Zeroizing;
 
-use crate::crypto::{RootKey, SecretArray};
+use crate::crypto::{Fingerprint, RootKey, SecretArray};
 use crate::telling::describe;
 
 pub use file::FileRoot;
+pub use ring::{MissingRoot, RootKeys};
 pub use secret::SecretRoot;
 
 /// Why there is no root key.
@@ -61,36 +64,122 @@ pub enum RootError {
     Random(#[source] crate::crypto::RandomError),
 }
 
-/// Where the root key comes from.
-pub trait RootProvider: Send + Sync {
-    /// The root key, or `None` if there is none.
-    fn load(&self) -> BoxFuture<'_, Result<Option<RootKey>, RootError>>;
+/// Which provider.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
+pub enum ProviderKind {
+    /// Secrets in the operator's namespace, made by the operator.
+    Secret,
+    /// Files, mounted from wherever their owner keeps them.
+    File,
+}
 
-    /// Makes the root key. Called once in an installation's life, when nothing is encrypted yet. If
+/// Where root keys come from.
+pub trait RootProvider: Send + Sync {
+    /// Which one it is.
+    fn kind(&self) -> ProviderKind;
+
+    /// The root key with that fingerprint, if it is here. A look-up by name or by the fingerprint of what is found, never a
+    /// trial decryption.
+    fn find(&self, wanted: Fingerprint) -> BoxFuture<'_, Result<Option<RootKey>, RootError>>;
+
+    /// The root key that a new installation starts with, or that a rotation goes to; `None` if one is still to be made.
+    fn offered(&self) -> BoxFuture<'_, Result<Option<RootKey>, RootError>>;
+
+    /// Makes the first root key. Called once in an installation's life, when nothing is encrypted yet. If
     /// somebody else was faster, his is the root key.
     fn create(&self) -> BoxFuture<'_, Result<RootKey, RootError>>;
 
-    /// Where the root key is, for messages.
+    /// Keeps a further root key, under a name of its own. Nothing is ever written over.
+    fn keep<'a>(&'a self, root: &'a RootKey) -> BoxFuture<'a, Result<(), RootError>>;
+
+    /// Removes a root key for good; whether the provider could, or its owner has to.
+    fn forget(&self, root: Fingerprint) -> BoxFuture<'_, Result<bool, RootError>>;
+
+    /// Where root keys are, for messages.
     fn place(&self) -> String;
-
-    /// Whether the root key is in the same etcd as what it wraps.
-    fn is_embedded(&self) -> bool;
 }
 
-/// Which provider, as the command line says it.
+/// Where root keys may be, as the command line says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RootConfig {
-    /// A Secret in the operator's namespace.
-    Secret,
-    /// A file, mounted from wherever its owner keeps it.
-    File(PathBuf),
+pub struct RootConfig {
+    /// What a new installation starts with.
+    pub provider: ProviderKind,
+    /// The file that holds the root key.
+    pub file: Option<PathBuf>,
+    /// The file that holds the one before, or after, it.
+    pub previous_file: Option<PathBuf>,
 }
 
-/// The provider of that configuration.
-pub fn provider(config: &RootConfig, client: Client, namespace: &str) -> Box<dyn RootProvider> {
-    match config {
-        RootConfig::Secret => Box::new(SecretRoot::new(client, namespace)),
-        RootConfig::File(path) => Box::new(FileRoot::new(path.clone())),
+/// All places where root keys may be. Secrets are always among them, so that a migration to or from them needs no restart.
+#[derive(Clone)]
+pub struct Providers {
+    first: ProviderKind,
+    all: Arc<[Box<dyn RootProvider>]>,
+}
+
+impl Providers {
+    /// The providers of that configuration.
+    pub fn new(config: &RootConfig, client: Client, namespace: &str) -> Self {
+        // Files first: what is in both places is then read without the API server.
+        let mut all: Vec<Box<dyn RootProvider>> = Vec::new();
+        if let Some(file) = &config.file {
+            let previous = config.previous_file.clone();
+            all.push(Box::new(FileRoot::new(file.clone(), previous)));
+        }
+        all.push(Box::new(SecretRoot::new(client, namespace)));
+        Self {
+            first: config.provider,
+            all: all.into(),
+        }
+    }
+
+    /// The provider of that kind, if it is configured.
+    pub fn of(&self, kind: ProviderKind) -> Option<&dyn RootProvider> {
+        let found = self.all.iter().find(|provider| provider.kind() == kind);
+        found.map(|provider| &**provider)
+    }
+
+    /// The provider that a new installation starts with.
+    pub fn first(&self) -> Option<&dyn RootProvider> {
+        self.of(self.first)
+    }
+
+    /// The root key with that fingerprint, wherever it is, and whether one of these places is the etcd that holds what it wraps.
+    ///
+    /// # Errors
+    /// That of a provider that failed, if the root key was not found elsewhere.
+    async fn find(&self, wanted: Fingerprint) -> Result<Option<(RootKey, bool)>, RootError> {
+        let (mut found, mut embedded, mut failed) = (None, false, None);
+        for provider in &*self.all {
+            match provider.find(wanted).await {
+                Ok(Some(root)) => {
+                    embedded |= provider.kind() == ProviderKind::Secret;
+                    found = found.or(Some(root));
+                }
+                Ok(None) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        match (found, failed) {
+            (Some(root), _) => Ok(Some((root, embedded))),
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Where was looked, and which root key is offered there.
+    async fn places(&self) -> String {
+        let mut places = Vec::new();
+        for provider in &*self.all {
+            let holds = match provider.offered().await {
+                Ok(Some(root)) => format!(" (which holds {})", root.fingerprint()),
+                Ok(None) | Err(_) => String::new(),
+            };
+            places.push(format!("{}{holds}", provider.place()));
+        }
+        places.join(" and ")
     }
 }
 

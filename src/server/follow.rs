@@ -19,7 +19,6 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::api::KeyMaterial;
-use crate::crypto::KeyId;
 use crate::keys::{Freshness, Loader};
 use crate::telling::describe;
 
@@ -117,7 +116,9 @@ impl Follower {
         let mut params = ListParams::default().limit(PAGE);
         let revision = loop {
             let page = within("list key material", self.api.list(&params)).await?;
-            listed.extend(page.items.into_iter().filter_map(|one| self.put(one)));
+            for one in page.items {
+                listed.extend(self.loader.put(one).await);
+            }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params.continue_token = Some(token),
                 None => break number(page.metadata.resource_version.as_deref())?,
@@ -133,7 +134,9 @@ impl Follower {
 
     /// Follows until everything has to be read anew.
     async fn follow(&self) -> Result<(), Broken> {
+        let mut roots = self.loader.news_of_roots();
         loop {
+            self.loader.look_for_roots(&mut roots).await;
             self.ask().await?;
             let started = Instant::now();
             self.watch().await?;
@@ -167,7 +170,8 @@ impl Follower {
         pin_mut!(events);
         let all = async {
             while let Some(event) = events.next().await {
-                self.apply(event.map_err(refused("watch key material"))?)?;
+                self.apply(event.map_err(refused("watch key material"))?)
+                    .await?;
             }
             Ok(())
         };
@@ -176,11 +180,11 @@ impl Follower {
         ended.unwrap_or(Err(Broken::Silent("watch key material")))
     }
 
-    fn apply(&self, event: WatchEvent<DeserializeGuard<KeyMaterial>>) -> Result<(), Broken> {
+    async fn apply(&self, event: WatchEvent<DeserializeGuard<KeyMaterial>>) -> Result<(), Broken> {
         match event {
             WatchEvent::Added(one) | WatchEvent::Modified(one) => {
                 let revision = number(one.resource_version().as_deref())?;
-                self.put(one);
+                self.loader.put(one).await;
                 self.freshness.changed(revision);
             }
             WatchEvent::Deleted(one) => {
@@ -200,25 +204,6 @@ impl Follower {
             }
         }
         Ok(())
-    }
-
-    /// Puts a key in. One that cannot be read is taken out: what this replica knew of it is not so any more, and a
-    /// key that may be disabled must not be used.
-    fn put(&self, one: DeserializeGuard<KeyMaterial>) -> Option<KeyId> {
-        let name = one.name_any();
-        let put = if let Ok(truth) = one.0 {
-            self.loader.insert(truth)
-        } else {
-            // Not the error itself: it may quote what the object holds.
-            warn!(name, "this release cannot read the key material");
-            None
-        };
-        if put.is_none()
-            && let Ok(id) = name.parse()
-        {
-            self.loader.remove_id(id);
-        }
-        put
     }
 }
 

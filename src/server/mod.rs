@@ -30,7 +30,7 @@ use self::tls::Certificate;
 use crate::installation::{self, Installation};
 use crate::keys::{Freshness, Keyring, Loader};
 use crate::listen;
-use crate::roots::RootProvider;
+use crate::roots::Providers;
 use crate::telemetry::{Metrics, Readiness};
 
 pub use presence::Replica;
@@ -44,8 +44,8 @@ pub struct Server<'a> {
     pub client: Client,
     /// The operator's namespace.
     pub namespace: &'a str,
-    /// The root key's provider.
-    pub root: &'a dyn RootProvider,
+    /// Where root keys may be.
+    pub roots: Providers,
     /// Who this replica is.
     pub replica: Replica,
     /// Told what is missing.
@@ -114,9 +114,10 @@ impl Server<'_> {
         let component = self.readiness.component("installation");
         component.not_ready("the installation is not known yet");
         loop {
-            match installation::find(self.client.clone(), self.namespace, self.root).await {
+            match installation::find(self.client.clone(), self.namespace, self.roots.clone()).await
+            {
                 Ok(installation) => {
-                    info!(id = %installation.id, root = %installation.root.fingerprint(), "installation found");
+                    info!(id = %installation.id, root = %installation.roots.current_fingerprint(), "installation found");
                     component.ready();
                     return installation;
                 }
@@ -142,7 +143,7 @@ impl Server<'_> {
         let loader = Loader::new(
             Arc::new(Keyring::guarded(freshness.clone())),
             installation.id,
-            installation.root.clone(),
+            installation.roots.clone(),
             self.metrics.clone(),
         );
         Follower::new(self.client.clone(), self.namespace, loader, freshness)

@@ -53,6 +53,20 @@ impl KeyMaterials {
             .map_or(Timestamp::MIN, |time| time.0))
     }
 
+    /// All material, asked of the API server, page by page.
+    pub async fn all(&self) -> kube::Result<Vec<KeyMaterial>> {
+        let mut params = ListParams::default().limit(500);
+        let mut all = Vec::new();
+        loop {
+            let page = self.api.list(&params).await?;
+            all.extend(page.items);
+            match page.metadata.continue_ {
+                Some(token) if !token.is_empty() => params.continue_token = Some(token),
+                _ => return Ok(all),
+            }
+        }
+    }
+
     /// Whether there is any material at all.
     pub async fn any(&self) -> kube::Result<bool> {
         Ok(!self

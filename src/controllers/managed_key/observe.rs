@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
+use super::policy::{self, Namespaces};
 use crate::api::{KeyMaterial, ManagedKey};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
-use crate::controllers::namespace::{NamespaceFacts, namespace_facts};
+use crate::controllers::namespace::{NamespaceFacts, find_namespace, namespace_facts};
 use crate::crypto::KeyId;
 use crate::keys::{Key, derive_key_id};
 
@@ -26,6 +27,8 @@ pub(crate) struct Observed {
     pub(crate) root_is_embedded: bool,
     /// The namespace, looked at only when truth is to be made or adopted.
     pub(crate) namespace: Option<NamespaceFacts>,
+    /// The namespaces of others that its policy speaks of, where they have to be looked at.
+    pub(crate) namespaces: Namespaces,
     /// How many stored secrets need each generation, by material id; counted only of a key that was rotated.
     pub(crate) references: Option<BTreeMap<String, u32>>,
     /// How many stored secrets need the key; counted only when its deletion is scheduled.
@@ -48,10 +51,11 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         in_operator_namespace: namespace == ctx.namespace,
         material: None,
         new_id: derive_key_id(ctx.installation.id, &uid),
-        root_is_embedded: ctx.installation.root_is_embedded,
+        root_is_embedded: ctx.installation.roots.is_embedded(),
         namespace: None,
         references: None,
         dependents: None,
+        namespaces: Namespaces::new(),
         key,
     };
     if seen.in_operator_namespace || seen.key.metadata.deletion_timestamp.is_some() {
@@ -77,6 +81,12 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         .is_none_or(|m| m.truth.spec.object_uid != uid)
     {
         seen.namespace = Some(namespace_facts(&namespace, ctx).await?);
+    }
+    let record = seen.material.as_ref().map(|m| &m.truth.spec.policy);
+    let policy = seen.key.spec.policy.as_ref();
+    for name in policy::to_look_at(policy, &namespace, record, seen.namespace.is_some()) {
+        let facts = find_namespace(&name, ctx).await?;
+        seen.namespaces.insert(name, facts);
     }
     Ok(seen)
 }

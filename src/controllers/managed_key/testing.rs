@@ -28,6 +28,7 @@ pub(super) fn new_key() -> Observed {
         namespace: Some(namespace("namespace-1")),
         references: None,
         dependents: None,
+        namespaces: std::collections::BTreeMap::new(),
     }
 }
 
@@ -83,6 +84,7 @@ pub(super) fn loaded(truth: &KeyMaterial, generations: Vec<Generation>) -> Arc<K
         id: truth.name_any().parse::<KeyId>().unwrap(),
         arn: truth.spec.arn.parse().unwrap(),
         truth: truth.clone(),
+        rules: crate::policy::KeyRules::of(&truth.spec),
         generations,
     })
 }

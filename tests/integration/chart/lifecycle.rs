@@ -160,6 +160,7 @@ async fn the_release_goes_and_another_comes(bed: &Bed) {
     for kind in [
         "managedkeys",
         "keyaliases",
+        "keygrants",
         "managedsecrets",
         "keymaterials",
     ] {

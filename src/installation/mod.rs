@@ -1,31 +1,30 @@
 //! The installation: a random id made once, the root key that belongs to it, and what happens when one
 //! of them is missing. Nothing is ever made anew while something exists that needs the old.
 
-use std::collections::BTreeMap;
+mod follow;
+mod record;
+
 use std::sync::Arc;
 
 use futures::{StreamExt, future, pin_mut};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
 use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client};
 use serde_json::json;
 
+pub use self::follow::Follower;
+pub use self::record::{Malformed, Objection, Phase, Record, RecordError, Records, RootRotation};
 use crate::api::names::{
     ANNOTATION_APPROVE_ADOPTION_BEFORE, FIELD_MANAGER, GUARD_ENABLED, INSTALLATION, LABEL_GUARD,
-    LABEL_MANAGED_BY, MANAGED_BY,
 };
-use crate::crypto::{Fingerprint, InstallationId, OsRandom, Region, RootKey};
-use crate::roots::{RootError, RootProvider};
+use crate::crypto::{InstallationId, OsRandom, Region};
+use crate::roots::{MissingRoot, Providers, RootError, RootKeys};
 use crate::telling::describe;
 use crate::truth::{KeyMaterials, SealedSecrets};
 use crate::watching::WatchPauses;
-
-const ID: &str = "installationId";
-const ROOT_FINGERPRINT: &str = "rootFingerprint";
-const REGION: &str = "region";
 
 /// Why the operator cannot work with what it found.
 #[derive(Debug, thiserror::Error)]
@@ -41,57 +40,38 @@ pub enum Error {
     /// The root key's provider failed.
     #[error("load the root key")]
     Root(#[source] RootError),
+    /// A new installation starts with a provider that is not configured.
+    #[error(
+        "the provider of the root key is not configured: give the file that holds it (--root-file)"
+    )]
+    NoProvider,
     /// The record says which root key is needed, and there is none.
-    #[error(
-        "the root key {wanted} is missing at {place}: restore it; nothing is made anew while key material needs it"
-    )]
-    RootMissing {
-        /// Fingerprint of the root key that is needed.
-        wanted: Fingerprint,
-        /// Where it was looked for.
-        place: String,
-    },
-    /// There is a root key, and it is another one.
-    #[error(
-        "the root key at {place} is {have}, but this installation needs {wanted}: restore that one"
-    )]
-    RootMismatch {
-        /// Fingerprint of the root key that is needed.
-        wanted: Fingerprint,
-        /// Fingerprint of what is there.
-        have: Fingerprint,
-        /// Where it is.
-        place: String,
-    },
+    #[error(transparent)]
+    RootMissing(MissingRoot),
     /// Truth exists and the record does not.
     #[error(
         "ConfigMap {INSTALLATION} is missing while key material or sealed secrets exist: restore it from the backup they came from"
     )]
     RecordMissing,
+    /// The record was not read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// There is no installation yet, and somebody else makes it.
     #[error("ConfigMap {INSTALLATION} is not there: the controller makes it when it first runs")]
     NotMade,
-    /// The record was not written by the operator.
-    #[error("ConfigMap {INSTALLATION}: {field} is missing or malformed")]
-    RecordMalformed {
-        /// Which entry.
-        field: &'static str,
-    },
     /// The operating system gave no randomness.
     #[error("draw randomness")]
     Random(#[source] crate::crypto::RandomError),
 }
 
-/// An installation with its root key.
+/// An installation with its root keys.
 pub struct Installation {
     /// Its id.
     pub id: InstallationId,
     /// The region in the ARNs of its keys. Fixed for life.
     pub region: Region,
-    /// The root key.
-    pub root: Arc<RootKey>,
-    /// Whether the root key is in the same etcd as what it wraps.
-    pub root_is_embedded: bool,
+    /// The root keys.
+    pub roots: Arc<RootKeys>,
 }
 
 /// What the installation is found in or made from.
@@ -100,8 +80,8 @@ pub struct Bootstrap<'a> {
     pub client: Client,
     /// The operator's namespace.
     pub namespace: &'a str,
-    /// The root key's provider.
-    pub root: &'a dyn RootProvider,
+    /// Where root keys may be.
+    pub roots: Providers,
     /// The region for a new installation.
     pub region: Region,
     /// Whether the namespace gets the guard's label when the installation is made.
@@ -109,43 +89,25 @@ pub struct Bootstrap<'a> {
 }
 
 /// Finds the installation and never makes one: for processes that only read.
+///
+/// # Errors
+/// If there is none, or the root key that it needs is missing.
 pub async fn find(
     client: Client,
     namespace: &str,
-    root: &dyn RootProvider,
+    roots: Providers,
 ) -> Result<Installation, Error> {
-    let record = look(&Api::namespaced(client, namespace)).await?;
-    found(&record.ok_or(Error::NotMade)?, root).await
+    let map = Records::new(client, namespace).find().await?;
+    found(&map.ok_or(Error::NotMade)?, roots).await
 }
 
-async fn look(records: &Api<ConfigMap>) -> Result<Option<ConfigMap>, Error> {
-    let record = records.get_opt(INSTALLATION).await;
-    record.map_err(|reason| Error::Api {
-        operation: "get the installation record",
-        reason,
-    })
-}
-
-async fn found(record: &ConfigMap, provider: &dyn RootProvider) -> Result<Installation, Error> {
-    let wanted: Fingerprint = entry(record, ROOT_FINGERPRINT)?;
-    let place = provider.place();
-    let root = provider.load().await.map_err(Error::Root)?;
-    let Some(root) = root else {
-        return Err(Error::RootMissing { wanted, place });
-    };
-    let have = root.fingerprint();
-    if have != wanted {
-        return Err(Error::RootMismatch {
-            wanted,
-            have,
-            place,
-        });
-    }
+async fn found(map: &ConfigMap, roots: Providers) -> Result<Installation, Error> {
+    let record = Record::read(map).map_err(RecordError::Malformed)?;
+    let roots = RootKeys::open(roots, record.root).await;
     Ok(Installation {
-        id: entry(record, ID)?,
-        region: entry(record, REGION)?,
-        root: Arc::new(root),
-        root_is_embedded: provider.is_embedded(),
+        id: record.id,
+        region: record.region,
+        roots: Arc::new(roots.map_err(Error::RootMissing)?),
     })
 }
 
@@ -155,22 +117,14 @@ impl Bootstrap<'_> {
     /// The order makes every crash harmless: guard, root key, record. Before the record is there, nothing
     /// was encrypted; once it is there, it names the root key that everything needs.
     pub async fn run(&self) -> Result<Installation, Error> {
-        match self.look().await? {
-            Some(record) => self.found(&record).await,
+        match self.records().find().await? {
+            Some(map) => found(&map, self.roots.clone()).await,
             None => self.first().await,
         }
     }
 
-    async fn look(&self) -> Result<Option<ConfigMap>, Error> {
-        look(&self.records()).await
-    }
-
-    fn records(&self) -> Api<ConfigMap> {
-        Api::namespaced(self.client.clone(), self.namespace)
-    }
-
-    async fn found(&self, record: &ConfigMap) -> Result<Installation, Error> {
-        found(record, self.root).await
+    fn records(&self) -> Records {
+        Records::new(self.client.clone(), self.namespace)
     }
 
     async fn first(&self) -> Result<Installation, Error> {
@@ -193,48 +147,18 @@ impl Bootstrap<'_> {
                 .await
                 .map_err(failed("label the operator's namespace"))?;
         }
-        let root = match self.root.load().await.map_err(Error::Root)? {
+        let Some(provider) = self.roots.first() else {
+            return Err(Error::NoProvider);
+        };
+        let root = match provider.offered().await.map_err(Error::Root)? {
             Some(root) => root,
-            None => self.root.create().await.map_err(Error::Root)?,
+            None => provider.create().await.map_err(Error::Root)?,
         };
         let id = InstallationId::generate(&mut OsRandom).map_err(Error::Random)?;
-        let params = PostParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
-        match self
-            .records()
-            .create(&params, &self.record(id, root.fingerprint()))
-            .await
-        {
-            Ok(record) => self.found(&record).await,
-            // Another replica was faster; its record counts.
-            Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                let record = self.records().get(INSTALLATION).await;
-                self.found(&record.map_err(failed("get the installation record"))?)
-                    .await
-            }
-            Err(reason) => Err(Error::Api {
-                operation: "create the installation record",
-                reason,
-            }),
-        }
-    }
-
-    fn record(&self, id: InstallationId, root: Fingerprint) -> ConfigMap {
-        ConfigMap {
-            metadata: ObjectMeta {
-                name: Some(INSTALLATION.to_owned()),
-                labels: Some([(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned())].into()),
-                ..ObjectMeta::default()
-            },
-            data: Some(BTreeMap::from([
-                (ID.to_owned(), id.to_string()),
-                (ROOT_FINGERPRINT.to_owned(), root.to_string()),
-                (REGION.to_owned(), self.region.as_str().to_owned()),
-            ])),
-            ..ConfigMap::default()
-        }
+        let record = Record::new(id, self.region.clone(), root.fingerprint());
+        // Of several replicas one is the first; its record counts.
+        let map = self.records().create(&record).await?;
+        found(&map, self.roots.clone()).await
     }
 
     /// Puts the guard's label on the operator's namespace. Done once, when the installation is made, so
@@ -282,10 +206,4 @@ pub async fn watch_approvals(client: Client, namespace: &str, mut changed: impl 
     while changes.next().await.is_some() {
         changed();
     }
-}
-
-fn entry<T: std::str::FromStr>(record: &ConfigMap, field: &'static str) -> Result<T, Error> {
-    let text = record.data.as_ref().and_then(|data| data.get(field));
-    text.and_then(|text| text.parse().ok())
-        .ok_or(Error::RecordMalformed { field })
 }

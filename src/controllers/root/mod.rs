@@ -1,0 +1,168 @@
+//! The rotation of the root key, carried out by the leader.
+//!
+//! A command only writes the request into the installation's record (`keystead root rotate`). The work is the leader's: it is
+//! the one that may write the truth, it has the root keys loaded already, and a command that is killed half-way leaves
+//! nothing behind. So no key ever passes through an administrator's terminal.
+
+mod apply;
+mod plan;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::sync::broadcast;
+use tracing::warn;
+
+use self::plan::{Seen, Step, step};
+use super::backoff::jittered;
+use super::context::{Context, jitter};
+use super::error::{Error, call};
+use crate::api::KeyMaterial;
+use crate::crypto::Fingerprint;
+use crate::installation::{Phase, Record};
+use crate::keys::{KeyChanged, is_under};
+use crate::roots::MissingRoot;
+
+/// How often everything is looked at although nothing has changed.
+const LOOK_EVERY: Duration = Duration::from_secs(3600);
+/// How soon after a step the next one is looked for.
+const AT_ONCE: Duration = Duration::from_millis(50);
+/// How long to wait before what did not succeed is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Carries rotations of the root key out, for ever. The leader only.
+pub(super) async fn run(ctx: Arc<Context>) {
+    let mut news = ctx.installation.roots.news();
+    let mut requests = ctx.record_changes.clone();
+    let mut changes = ctx.key_changes.subscribe();
+    loop {
+        let wait = match look(&ctx).await {
+            Ok(wait) => ctx.clock.timer(wait),
+            Err(error) => {
+                warn!(%error, "the root key's rotation could not be looked at; it is tried again");
+                jittered(RETRY_AFTER, jitter())
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            // They end with the process only.
+            Ok(()) = requests.changed() => {}
+            Ok(()) = news.changed() => {}
+            () = wrapped_otherwise(&ctx, &mut changes) => tokio::time::sleep(AT_ONCE).await,
+        }
+    }
+}
+
+/// Ends when a key came in that is wrapped under another root key than the current one, and can be opened: somebody put
+/// back what is older.
+async fn wrapped_otherwise(ctx: &Context, changes: &mut broadcast::Receiver<KeyChanged>) {
+    loop {
+        match changes.recv().await {
+            Ok(KeyChanged { namespace, name }) => {
+                let current = ctx.installation.roots.current_fingerprint();
+                let mut keys = ctx.keyring.named(&namespace, &name).into_iter();
+                let openable =
+                    |key: &crate::keys::Key| key.generations.iter().all(|g| g.material.is_ok());
+                if keys.any(|key| !is_under(&key.truth, current) && openable(&key)) {
+                    return;
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => return,
+            // The loader ended, and the process with it.
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+/// Looks, and does one step; returns how long until the next look.
+async fn look(ctx: &Context) -> Result<Duration, Error> {
+    let record = ctx.records.get().await.map_err(Error::Record)?;
+    // A leader that is new may not have heard of the change yet.
+    let switched = ctx.installation.roots.switch(record.root).await;
+    switched.map_err(Error::Root)?;
+    let (mut next_found, mut next_problem) = (false, None);
+    if let Some(next) = next_of(&record) {
+        match ctx.installation.roots.load(next).await {
+            Ok(_) => next_found = true,
+            // Only of one that is nowhere it is known that nobody kept it.
+            Err(error @ MissingRoot::Nowhere { .. }) => next_problem = Some(error.to_string()),
+            Err(error) if is(&record, Phase::Preparing) => return Err(Error::Root(error)),
+            Err(error) => next_problem = Some(error.to_string()),
+        }
+    }
+    let others = others(&record, ctx).await?;
+    let seen = Seen {
+        record: &record,
+        now: now(&record, ctx).await?,
+        next_found,
+        next_problem,
+        others: others.as_ref().map(Vec::len),
+        held: false,
+    };
+    let step = step(&seen);
+    match step {
+        Step::Rest => Ok(jittered(LOOK_EVERY, jitter())),
+        Step::Wait(until) => {
+            let wait = Duration::try_from(until.duration_since(seen.now)).unwrap_or_default();
+            Ok((wait + Duration::from_secs(1)).min(LOOK_EVERY))
+        }
+        Step::Stuck(problem) => {
+            apply::stuck(&record, problem, ctx).await?;
+            Ok(RETRY_AFTER)
+        }
+        step => {
+            ctx.check_leadership()?;
+            apply::apply(&step, &record, others.unwrap_or_default(), ctx).await
+        }
+    }
+}
+
+fn is(record: &Record, phase: Phase) -> bool {
+    record.rotation.as_ref().is_some_and(|r| r.phase == phase)
+}
+
+/// The next root key that is chosen and not yet the current one.
+fn next_of(record: &Record) -> Option<Fingerprint> {
+    let rotation = record.rotation.as_ref()?;
+    match rotation.phase {
+        Phase::Preparing | Phase::Distributing => rotation.next,
+        Phase::Requested | Phase::Rewrapping | Phase::Forgetting => None,
+    }
+}
+
+/// The keys that have a generation under another root key than the current one, asked of the API server; `None` while that
+/// does not matter.
+async fn others(record: &Record, ctx: &Context) -> Result<Option<Vec<KeyMaterial>>, Error> {
+    let phase = record.rotation.as_ref().map(|rotation| rotation.phase);
+    let counts = match phase {
+        Some(Phase::Rewrapping | Phase::Forgetting) => true,
+        Some(Phase::Requested | Phase::Preparing | Phase::Distributing) => false,
+        // At rest what is in memory tells whether it is worth asking.
+        None => ctx
+            .keyring
+            .all()
+            .iter()
+            .any(|key| !is_under(&key.truth, record.root)),
+    };
+    if !counts {
+        return Ok(None);
+    }
+    let mut all = call("list", "KeyMaterials", ctx.materials.all()).await?;
+    all.retain(|truth| !is_under(truth, record.root));
+    Ok(Some(all))
+}
+
+/// The time: before a root key is removed, the earlier one of this process's clock and the API server's.
+async fn now(record: &Record, ctx: &Context) -> Result<Timestamp, Error> {
+    if !is(record, Phase::Forgetting) {
+        return Ok(ctx.now());
+    }
+    let keys = ctx.keyring.all();
+    let Some(example) = keys.first() else {
+        return Ok(ctx.now());
+    };
+    let server = ctx.materials.server_time(&example.truth);
+    let server = call("ask", "the API server's time", server).await?;
+    Ok(ctx.now().min(ctx.clock.server_time(server)))
+}
