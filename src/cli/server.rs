@@ -68,7 +68,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         readiness,
         metrics,
     };
-    server.run(webhooks, stopped(stop).boxed().shared()).await?;
+    Box::pin(server.run(webhooks, stopped(stop).boxed().shared())).await?;
     http.await.context("the health listener failed")
 }
 

@@ -10,6 +10,7 @@ use kube::api::{ObjectMeta, PostParams};
 use tokio::time::sleep;
 
 use super::{age, applied, unready, wait_state, written};
+use crate::root;
 use crate::support::{Bed, Operator, eventually, key};
 
 /// How many keys a replica holds.
@@ -117,4 +118,29 @@ async fn a_backup_that_is_put_back_is_believed_whatever_the_numbers_say() {
     })
     .await;
     server.wait_ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_key_that_is_rotated_is_followed() {
+    let bed = Bed::start().await;
+    bed.namespace("shop").await;
+    let _controller = bed.operator().await;
+    let server = bed.server_named("one").await;
+    server.wait_ready().await;
+    bed.apply(&key("shop", "orders")).await;
+    wait_state(&bed, "orders", KeyState::Enabled).await;
+    let old = root::current(&bed).await;
+    root::root(&bed, &["rotate"]).await.expect_ok();
+    root::rotated(&bed, &old).await;
+    eventually("the replica has the key as it is wrapped now", || async {
+        applied(&bed, "one").await >= written(&bed, "orders").await
+    })
+    .await;
+    assert_eq!(unready(&server).await, "");
+    assert_eq!(keys(&server).await, Some(1));
+    let log = server.log();
+    assert!(
+        !log.contains("cannot be opened") && !log.to_lowercase().contains("forbidden"),
+        "{log}"
+    );
 }
