@@ -77,8 +77,9 @@ async fn a_backup_that_is_put_back_is_believed_whatever_the_numbers_say() {
     bed.apply(&key("shop", "lost")).await;
     wait_state(&bed, "lost", KeyState::Enabled).await;
     grow(&bed, "a", 300).await;
-    eventually("the replica has both", || async {
-        keys(&server).await == Some(2)
+    let far = written(&bed, "lost").await + 250;
+    eventually("the replica has both, and is far", || async {
+        keys(&server).await == Some(2) && applied(&bed, "one").await >= far
     })
     .await;
     bed.cluster.etcd().restore(&backup).await.unwrap();
