@@ -25,6 +25,7 @@ mod error;
 mod footer;
 mod header;
 mod ids;
+mod import;
 mod kdf;
 mod key_pair;
 mod mac;
@@ -50,6 +51,7 @@ pub use error::{
 };
 pub use header::MAX_WRAPPED_KEYS;
 pub use ids::{IdError, InstallationId, KeyId, MaterialId};
+pub use import::{ImportWrapping, MAX_WRAPPED_IMPORT, WRAPPING_SIZE, unwrap_import, wrap_import};
 pub use key_pair::{DecryptionKey, SigningKey};
 pub use mac::MacKey;
 pub use material::{

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! KeyMaterial (truth) ──Loader (watch, unwrap under the root key)──▶ Keyring ──seal, open──▶ secrets
+//!                                                                       └──▶ operations (policy, audit) ──▶ API
 //! ```
 
 mod freshness;
@@ -12,6 +13,7 @@ mod key;
 mod keyring;
 mod kind;
 mod loader;
+pub mod operations;
 mod rewrap;
 mod state_table;
 #[cfg(test)]

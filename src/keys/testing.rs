@@ -52,3 +52,8 @@ pub(super) fn rotated(mut truth: KeyMaterial) -> Key {
     truth.spec.generations.push(made);
     Key::load(truth, INSTALLATION, &RootKeys::only(Arc::new(root))).unwrap()
 }
+
+/// The key as it is loaded from that truth.
+pub(super) fn reloaded(truth: KeyMaterial) -> Key {
+    Key::load(truth, INSTALLATION, &RootKeys::only(Arc::new(root()))).unwrap()
+}

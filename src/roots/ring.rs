@@ -82,9 +82,8 @@ impl RootKeys {
         Ok(roots)
     }
 
-    /// That root key and no other, for tests of what is wrapped under it.
-    #[cfg(test)]
-    pub(crate) fn only(root: Arc<RootKey>) -> Self {
+    /// That root key and no other, looked for nowhere: for tests and benchmarks of what is wrapped under it.
+    pub fn only(root: Arc<RootKey>) -> Self {
         let current = root.fingerprint();
         let embedded = false;
         let known = Known { root, embedded };
