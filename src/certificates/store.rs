@@ -1,6 +1,6 @@
 //! How certificates are kept: two Secrets of the operator's namespace.
 //!
-//! `keystead-ca` has the authorities with their keys and is the controller's alone. `keystead-server-tls` has the
+//! `keystead-ca` has the authorities with their keys, for the controller. `keystead-server-tls` has the
 //! server's certificate and key, and the authorities' certificates as `ca.crt`.
 
 use std::collections::{BTreeMap, BTreeSet};

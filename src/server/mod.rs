@@ -75,7 +75,7 @@ impl Server<'_> {
             webhooks::LIMITS,
             webhooks,
             wrap,
-            webhooks::router(),
+            webhooks::router(self.client.clone()),
             stop.clone(),
         );
         tokio::select! {

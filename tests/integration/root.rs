@@ -20,7 +20,7 @@ use crate::support::{
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs `keystead root ...` with the operator's rights, as `kubectl exec` into its pod does.
-async fn root(bed: &Bed, args: &[&str]) -> Printed {
+pub(crate) async fn root(bed: &Bed, args: &[&str]) -> Printed {
     let kubeconfig = bed
         .cluster
         .kubeconfig_for_service_account(SYSTEM, "keystead-controller")
@@ -47,7 +47,7 @@ async fn record(bed: &Bed) -> BTreeMap<String, String> {
     map.data.unwrap_or_default()
 }
 
-async fn current(bed: &Bed) -> String {
+pub(crate) async fn current(bed: &Bed) -> String {
     record(bed).await["rootFingerprint"].clone()
 }
 
@@ -68,7 +68,7 @@ async fn problem(bed: &Bed) -> String {
 }
 
 /// Waits until no rotation is under way; returns the current root key's fingerprint.
-async fn rotated(bed: &Bed, from: &str) -> String {
+pub(crate) async fn rotated(bed: &Bed, from: &str) -> String {
     eventually_within(PATIENCE, "the rotation is over", || async {
         phase(bed).await.is_none()
     })

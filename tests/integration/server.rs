@@ -234,7 +234,9 @@ async fn the_server_has_the_rights_that_it_needs_and_no_others() {
         "watch keymaterials.keystead.dev",
         "get configmaps/keystead-installation",
         "get secrets/keystead-root",
-        "get secrets/keystead-server-tls",
+        "get secrets/keystead-root-0123456789abcdef",
+        "watch secrets/keystead-server-tls",
+        "create subjectaccessreviews.authorization.k8s.io",
     ] {
         assert!(may(question).await, "{question}");
     }
@@ -245,7 +247,7 @@ async fn the_server_has_the_rights_that_it_needs_and_no_others() {
         "list secrets",
         "create secrets",
         "update secrets/keystead-server-tls",
-        "get secrets/keystead-ca",
+        "watch secrets/keystead-ca",
         "update secrets/keystead-root",
         "get configmaps/other",
         "list leases",

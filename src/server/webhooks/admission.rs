@@ -1,7 +1,11 @@
 //! The wire form of `admission.k8s.io/v1` `AdmissionReview`, as far as it is used here.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::policy::RbacAttributes;
 
 /// Question and answer.
 #[derive(Deserialize, Serialize)]
@@ -29,6 +33,9 @@ pub struct AdmissionRequest {
     /// The object's namespace.
     #[serde(default)]
     pub namespace: String,
+    /// The object's name; empty while the API server is still to make one.
+    #[serde(default)]
+    pub name: String,
     /// Who asks for it.
     #[serde(default)]
     pub user_info: UserInfo,
@@ -47,9 +54,15 @@ pub struct UserInfo {
     /// His name.
     #[serde(default)]
     pub username: String,
+    /// His UID.
+    #[serde(default)]
+    pub uid: String,
     /// His groups.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// What else is known of him, for authorizers.
+    #[serde(default)]
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 /// The answer to a question.
@@ -59,6 +72,8 @@ pub enum Verdict {
     Allow,
     /// It must not, and what to do about it.
     Deny(String),
+    /// That depends on what RBAC says of this right to the key; review again with its answer.
+    NeedsRbac(RbacAttributes),
 }
 
 #[derive(Deserialize, Serialize)]
@@ -78,15 +93,13 @@ struct Refusal {
 }
 
 impl Review {
-    pub(super) fn answering(request: &AdmissionRequest, verdict: Verdict) -> Self {
-        let status = match verdict {
-            Verdict::Allow => None,
-            Verdict::Deny(message) => Some(Refusal {
-                code: 422,
-                reason: "Invalid".to_owned(),
-                message,
-            }),
-        };
+    /// The answer: why it is refused, if it is.
+    pub(super) fn answering(request: &AdmissionRequest, refusal: Option<String>) -> Self {
+        let status = refusal.map(|message| Refusal {
+            code: 422,
+            reason: "Invalid".to_owned(),
+            message,
+        });
         Self {
             api_version: "admission.k8s.io/v1".to_owned(),
             kind: "AdmissionReview".to_owned(),

@@ -3,16 +3,18 @@
 
 mod admission;
 mod key;
+mod rbac;
 
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use kube::Client;
 use tokio::time::timeout;
 
 pub use admission::{AdmissionRequest, UserInfo, Verdict};
@@ -20,6 +22,7 @@ pub use key::review as review_key;
 
 use self::admission::Review;
 use crate::listen::Limits;
+use crate::policy::Rbac;
 
 /// The limits of the webhooks' listener. The API server keeps its connections and opens few.
 pub(super) const LIMITS: Limits = Limits {
@@ -34,29 +37,48 @@ const MAX_BODY: usize = 1024 * 1024;
 /// How long the body of a question may take. The API server itself waits for five seconds.
 const BODY_TIME: Duration = Duration::from_secs(4);
 
+/// How long RBAC may take to answer. The API server itself waits for five seconds for all of it.
+const RBAC_TIME: Duration = Duration::from_secs(2);
+
 /// Answers the API server.
-pub(super) fn router() -> Router {
-    Router::new().route(
-        "/validate/managedkeys",
-        post(async |request| answer(request, review_key).await),
-    )
+pub(super) fn router(client: Client) -> Router {
+    Router::new()
+        .route("/validate/managedkeys", post(managed_keys))
+        .with_state(client)
 }
 
-async fn answer(request: Request<Body>, review: fn(&AdmissionRequest) -> Verdict) -> Response {
-    let Ok(body) = timeout(BODY_TIME, to_bytes(request.into_body(), MAX_BODY)).await else {
-        return StatusCode::REQUEST_TIMEOUT.into_response();
+async fn managed_keys(State(client): State<Client>, request: Request<Body>) -> Response {
+    let asked = match asked(request).await {
+        Ok(asked) => asked,
+        Err(status) => return status.into_response(),
     };
-    let Ok(body) = body else {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
-    };
+    let mut verdict = review_key(&asked, Rbac::NotAsked);
+    if let Verdict::NeedsRbac(attributes) = verdict {
+        let Some(rbac) = rbac::ask(client, &asked, attributes, RBAC_TIME).await else {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        };
+        verdict = review_key(&asked, rbac);
+    }
+    answer(&asked, verdict)
+}
+
+async fn asked(request: Request<Body>) -> Result<AdmissionRequest, StatusCode> {
+    let body = timeout(BODY_TIME, to_bytes(request.into_body(), MAX_BODY)).await;
+    let body = body.map_err(|_| StatusCode::REQUEST_TIMEOUT)?;
+    let body = body.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
     // Nothing is said of why: the error could quote what was sent.
-    let Ok(asked) = serde_json::from_slice::<Review>(&body) else {
-        return StatusCode::BAD_REQUEST.into_response();
+    let review: Review = serde_json::from_slice(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
+    review.request.ok_or(StatusCode::BAD_REQUEST)
+}
+
+fn answer(request: &AdmissionRequest, verdict: Verdict) -> Response {
+    let refusal = match verdict {
+        Verdict::Allow => None,
+        Verdict::Deny(message) => Some(message),
+        // RBAC was asked and the question is the same: nothing is allowed that is not decided.
+        Verdict::NeedsRbac(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     };
-    let Some(request) = asked.request else {
-        return StatusCode::BAD_REQUEST.into_response();
-    };
-    match serde_json::to_vec(&Review::answering(&request, review(&request))) {
+    match serde_json::to_vec(&Review::answering(request, refusal)) {
         Ok(answer) => ([(CONTENT_TYPE, "application/json")], answer).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -68,9 +90,12 @@ mod tests {
 
     use super::*;
 
-    async fn asked(body: impl Into<Body>) -> (StatusCode, Value) {
-        let request = Request::new(body.into());
-        let answer = answer(request, review_key).await;
+    /// What is answered to a question that RBAC has nothing to do with.
+    async fn answered(body: impl Into<Body>) -> (StatusCode, Value) {
+        let answer = match asked(Request::new(body.into())).await {
+            Ok(asked) => answer(&asked, review_key(&asked, Rbac::NotAsked)),
+            Err(status) => status.into_response(),
+        };
         let status = answer.status();
         let body = to_bytes(answer.into_body(), MAX_BODY).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap_or_default())
@@ -95,7 +120,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_answer_has_the_questions_uid_and_says_why_not() {
-        let (status, answer) = asked(question(&json!({}))).await;
+        let allow = json!({"effect": "Allow", "principals": {"users": ["ann"]}, "actions": ["*"]});
+        let (status, answer) = answered(question(&json!({"statements": [allow]}))).await;
         assert_eq!(status, StatusCode::OK);
         assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
         assert_eq!(answer["kind"], "AdmissionReview");
@@ -104,7 +130,7 @@ mod tests {
             json!({"uid": "705ab4f5", "allowed": true})
         );
 
-        let (_, answer) = asked(question(&json!({"delegateToRBAC": false}))).await;
+        let (_, answer) = answered(question(&json!({"delegateToRBAC": false}))).await;
         assert_eq!(answer["response"]["uid"], "705ab4f5");
         assert_eq!(answer["response"]["allowed"], false);
         assert_eq!(answer["response"]["status"]["code"], 422);
@@ -121,7 +147,7 @@ mod tests {
             "{\"request\": 1}",
             "{\"kind\": \"AdmissionReview\"}",
         ] {
-            let (status, answer) = asked(nonsense).await;
+            let (status, answer) = answered(nonsense).await;
             assert_eq!(status, StatusCode::BAD_REQUEST, "{nonsense}");
             assert_eq!(answer, Value::Null);
         }
@@ -129,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_question_above_the_limit_is_refused() {
-        let (status, _) = asked(vec![b' '; MAX_BODY + 1]).await;
+        let (status, _) = answered(vec![b' '; MAX_BODY + 1]).await;
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     }
 }

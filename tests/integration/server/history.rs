@@ -10,6 +10,7 @@ use kube::api::{ObjectMeta, PostParams};
 use tokio::time::sleep;
 
 use super::{age, applied, unready, wait_state, written};
+use crate::root;
 use crate::support::{Bed, Operator, eventually, key};
 
 /// How many keys a replica holds.
@@ -76,8 +77,9 @@ async fn a_backup_that_is_put_back_is_believed_whatever_the_numbers_say() {
     bed.apply(&key("shop", "lost")).await;
     wait_state(&bed, "lost", KeyState::Enabled).await;
     grow(&bed, "a", 300).await;
-    eventually("the replica has both", || async {
-        keys(&server).await == Some(2)
+    let far = written(&bed, "lost").await + 250;
+    eventually("the replica has both, and is far", || async {
+        keys(&server).await == Some(2) && applied(&bed, "one").await >= far
     })
     .await;
     bed.cluster.etcd().restore(&backup).await.unwrap();
@@ -117,4 +119,29 @@ async fn a_backup_that_is_put_back_is_believed_whatever_the_numbers_say() {
     })
     .await;
     server.wait_ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_key_that_is_rotated_is_followed() {
+    let bed = Bed::start().await;
+    bed.namespace("shop").await;
+    let _controller = bed.operator().await;
+    let server = bed.server_named("one").await;
+    server.wait_ready().await;
+    bed.apply(&key("shop", "orders")).await;
+    wait_state(&bed, "orders", KeyState::Enabled).await;
+    let old = root::current(&bed).await;
+    root::root(&bed, &["rotate"]).await.expect_ok();
+    root::rotated(&bed, &old).await;
+    eventually("the replica has the key as it is wrapped now", || async {
+        applied(&bed, "one").await >= written(&bed, "orders").await
+    })
+    .await;
+    assert_eq!(unready(&server).await, "");
+    assert_eq!(keys(&server).await, Some(1));
+    let log = server.log();
+    assert!(
+        !log.contains("cannot be opened") && !log.to_lowercase().contains("forbidden"),
+        "{log}"
+    );
 }
