@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::record::{Objection, Phase, Record, RecordError, Records};
+use super::restore::Hold;
 use crate::api::names::INSTALLATION;
 use crate::clock::Clock;
 use crate::crypto::Fingerprint;
@@ -30,6 +31,8 @@ pub struct Follower {
     pub namespace: String,
     /// The root keys.
     pub roots: Arc<RootKeys>,
+    /// Whether nothing is rotated or destroyed.
+    pub hold: Arc<Hold>,
     /// The name of this replica.
     pub identity: String,
     /// The time.
@@ -59,6 +62,7 @@ impl Follower {
                 () = tokio::time::sleep(RETRY_AFTER), if !settled => {}
             }
             if let Some(record) = &latest {
+                self.hold.set(record);
                 settled = self.obey(record).await;
                 self.changed.send_replace(());
             }

@@ -3,6 +3,7 @@
 
 mod follow;
 mod record;
+mod restore;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use serde_json::json;
 
 pub use self::follow::Follower;
 pub use self::record::{Malformed, Objection, Phase, Record, RecordError, Records, RootRotation};
+pub use self::restore::{Hold, RestoreHold, Suspicion, suspect, suspicion};
 use crate::api::names::{
     ANNOTATION_APPROVE_ADOPTION_BEFORE, FIELD_MANAGER, GUARD_ENABLED, INSTALLATION, LABEL_GUARD,
 };
@@ -69,6 +71,8 @@ pub struct Installation {
     pub region: Region,
     /// The root keys.
     pub roots: Arc<RootKeys>,
+    /// Whether nothing is rotated or destroyed, since a restore is suspected.
+    pub hold: Arc<Hold>,
 }
 
 /// What the installation is found in or made from.
@@ -104,10 +108,13 @@ impl Bootstrap<'_> {
     async fn found(&self, map: &ConfigMap) -> Result<Installation, Error> {
         let record = Record::read(map).map_err(RecordError::Malformed)?;
         let roots = RootKeys::open(self.roots.clone(), record.root).await;
+        let hold = Hold::default();
+        hold.set(&record);
         Ok(Installation {
             id: record.id,
             region: record.region,
             roots: Arc::new(roots.map_err(Error::RootMissing)?),
+            hold: Arc::new(hold),
         })
     }
 

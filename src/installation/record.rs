@@ -12,7 +12,10 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::api::names::{FIELD_MANAGER, INSTALLATION, LABEL_MANAGED_BY, MANAGED_BY};
+use super::restore::RestoreHold;
+use crate::api::names::{
+    ANNOTATION_RESTORE_CHECKED, FIELD_MANAGER, INSTALLATION, LABEL_MANAGED_BY, MANAGED_BY,
+};
 use crate::crypto::{Fingerprint, InstallationId, Region};
 use crate::roots::ProviderKind;
 
@@ -21,6 +24,7 @@ const ROOT_FINGERPRINT: &str = "rootFingerprint";
 const REGION: &str = "region";
 const RETIRED_ROOTS: &str = "retiredRoots";
 const ROOT_ROTATION: &str = "rootRotation";
+const RESTORE: &str = "restoreSuspected";
 const OBJECTION_PREFIX: &str = "rootObjection.";
 /// Longest name of a replica in the record; together with the prefix it is a key of a `ConfigMap` (253 characters).
 const MAX_IDENTITY: usize = 200;
@@ -142,6 +146,10 @@ pub struct Record {
     pub rotation: Option<RootRotation>,
     /// Which replicas cannot load the next root key, by name.
     pub objections: BTreeMap<String, Objection>,
+    /// That a restore is suspected.
+    pub restore: Option<RestoreHold>,
+    /// Which hold an administrator has ended: its `since`. An annotation; not written.
+    pub restore_checked: Option<String>,
 }
 
 impl Record {
@@ -154,6 +162,8 @@ impl Record {
             retired: Vec::new(),
             rotation: None,
             objections: BTreeMap::new(),
+            restore: None,
+            restore_checked: None,
         }
     }
 
@@ -164,6 +174,7 @@ impl Record {
     pub fn read(map: &ConfigMap) -> Result<Self, Malformed> {
         let empty = BTreeMap::new();
         let data = map.data.as_ref().unwrap_or(&empty);
+        let annotations = map.metadata.annotations.as_ref();
         let retired = data.get(RETIRED_ROOTS).map_or("", String::as_str);
         let retired = retired.split(',').filter(|text| !text.is_empty());
         let retired = retired.map(str::parse).collect::<Result<_, _>>();
@@ -184,6 +195,8 @@ impl Record {
             })?,
             rotation: json(data, ROOT_ROTATION)?,
             objections,
+            restore: json(data, RESTORE)?,
+            restore_checked: annotations.and_then(|a| a.get(ANNOTATION_RESTORE_CHECKED).cloned()),
         })
     }
 
@@ -196,6 +209,7 @@ impl Record {
         set(data, ROOT_FINGERPRINT, Some(self.root.to_string()));
         set(data, RETIRED_ROOTS, retired);
         set(data, ROOT_ROTATION, self.rotation.as_ref().map(to_json));
+        set(data, RESTORE, self.restore.as_ref().map(to_json));
         data.retain(|entry, _| !entry.starts_with(OBJECTION_PREFIX));
         for (identity, objection) in &self.objections {
             data.insert(format!("{OBJECTION_PREFIX}{identity}"), to_json(objection));
@@ -273,6 +287,29 @@ impl Records {
     pub async fn get(&self) -> Result<Record, RecordError> {
         let map = self.find().await?.ok_or(RecordError::Missing)?;
         Ok(Record::read(&map)?)
+    }
+
+    /// The API server's clock, in whole seconds: the creation time of an object that is not made.
+    ///
+    /// # Errors
+    /// Those of the API server.
+    pub async fn server_time(&self) -> Result<Timestamp, RecordError> {
+        let mut map = ConfigMap::default();
+        map.metadata.name = Some("keystead-server-time".to_owned());
+        let dry_run = PostParams {
+            dry_run: true,
+            ..params()
+        };
+        let made = self.api.create(&dry_run, &map).await;
+        let made = made.map_err(|reason| RecordError::Api {
+            operation: "ask the time by a dry run of",
+            reason,
+        })?;
+        // Without one nobody can say how late it is; nothing is due then.
+        Ok(made
+            .metadata
+            .creation_timestamp
+            .map_or(Timestamp::MIN, |time| time.0))
     }
 
     /// Writes the record of a new installation, unless another replica was faster; returns the one that counts.

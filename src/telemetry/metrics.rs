@@ -33,6 +33,7 @@ pub struct Metrics {
     reconcile_duration: Family<KindLabels, Histogram>,
     objects: Family<ObjectLabels, Gauge>,
     keyring_keys: Gauge,
+    restore_suspected: Gauge,
     truth_writes: Family<TruthLabels, Counter>,
     target_writes: Family<DeliveryLabels, Counter>,
 }
@@ -81,6 +82,12 @@ impl Metrics {
             "Keys whose material is loaded",
             keyring_keys.clone(),
         );
+        let restore_suspected = Gauge::default();
+        keystead.register(
+            "restore_suspected",
+            "1 if nothing is rotated or destroyed, since the cluster may have been restored from a backup",
+            restore_suspected.clone(),
+        );
         let truth_writes = Family::default();
         keystead.register("truth_writes", "Writes of the truth", truth_writes.clone());
         let target_writes = Family::default();
@@ -92,6 +99,7 @@ impl Metrics {
             reconcile_duration,
             objects,
             keyring_keys,
+            restore_suspected,
             truth_writes,
             target_writes,
         }
@@ -124,6 +132,11 @@ impl Metrics {
     /// The keyring holds the material of `count` keys.
     pub fn keyring_keys(&self, count: usize) {
         self.keyring_keys.set(gauge(count));
+    }
+
+    /// A restore is suspected, or not.
+    pub fn restore_suspected(&self, suspected: bool) {
+        self.restore_suspected.set(i64::from(suspected));
     }
 
     /// An object of the truth was written.
@@ -182,6 +195,7 @@ mod tests {
         );
         metrics.objects(Kind::ManagedSecret, ReadyStatus::False, 3);
         metrics.keyring_keys(5);
+        metrics.restore_suspected(true);
         metrics.truth_written(Truth::SealedSecret);
         metrics.target_written(Delivery::Plain);
         for line in [
@@ -196,6 +210,7 @@ mod tests {
             "keystead_reconcile_duration_seconds_bucket{le=\"0.01\",kind=\"ManagedKey\"} 1",
             "keystead_objects{kind=\"ManagedSecret\",ready=\"false\"} 3",
             "keystead_keyring_keys 5",
+            "keystead_restore_suspected 1",
             "keystead_truth_writes_total{kind=\"SealedSecret\"} 1",
             "keystead_target_writes_total{form=\"Plain\"} 1",
             "# EOF",

@@ -146,6 +146,7 @@ async fn advance(id: KeyId, seen: &Seen, ctx: &Context) -> Result<Option<Timesta
         tenure: &ctx.tenure,
         dependents: seen.dependents.get(&id).copied().unwrap_or_default(),
         accepted: accepted(&truth, &record),
+        held: ctx.installation.hold.at(seen.now).map(|hold| hold.until),
     };
     let record = match deletion::step(&record, &facts) {
         Step::Wait(next) => return Ok(Some(next)),

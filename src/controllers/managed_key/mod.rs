@@ -9,6 +9,8 @@ mod plan;
 mod rotation;
 #[cfg(test)]
 mod testing;
+mod trim;
+pub(crate) mod trimming;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
