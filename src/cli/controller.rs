@@ -1,7 +1,6 @@
 //! `keystead controller`: the operator.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::root_args::RootArgs;
 use crate::api::names::LEASE;
 use crate::clock::process_clock;
 use crate::controllers::{self, Context, Precaution, Scope};
@@ -21,7 +21,7 @@ use crate::crypto::Region;
 use crate::installation::{Bootstrap, Follower, Installation, Records, Suspicion};
 use crate::keys::{Keyring, Loader};
 use crate::leader::{self, Leadership};
-use crate::roots::{ProviderKind, Providers, RootConfig};
+use crate::roots::Providers;
 use crate::telemetry::{self, Component, Format, Metrics, Readiness};
 use crate::truth::{KeyMaterials, SealedSecrets};
 
@@ -78,46 +78,6 @@ fn trim_days(text: &str) -> Result<u16, String> {
 
 fn trim_after(days: u16) -> Option<SignedDuration> {
     (days > 0).then(|| SignedDuration::from_hours(24 * i64::from(days)))
-}
-
-/// Where root keys are.
-#[derive(Clone, Debug, clap::Args)]
-struct RootArgs {
-    /// Where the root key of a new installation comes from. Of an existing one, the record says which root key it needs.
-    #[arg(
-        id = "root_provider",
-        long = "root-provider",
-        env = "KEYSTEAD_ROOT_PROVIDER",
-        value_enum,
-        default_value_t = ProviderKind::Secret
-    )]
-    provider: ProviderKind,
-    /// The file that holds the root key, or the one to migrate to: 32 bytes, or their base64.
-    #[arg(
-        id = "root_file",
-        long = "root-file",
-        env = "KEYSTEAD_ROOT_FILE",
-        required_if_eq("root_provider", "file")
-    )]
-    file: Option<PathBuf>,
-    /// The file that holds the root key before that one, while something is wrapped under it.
-    #[arg(
-        id = "root_previous_file",
-        long = "root-previous-file",
-        env = "KEYSTEAD_ROOT_PREVIOUS_FILE",
-        requires = "root_file"
-    )]
-    previous_file: Option<PathBuf>,
-}
-
-impl RootArgs {
-    fn config(&self) -> RootConfig {
-        RootConfig {
-            provider: self.provider,
-            file: self.file.clone(),
-            previous_file: self.previous_file.clone(),
-        }
-    }
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
@@ -298,6 +258,7 @@ impl Operator {
             hold: installation.hold.clone(),
             identity: self.args.identity.clone(),
             clock: process_clock(),
+            component: self.readiness.component("root key"),
             changed,
         };
         let caches = self.readiness.component("caches");

@@ -4,6 +4,7 @@ mod check_file;
 mod controller;
 mod crds;
 mod root;
+mod root_args;
 
 use clap::{Parser, Subcommand};
 

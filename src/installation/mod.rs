@@ -3,6 +3,7 @@
 
 mod follow;
 mod record;
+mod records;
 mod restore;
 
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use kube::{Api, Client};
 use serde_json::json;
 
 pub use self::follow::Follower;
-pub use self::record::{Malformed, Objection, Phase, Record, RecordError, Records, RootRotation};
+pub use self::record::{Malformed, Objection, Phase, Record, RootRotation};
+pub use self::records::{RecordError, Records};
 pub use self::restore::{Hold, RestoreHold, Suspicion, suspect, suspicion};
 use crate::api::names::{
     ANNOTATION_APPROVE_ADOPTION_BEFORE, FIELD_MANAGER, GUARD_ENABLED, INSTALLATION, LABEL_GUARD,

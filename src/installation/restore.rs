@@ -8,7 +8,8 @@ use std::sync::{PoisonError, RwLock};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::record::{Record, RecordError, Records};
+use super::record::Record;
+use super::records::{RecordError, Records};
 
 /// How long nothing is rotated or destroyed.
 const HOLD: SignedDuration = SignedDuration::from_hours(24);

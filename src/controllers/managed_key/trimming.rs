@@ -42,12 +42,20 @@ async fn look(wait: SignedDuration, ctx: &Context) -> Result<(), Error> {
         .filter(|key| is_candidate(&key.truth.spec) && served(&key.truth.spec))
         .map(|key| key.id)
         .collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    // The keys first: what is written about them while it is counted is refused by its resource version.
+    let mut truths = Vec::new();
     for id in ids {
-        // The key first: what is written about it while it is counted is refused by its resource version.
         let object = format!("KeyMaterial {id}");
-        let found = call("get", &object, ctx.materials.get(&id.to_string())).await?;
-        let Some(truth) = found else { continue };
-        look_at(id, truth, wait, ctx).await?;
+        let found = call("get", object, ctx.materials.get(&id.to_string())).await?;
+        truths.extend(found.map(|truth| (id, truth)));
+    }
+    let stored = needed_by_truth(ctx.client.clone(), &ctx.namespace);
+    let stored = call("read", "the truth of secrets", stored).await?;
+    for (id, truth) in truths {
+        look_at(id, truth, &stored, wait, ctx).await?;
     }
     Ok(())
 }
@@ -56,12 +64,11 @@ async fn look(wait: SignedDuration, ctx: &Context) -> Result<(), Error> {
 async fn look_at(
     id: KeyId,
     truth: KeyMaterial,
+    stored: &Needed,
     wait: SignedDuration,
     ctx: &Context,
 ) -> Result<(), Error> {
     let namespace = &truth.spec.namespace;
-    let stored = needed_by_truth(ctx.client.clone(), &ctx.namespace);
-    let stored = call("read", "the truth of secrets", stored).await?;
     let delivered = needed_by_targets(ctx.client.clone(), namespace);
     let delivered = call("read", format!("Secrets of {namespace}"), delivered).await?;
     if let Some(name) = stored.unreadable.iter().chain(&delivered.unreadable).next() {
@@ -77,7 +84,7 @@ async fn look_at(
     let facts = Facts {
         now,
         wait,
-        is_needed: &|g| needs(&stored, g) || needs(&delivered, g),
+        is_needed: &|g| needs(stored, g) || needs(&delivered, g),
         held: ctx.installation.hold.at(now).is_some(),
     };
     let trimmed = trim(&truth.spec, &facts);
