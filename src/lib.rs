@@ -6,8 +6,11 @@
 //! cli ──▶ controllers ──▶ secrets (versions, generators, templates: pure)
 //!              │     ├──▶ keys (keyring) ──▶ crypto (envelope, wrap: no Kubernetes)
 //!              │     └──▶ truth (what must not be lost), roots (root key), installation
-//!              └──▶ leader, telemetry, clock, watching, telling
+//!   │          └──▶ leader, telemetry, listen, clock, watching, telling
+//!   └▶ server (replicas that hold the keys and serve the webhooks) ──▶ keys, installation, roots
+//! certificates: what authenticates the server (made by the controller)
 //! policy: who may do what with a key (pure)
+//! audit: who did what, in lines that cannot be altered unnoticed
 //! api: the resource types everybody speaks
 //! ```
 //!
@@ -15,6 +18,8 @@
 //! (pure: what is, what should be, now; a fixed point) → `apply` (one idempotent effect per step) → status.
 
 pub mod api;
+pub mod audit;
+pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod controllers;
@@ -22,9 +27,11 @@ pub mod crypto;
 pub mod installation;
 pub mod keys;
 pub mod leader;
+pub mod listen;
 pub mod policy;
 pub mod roots;
 pub mod secrets;
+pub mod server;
 pub mod telemetry;
 pub mod telling;
 pub mod truth;

@@ -1,5 +1,7 @@
 //! The `keystead` command.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use keystead::cli::{Cli, run};
 use zeroizing_alloc::ZeroAlloc;
@@ -10,6 +12,6 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     run(Cli::parse()).await
 }

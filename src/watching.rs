@@ -31,9 +31,18 @@ pub fn watch<K>(
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    watch_objects(api, watcher::Config::default())
-        .backoff(WatchPauses::default())
-        .filter_map(|event| future::ready(event.map(readable).transpose()))
+    watch_guarded(api).filter_map(|event| future::ready(event.map(readable).transpose()))
+}
+
+/// Watches everything of a kind, for those who must not go on with what they last knew of an object that has become
+/// unreadable.
+pub fn watch_guarded<K>(
+    api: Api<DeserializeGuard<K>>,
+) -> impl Stream<Item = Result<Event<DeserializeGuard<K>>, watcher::Error>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watch_objects(api, watcher::Config::default()).backoff(WatchPauses::default())
 }
 
 /// The event, if its object can be read.
@@ -50,7 +59,8 @@ where
     }
 }
 
-fn read<K: Resource<DynamicType = ()>>(object: DeserializeGuard<K>) -> Option<K> {
+/// The object, if this release can read it; otherwise that is said.
+pub fn read<K: Resource<DynamicType = ()>>(object: DeserializeGuard<K>) -> Option<K> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     if object.0.is_err() {
         // Not the error itself: it may quote what the object holds.

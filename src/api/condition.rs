@@ -59,7 +59,7 @@ pub enum Reason {
     TemplateFailed,
     /// The `ManagedKey` does not exist.
     KeyNotFound,
-    /// The alias was pointed at a key of another spec or usage.
+    /// The alias was pointed at a key of another spec or usage, or the secret names a key that is not symmetric.
     KeyTypeMismatch,
     /// The `ManagedKey` is disabled.
     KeyDisabled,

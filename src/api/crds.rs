@@ -11,13 +11,14 @@ use sha2::{Digest, Sha256};
 use super::names::{
     ANNOTATION_SCHEMA_HASH, GUARD_ENABLED, LABEL_GUARD, LABEL_MANAGED_BY, MANAGED_BY,
 };
-use super::{KeyAlias, KeyMaterial, ManagedKey, ManagedSecret, schema};
+use super::{KeyAlias, KeyGrant, KeyMaterial, ManagedKey, ManagedSecret, schema};
 
 /// All definitions, in a stable order, each with its hash and the guard's label.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut all = vec![
         ManagedKey::crd(),
         KeyAlias::crd(),
+        KeyGrant::crd(),
         ManagedSecret::crd(),
         KeyMaterial::crd(),
     ];
@@ -127,7 +128,7 @@ mod tests {
     #[test]
     fn everything_of_a_spec_has_a_bound() {
         let specs = specs();
-        assert_eq!(specs.len(), 4);
+        assert_eq!(specs.len(), 5);
         let mut texts = 0;
         for (kind, spec) in specs {
             walk(

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::managed_key::{KeySpec, KeyUsage};
+use super::schema::OBJECT_NAME;
 
 /// Another name of a `ManagedKey` of the same namespace. It can be pointed at another key of the same
 /// spec and usage; what names the alias then uses that one.
@@ -56,7 +57,7 @@ pub struct AliasedKey {
     /// Name of the `ManagedKey`.
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        regex(pattern = OBJECT_NAME)
     )]
     pub name: String,
 }

@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::key_grant::{GrantConstraints, GrantOperation};
+use super::key_policy::KeyPolicy;
 use super::managed_key::{KeyOrigin, KeySpec, KeyUsage};
 
 /// The truth about one key, named by its key id: the wrapped generations, the attributes that they
@@ -81,6 +83,13 @@ pub struct KeyMaterialSpec {
     /// What was rotated, and what that depends on.
     #[serde(default, skip_serializing_if = "RotationRecord::is_empty")]
     pub rotation: RotationRecord,
+    /// The policy in force. Absent: only RBAC decides.
+    #[serde(default, skip_serializing_if = "PolicyRecord::is_empty")]
+    pub policy: PolicyRecord,
+    /// The grants in force, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 500))]
+    pub grants: Vec<GrantRecord>,
     /// The generations, oldest first; the last one encrypts, each decrypts. None is left of a key that was destroyed.
     #[schemars(length(max = 256))]
     pub generations: Vec<MaterialGeneration>,
@@ -89,6 +98,91 @@ pub struct KeyMaterialSpec {
 impl KeyMaterialSpec {
     /// Most generations of one key.
     pub const MAX_GENERATIONS: usize = 256;
+    /// Most grants in force of one key.
+    pub const MAX_GRANTS: usize = 500;
+    /// Most bytes of all grants in force of one key, as JSON: with the policy and all generations the object must stay
+    /// below what etcd takes (1.5 MiB).
+    pub const MAX_GRANT_BYTES: usize = 524_288;
+}
+
+/// The policy in force, and what names in it stood for when it was accepted.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyRecord {
+    /// As accepted from the resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<KeyPolicy>,
+    /// The namespaces of principals of other namespaces, as they were when they were first named. One that was made anew
+    /// inherits nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2000))]
+    pub namespaces: Vec<NamespaceRecord>,
+    /// Fingerprint of the policy of a resource that took the key over and does not have the one in force. It counts for
+    /// nothing until somebody changes it, which needs the right to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub ignored: Option<String>,
+}
+
+impl PolicyRecord {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self == &Self::default()
+    }
+
+    /// The recorded UID of a namespace.
+    pub fn namespace_uid(&self, name: &str) -> Option<&str> {
+        let found = self.namespaces.iter().find(|n| n.name == name)?;
+        Some(&found.uid)
+    }
+}
+
+/// A namespace as it was when it was named.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceRecord {
+    /// Its name.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Its UID then.
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: String,
+}
+
+/// A grant in force.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantRecord {
+    /// Name of the `KeyGrant`, which is in the key's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// UID of the `KeyGrant`.
+    #[schemars(length(min = 1, max = 64))]
+    pub uid: String,
+    /// Who may use the key.
+    #[schemars(length(min = 1, max = 330))]
+    pub grantee: String,
+    /// UID of the grantee's namespace when the grant was accepted; absent for a grantee that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub namespace_uid: Option<String>,
+    /// Who may retire it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 330))]
+    pub retiring: Option<String>,
+    /// What the grantee may do.
+    #[schemars(length(min = 1, max = 17))]
+    pub operations: Vec<GrantOperation>,
+    /// What must be so of a message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constraints: Option<GrantConstraints>,
+    /// From then on it gives nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// Who made it, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 330))]
+    pub created_by: Option<String>,
 }
 
 /// The end that waits for a key.
@@ -159,7 +253,7 @@ impl RotationRecord {
     }
 }
 
-/// One generation of a key: 32 random bytes, wrapped under the root key.
+/// One generation of a key: its bytes, or a key pair, wrapped under the root key.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct MaterialGeneration {

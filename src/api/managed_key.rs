@@ -5,6 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::key_policy::KeyPolicy;
+
 /// A customer-managed key. Its material never leaves the operator; deleting this resource does not
 /// destroy it but starts a waiting period in which the key can be brought back.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -40,6 +42,21 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("has(self.spec.origin) == has(oldSelf.spec.origin) && (!has(self.spec.origin) || self.spec.origin == oldSelf.spec.origin)")
         .message("spec.origin is immutable: make a new key")
         .field_path(".spec.origin"),
+    validation = Rule::new("has(self.spec.keySpec) && self.spec.keySpec != 'SymmetricDefault' || !has(self.spec.keyUsage) || self.spec.keyUsage == 'EncryptDecrypt'")
+        .message("a key of keySpec SymmetricDefault has keyUsage EncryptDecrypt: set that, or choose another keySpec")
+        .field_path(".spec.keyUsage"),
+    validation = Rule::new("!has(self.spec.keySpec) || !self.spec.keySpec.startsWith('Hmac') || has(self.spec.keyUsage) && self.spec.keyUsage == 'GenerateVerifyMac'")
+        .message("a key of a keySpec Hmac... has keyUsage GenerateVerifyMac: set that")
+        .field_path(".spec.keyUsage"),
+    validation = Rule::new("!has(self.spec.keySpec) || !self.spec.keySpec.startsWith('Ecc') || has(self.spec.keyUsage) && self.spec.keyUsage == 'SignVerify'")
+        .message("a key of a keySpec Ecc... has keyUsage SignVerify: set that")
+        .field_path(".spec.keyUsage"),
+    validation = Rule::new("!has(self.spec.keySpec) || !self.spec.keySpec.startsWith('Rsa') || has(self.spec.keyUsage) && self.spec.keyUsage in ['EncryptDecrypt', 'SignVerify']")
+        .message("a key of a keySpec Rsa... has keyUsage EncryptDecrypt or SignVerify: set one of them")
+        .field_path(".spec.keyUsage"),
+    validation = Rule::new("!has(self.spec.rotation) || !has(self.spec.keySpec) || self.spec.keySpec == 'SymmetricDefault'")
+        .message("only keys of keySpec SymmetricDefault are rotated: take spec.rotation out, and make a new key when it is time")
+        .field_path(".spec.rotation"),
     printcolumn(name = "Next-Rotation", type_ = "date", json_path = ".status.nextRotationTime", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
@@ -49,11 +66,13 @@ pub struct ManagedKeySpec {
     #[schemars(length(max = 8192))]
     pub description: Option<String>,
 
-    /// The kind of key. Immutable. `SymmetricDefault`, the default, is AES-256-GCM.
+    /// The kind of key. Immutable. `SymmetricDefault`, the default, is AES-256-GCM. Every other kind has one version of its
+    /// material for life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_spec: Option<KeySpec>,
 
-    /// What the key may do. Immutable. Default `EncryptDecrypt`.
+    /// What the key may do. Immutable. `EncryptDecrypt`, the default, is for `SymmetricDefault`, and for `Rsa...` if it is
+    /// said; `SignVerify` for `Rsa...` and `Ecc...`, `GenerateVerifyMac` for `Hmac...`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_usage: Option<KeyUsage>,
 
@@ -70,6 +89,15 @@ pub struct ManagedKeySpec {
     /// `keystead.dev/rotate`. What was encrypted before a rotation stays readable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<KeyRotation>,
+
+    /// Who may do what with the key. Without it only RBAC decides, and secrets of the key's namespace may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<KeyPolicy>,
+
+    /// Accept a policy under which whoever writes it may not change it any more (AWS KMS: the parameter of the same name);
+    /// default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bypass_policy_lockout_safety_check: Option<bool>,
 
     /// The scheduled end of the key: while this is present every use is refused, and at its date the material is
     /// destroyed, for good. Taking it out before cancels.
@@ -128,6 +156,24 @@ pub enum KeySpec {
     /// AES-256-GCM (`SYMMETRIC_DEFAULT`).
     #[default]
     SymmetricDefault,
+    /// HMAC with SHA-256 and 32 bytes (`HMAC_256`).
+    Hmac256,
+    /// HMAC with SHA-384 and 48 bytes (`HMAC_384`).
+    Hmac384,
+    /// HMAC with SHA-512 and 64 bytes (`HMAC_512`).
+    Hmac512,
+    /// RSA with 2,048 bits (`RSA_2048`).
+    Rsa2048,
+    /// RSA with 3,072 bits (`RSA_3072`).
+    Rsa3072,
+    /// RSA with 4,096 bits (`RSA_4096`).
+    Rsa4096,
+    /// ECDSA on NIST P-256 (`ECC_NIST_P256`).
+    EccNistP256,
+    /// ECDSA on NIST P-384 (`ECC_NIST_P384`).
+    EccNistP384,
+    /// Ed25519 (`ECC_NIST_EDWARDS25519`).
+    EccNistEdwards25519,
 }
 
 impl KeySpec {
@@ -135,6 +181,15 @@ impl KeySpec {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SymmetricDefault => "SymmetricDefault",
+            Self::Hmac256 => "Hmac256",
+            Self::Hmac384 => "Hmac384",
+            Self::Hmac512 => "Hmac512",
+            Self::Rsa2048 => "Rsa2048",
+            Self::Rsa3072 => "Rsa3072",
+            Self::Rsa4096 => "Rsa4096",
+            Self::EccNistP256 => "EccNistP256",
+            Self::EccNistP384 => "EccNistP384",
+            Self::EccNistEdwards25519 => "EccNistEdwards25519",
         }
     }
 }
@@ -143,9 +198,13 @@ impl KeySpec {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = crate::api::schema::without_description)]
 pub enum KeyUsage {
-    /// Encrypt and decrypt, and wrap data keys (`ENCRYPT_DECRYPT`).
+    /// Encrypt and decrypt, and, if it is symmetric, wrap data keys (`ENCRYPT_DECRYPT`).
     #[default]
     EncryptDecrypt,
+    /// Sign and verify (`SIGN_VERIFY`).
+    SignVerify,
+    /// Make and verify message authentication codes (`GENERATE_VERIFY_MAC`).
+    GenerateVerifyMac,
 }
 
 impl KeyUsage {
@@ -153,6 +212,8 @@ impl KeyUsage {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EncryptDecrypt => "EncryptDecrypt",
+            Self::SignVerify => "SignVerify",
+            Self::GenerateVerifyMac => "GenerateVerifyMac",
         }
     }
 }
@@ -185,6 +246,8 @@ pub enum KeyState {
     Enabled,
     /// `spec.enabled` is false: every use is refused.
     Disabled,
+    /// The material is to be imported, and is not there: every use is refused.
+    PendingImport,
     /// The resource was deleted, or its deletion is scheduled: every use is refused, the material waits.
     PendingDeletion,
     /// The window is over; the material is destroyed at least a day later unless the deletion is cancelled.
@@ -216,6 +279,22 @@ pub struct ManagedKeyStatus {
     /// The version of the material that new ciphertext is made with: 1, 2, ...
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_version: Option<u32>,
+
+    /// The public key of a key pair in PEM (`SubjectPublicKeyInfo`): what verifies its signatures, or encrypts for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+
+    /// The algorithms that the key can be asked to encrypt with, by their names in AWS KMS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encryption_algorithms: Vec<String>,
+
+    /// The algorithms that the key can be asked to sign with, by their names in AWS KMS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signing_algorithms: Vec<String>,
+
+    /// The algorithms that the key can be asked to make message authentication codes with, by their names in AWS KMS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mac_algorithms: Vec<String>,
 
     /// When the key's scheduled deletion is due. It is destroyed at least a day later.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,9 @@
 pub mod condition;
 pub mod crds;
 pub mod key_alias;
+pub mod key_grant;
 pub mod key_material;
+pub mod key_policy;
 pub mod managed_key;
 pub mod managed_secret;
 pub mod names;
@@ -15,8 +17,13 @@ mod schema;
 
 pub use condition::{ConditionType, Reason};
 pub use key_alias::{KeyAlias, KeyAliasSpec, KeyAliasStatus};
+pub use key_grant::{GrantConstraints, GrantOperation, KeyGrant, KeyGrantSpec, KeyGrantStatus};
 pub use key_material::{
-    DeletionRecord, DueRecord, KeyMaterial, KeyMaterialSpec, MaterialGeneration, RotationRecord,
+    DeletionRecord, DueRecord, GrantRecord, KeyMaterial, KeyMaterialSpec, MaterialGeneration,
+    NamespaceRecord, PolicyRecord, RotationRecord,
+};
+pub use key_policy::{
+    Effect, KeyPolicy, PolicyStatement, Principals, ServiceAccountName, StatementConditions, Via,
 };
 pub use managed_key::{
     KeyDeletion, KeyDependents, KeyOrigin, KeyRotation, KeySpec, KeyState, KeyUsage, ManagedKey,

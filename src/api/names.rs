@@ -9,6 +9,10 @@ pub const VERSION: &str = "v1alpha1";
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// The value of [`LABEL_MANAGED_BY`].
 pub const MANAGED_BY: &str = "keystead";
+/// The well-known label that names the part of Keystead that an object belongs to.
+pub const LABEL_COMPONENT: &str = "app.kubernetes.io/component";
+/// The value of [`LABEL_COMPONENT`] on what belongs to the server.
+pub const COMPONENT_SERVER: &str = "server";
 /// Label of the operator's namespace and of the CRDs; while it is `enabled`, the shipped guard
 /// policy refuses to delete them and to touch the truth.
 pub const LABEL_GUARD: &str = "keystead.dev/guard";
@@ -59,6 +63,8 @@ pub const LABEL_KEY_ID: &str = "keystead.dev/key-id";
 /// On truth about a secret: the ids of the key material that its envelopes need, separated by commas; for counting
 /// without reading ciphertext.
 pub const ANNOTATION_MATERIALS: &str = "keystead.dev/materials";
+/// On the Lease of a replica of the server: the resourceVersion of the truth about keys that it has applied.
+pub const ANNOTATION_APPLIED: &str = "keystead.dev/applied-resource-version";
 /// On a CRD: hash of the definition, so that the operator patches only when it differs.
 pub const ANNOTATION_SCHEMA_HASH: &str = "keystead.dev/schema-hash";
 
@@ -66,16 +72,28 @@ pub const ANNOTATION_SCHEMA_HASH: &str = "keystead.dev/schema-hash";
 pub const SECRET_TYPE_SEALED: &str = "keystead.dev/sealed";
 /// Type of the Secret that holds the embedded root key.
 pub const SECRET_TYPE_ROOT: &str = "keystead.dev/root-key";
+/// Type of the Secret that holds the authority of the server's certificate.
+pub const SECRET_TYPE_AUTHORITY: &str = "keystead.dev/ca";
 /// Suffix of an entry of a `Sealed` target. A consumer that was not injected fails on a missing key
 /// and never takes ciphertext for a value.
 pub const SEALED_SUFFIX: &str = ".sealed";
 
 /// The Secret of the embedded root key.
 pub const ROOT_SECRET: &str = "keystead-root";
+/// The Secret with the authority that signs the server's certificate.
+pub const AUTHORITY_SECRET: &str = "keystead-ca";
+/// The Secret with the server's certificate.
+pub const SERVER_SECRET: &str = "keystead-server-tls";
+/// The Service of the server; its certificate is for the DNS name.
+pub const SERVER_SERVICE: &str = "keystead-server";
+/// The `ValidatingWebhookConfiguration` of the server.
+pub const WEBHOOKS: &str = "keystead-server";
 /// The `ConfigMap` that names the installation.
 pub const INSTALLATION: &str = "keystead-installation";
 /// The Lease of the controllers' leader.
 pub const LEASE: &str = "keystead-controller";
+/// What the name of the Lease of each replica of the server begins with; the rest is the pod's name.
+pub const SERVER_LEASE_PREFIX: &str = "keystead-server-";
 /// The key of every secret that names none, one per namespace, made on first use.
 pub const DEFAULT_KEY: &str = "keystead-default";
 

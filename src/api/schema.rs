@@ -4,6 +4,10 @@ use kube::core::{Message, Rule};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+/// What the name of an object may be: a DNS subdomain (RFC 1123).
+pub(super) const OBJECT_NAME: &str =
+    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
 /// Most bytes in one literal or one template (characters in the schema).
 pub(super) const MAX_TEXT: u32 = 65_536;
 
@@ -15,6 +19,19 @@ pub(super) fn texts(_: &mut SchemaGenerator) -> Schema {
 /// A map of at most 16 pairs of at most 1,024 characters: the user's encryption context.
 pub(super) fn encryption_context(_: &mut SchemaGenerator) -> Schema {
     bounded_map(16, 1024)
+}
+
+/// A map of at most 8 pairs of at most 256 characters: a context that a policy or a grant asks for.
+pub(super) fn context_condition(_: &mut SchemaGenerator) -> Schema {
+    bounded_map(8, 256)
+}
+
+/// The rule for the names of an encryption context's pairs where a policy or a grant asks for them.
+pub(super) fn context_names() -> Rule {
+    Rule::new(
+        "self.all(k, size(k) > 0 && size(k) <= 256 && !k.startsWith('keystead:') && !k.startsWith('aws-crypto-'))",
+    )
+    .message("names have 1 to 256 characters and do not start with 'keystead:' or 'aws-crypto-', which are reserved")
 }
 
 fn bounded_map(max_properties: u32, max_length: u32) -> Schema {

@@ -2,26 +2,28 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use k8s_openapi::jiff::SignedDuration;
+use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::{Client, Config};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::process::{client, stop_signal, stopped};
 use super::root_args::RootArgs;
 use crate::api::names::LEASE;
 use crate::clock::process_clock;
-use crate::controllers::{self, Context, Precaution, Scope};
-use crate::crypto::Region;
-use crate::installation::{Bootstrap, Follower, Installation, Records, Suspicion};
+use crate::controllers::{self, Context, Scope};
+use crate::crypto::{OsRandom, Region};
+use crate::installation::{Bootstrap, Follower, Installation, Records};
 use crate::keys::{Keyring, Loader};
 use crate::leader::{self, Leadership};
 use crate::roots::Providers;
+use crate::secrets::generate;
 use crate::telemetry::{self, Component, Format, Metrics, Readiness};
 use crate::truth::{KeyMaterials, SealedSecrets};
 
@@ -74,6 +76,9 @@ fn trim_days(text: &str) -> Result<u16, String> {
         Ok(days @ (0 | 30..=3650)) => Ok(days),
         _ => Err("30 to 3650 days, or 0 to keep all old material".to_owned()),
     }
+    /// Further DNS names of the server's certificate, separated by commas.
+    #[arg(long, env = "KEYSTEAD_SERVER_NAMES", value_delimiter = ',')]
+    server_names: Vec<String>,
 }
 
 fn trim_after(days: u16) -> Option<SignedDuration> {
@@ -82,10 +87,7 @@ fn trim_after(days: u16) -> Option<SignedDuration> {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     telemetry::init(args.log_format, &args.log)?;
-    let mut config = Config::infer().await.context("no access to a cluster")?;
-    // Our own waits are per object and end when something changes; the client's would hold up a whole reconcile.
-    config.default_retry = false;
-    let client = Client::try_from(config).context("the client could not be made")?;
+    let client = client().await?;
     let stop = stop_signal()?;
     let (readiness, metrics) = (Readiness::new(), Metrics::new());
     let listener = TcpListener::bind(args.http_address)
@@ -105,29 +107,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         metrics,
         stop,
     };
-    operator.run().await?;
+    Box::pin(operator.run()).await?;
     http.await.context("the health listener failed")
-}
-
-/// Resolves when the process is asked to stop.
-fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        info!("asked to stop");
-        sender.send_replace(true);
-    });
-    Ok(receiver)
-}
-
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error means that the sender is gone, and the process with it.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Why serving ended.
@@ -264,9 +245,14 @@ impl Operator {
         let caches = self.readiness.component("caches");
         // A replica that does not lead needs none.
         caches.ready();
+        // A name that no other leadership has, also not after a restore. It is no secret.
+        let life = generate::uuid(&mut OsRandom).context("no randomness available")?;
+        let terms = AtomicU64::new(1);
         let lead = |leadership: Leadership| {
+            let term = terms.fetch_add(1, Ordering::Relaxed);
             let context = self.context(
                 leadership,
+                format!("{life}-{term}"),
                 installation.clone(),
                 keyring.clone(),
                 key_changes.clone(),
@@ -301,6 +287,7 @@ impl Operator {
     fn context(
         &self,
         leadership: Leadership,
+        tenure: String,
         installation: Arc<Installation>,
         keyring: Arc<Keyring>,
         key_changes: tokio::sync::broadcast::Sender<crate::keys::KeyChanged>,
@@ -322,6 +309,7 @@ impl Operator {
             clock: process_clock(),
             trim_after: trim_after(self.args.trim_after_days),
             tenure: tenure(),
+            tenure,
             metrics: self.metrics.clone(),
             references: controllers::References::default(),
             creations: controllers::Creations::default(),
@@ -329,6 +317,8 @@ impl Operator {
             alias_failures: controllers::backoff::Failures::default(),
             secret_failures: controllers::backoff::Failures::default(),
             reencryptions: controllers::backoff::Pace::per_second(self.args.reencrypt_per_second),
+            replicas: controllers::replicas::Replicas::default(),
+            server_names: non_empty(&self.args.server_names),
             repairs: controllers::backoff::Repairs::default(),
             client,
             namespace,
@@ -338,18 +328,6 @@ impl Operator {
             leadership,
         }
     }
-}
-
-/// A name that no other leadership has. It is no secret, but it must not come again after a restore.
-fn tenure() -> String {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .expect("the operating system gives randomness, without which no key can be made");
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        use std::fmt::Write;
-        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
-        hex
-    })
 }
 
 /// A leader is ready when it has seen everything once; a replica that does not lead needs to see nothing.
@@ -368,21 +346,20 @@ impl Drop for Seeing<'_> {
     }
 }
 
-fn scope(namespaces: &[String]) -> Scope {
-    let names: Vec<_> = namespaces
+/// The names of a list without the empty one that an empty argument gives.
+fn non_empty(names: &[String]) -> Vec<String> {
+    names
         .iter()
         .filter(|name| !name.is_empty())
         .cloned()
-        .collect();
+        .collect()
+}
+
+fn scope(namespaces: &[String]) -> Scope {
+    let names = non_empty(namespaces);
     if names.is_empty() {
         Scope::Cluster
     } else {
         Scope::Namespaces(names)
     }
-}
-
-/// Makes sure that the two halves of the binary agree on one provider of TLS.
-pub(super) fn install_crypto_provider() {
-    // An error only says that one is installed already.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }

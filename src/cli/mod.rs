@@ -1,10 +1,15 @@
 //! The command line: parsing, and the exit code.
 
+mod audit;
 mod check_file;
 mod controller;
 mod crds;
+mod process;
 mod root;
 mod root_args;
+mod server;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -20,8 +25,12 @@ pub struct Cli {
 enum Command {
     /// Run the operator.
     Controller(Box<controller::Args>),
+    /// Run a replica of the server: it holds the keys and serves the webhooks.
+    Server(Box<server::Args>),
     /// Print the definitions of the resource types, or write them into a folder.
     Crds(crds::Args),
+    /// Check audit logs, and ask them who used a key.
+    Audit(audit::Args),
     /// Rotate the root key, and see how far that is.
     Root(root::Args),
     /// Succeed if a file is there and not empty.
@@ -30,17 +39,23 @@ enum Command {
 }
 
 /// Runs what the command line says.
-pub async fn run(cli: Cli) -> anyhow::Result<()> {
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Controller(args) => {
-            controller::install_crypto_provider();
-            controller::run(*args).await
+            process::install_crypto_provider();
+            Box::pin(controller::run(*args)).await?;
         }
-        Command::Crds(args) => crds::run(&args),
+        Command::Server(args) => {
+            process::install_crypto_provider();
+            Box::pin(server::run(*args)).await?;
+        }
+        Command::Crds(args) => crds::run(&args)?,
+        Command::Audit(args) => return audit::run(&args),
         Command::Root(args) => {
-            controller::install_crypto_provider();
-            root::run(args).await
+            process::install_crypto_provider();
+            root::run(args).await?;
         }
-        Command::CheckFile(args) => check_file::run(&args),
+        Command::CheckFile(args) => check_file::run(&args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

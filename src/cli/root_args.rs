@@ -1,4 +1,4 @@
-//! Where root keys are, as the command line says it.
+//! Where root keys are, for every process that needs them.
 
 use std::path::PathBuf;
 

@@ -126,6 +126,10 @@ impl<K: Clone + Eq + Hash> Pace<K> {
     /// Whether it is that object's turn; otherwise how long until it is. The turn is kept for it.
     pub fn admit(&self, object: &K, now: Instant) -> Option<Duration> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.next.is_some_and(|next| next <= now) {
+            // Every turn has come. Who did not is deleted, or about to come and has its turn now.
+            slots.taken.clear();
+        }
         let slot = slots.taken.get(object).copied().unwrap_or_else(|| {
             let slot = slots.next.map_or(now, |next| next.max(now));
             slots.next = Some(slot + self.interval);
@@ -224,6 +228,9 @@ mod tests {
             pace.admit(&"b", tenths(100)),
             Some(Duration::from_millis(100))
         );
+        // "b" is deleted before its turn comes: it is forgotten, and keeps nobody waiting.
+        assert_eq!(pace.admit(&"c", tenths(200)), None);
+        assert_eq!(pace.slots.lock().unwrap().taken.len(), 0);
     }
 
     #[test]

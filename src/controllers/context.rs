@@ -15,6 +15,7 @@ use super::backoff::{Failures, Pace, Repairs};
 use super::creations::Creations;
 use super::error::Error;
 use super::references::References;
+use super::replicas::Replicas;
 use crate::api::{KeyAlias, ManagedKey, ManagedSecret, Reason};
 use crate::clock::Clock;
 use crate::installation::{Installation, Records};
@@ -90,6 +91,10 @@ pub struct Context {
     pub secret_failures: Failures<ObjectRef<ManagedSecret>>,
     /// The pace at which stored secrets are encrypted anew after a rotation.
     pub reencryptions: Pace<ObjectRef<ManagedSecret>>,
+    /// The replicas of the server.
+    pub replicas: Replicas,
+    /// Further DNS names of the server's certificate.
+    pub server_names: Vec<String>,
     /// Consecutive repairs of targets that somebody else keeps changing.
     pub repairs: Repairs<ObjectRef<ManagedSecret>>,
 }

@@ -5,6 +5,7 @@
 
 mod adoption;
 pub mod backoff;
+mod certificates;
 mod context;
 mod count;
 mod crds;
@@ -16,8 +17,10 @@ mod managed_secret;
 mod namespace;
 mod parking;
 mod references;
+pub mod replicas;
 mod restore;
 mod root;
+mod run;
 mod status;
 
 use std::future::Future;
@@ -94,6 +97,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             managed_key::trimming::run(ctx.clone()),
             root::run(ctx.clone()),
             restore::run(ctx.clone()),
+            certificates::run(ctx.clone()),
             parking::run::<KeyTruths>(ctx.clone(), keys.clone(), key_news),
             parking::run::<SecretTruths>(ctx.clone(), secrets.clone(), secret_news),
             watch_approvals(ctx.client.clone(), &ctx.namespace, || {

@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 
 use super::context::Context;
-use super::error::{Error, call};
+use super::error::{Error, call, is};
 use crate::installation::approved_before;
 
 /// What matters of a namespace.
@@ -35,4 +35,19 @@ pub(crate) async fn namespace_facts(name: &str, ctx: &Context) -> Result<Namespa
         created: found.metadata.creation_timestamp.map(|time| time.0),
         approved_before,
     })
+}
+
+/// Looks at a namespace that somebody else named: `None` if there is none, or if it is not served, so that the operator has no
+/// right to look at it.
+pub(crate) async fn find_namespace(
+    name: &str,
+    ctx: &Context,
+) -> Result<Option<NamespaceFacts>, Error> {
+    if !ctx.scope.contains(name) {
+        return Ok(None);
+    }
+    match namespace_facts(name, ctx).await {
+        Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_not_found) => Ok(None),
+        found => found.map(Some),
+    }
 }

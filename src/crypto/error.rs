@@ -6,6 +6,7 @@
 use thiserror::Error;
 
 use super::{
+    algorithm::SigningAlgorithm,
     ids::{KeyId, MaterialId},
     root::Fingerprint,
 };
@@ -98,6 +99,39 @@ pub enum SealError {
     /// No randomness for keys and ids.
     #[error("draw randomness")]
     Random(#[source] RandomError),
+    /// The public key is not of the kind that it is said to be.
+    #[error("read the public key")]
+    Key(#[source] KeyError),
+}
+
+/// Bytes are no key of the kind that they should be. It does not say why: they may be secret.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("not a key of this kind")]
+pub struct KeyError;
+
+/// Why nothing was signed, or a signature not looked at.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum SignError {
+    /// A key of this kind does not sign with that algorithm.
+    #[error("the key does not sign with {}", .0.name())]
+    Algorithm(SigningAlgorithm),
+    /// The algorithm takes the message itself only.
+    #[error("the algorithm takes no digest")]
+    NoDigest,
+    /// The digest is not as long as the algorithm's hash.
+    #[error("the digest has {length} bytes, not {expected}")]
+    DigestLength {
+        /// Bytes of the hash.
+        expected: usize,
+        /// Bytes given.
+        length: usize,
+    },
+    /// The public key is not of the kind that it is said to be.
+    #[error("read the public key")]
+    Key(#[source] KeyError),
+    /// No randomness.
+    #[error("draw randomness")]
+    Random,
 }
 
 /// Why a message or a small ciphertext was not decrypted.

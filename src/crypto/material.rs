@@ -1,8 +1,10 @@
 //! Key material: one generation of a key, in the clear in memory and wrapped under the root key at rest.
 //!
 //! ```text
-//! version 1 (01) | root fingerprint 16 | salt 32 | commitment 32 | ct 32 | tag 16          129 bytes
+//! version 1 (01) | root fingerprint 16 | salt 32 | commitment 32 | ct | tag 16
 //! ```
+//!
+//! The plaintext is a key's bytes, or a key pair's PKCS#8 structure; 32 bytes, 129 in all, of a symmetric key.
 //!
 //! Encrypted as `committed` describes, under the root key. The AAD also holds the [`MaterialBinding`], so
 //! material moved to another key, namespace or installation does not open.
@@ -11,23 +13,28 @@ use super::{
     arn::Arn,
     bytes::Reader,
     committed,
-    error::{DecryptError, ParseError, RandomError, UnwrapError},
+    error::{ParseError, RandomError, UnwrapError},
     ids::{InstallationId, KeyId, MaterialId},
     kdf,
     random::Random,
     root::{Fingerprint, RootKey},
-    secret::SecretArray,
+    secret::{SecretArray, SecretBytes},
 };
 
 const VERSION: u8 = 1;
 const PREFIX_LENGTH: usize = 1 + 16;
 const MATERIAL_LENGTH: usize = 32;
+/// Most bytes of material: an RSA key pair of 4,096 bits has about 2,400, and 4,096 characters of base64 hold it wrapped.
+pub const MAX_MATERIAL: usize = 2800;
 
 /// One generation of a symmetric key.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Material(SecretArray<MATERIAL_LENGTH>);
 
 impl Material {
+    /// Its length in bytes.
+    pub const LENGTH: usize = MATERIAL_LENGTH;
+
     /// Fresh random material.
     pub fn generate(random: &mut dyn Random) -> Result<Self, RandomError> {
         SecretArray::fill_with(|bytes| random.fill(bytes)).map(Self)
@@ -118,11 +125,11 @@ impl MaterialBinding<'_> {
     }
 }
 
-/// Encrypts `material` under the root key, bound to `binding`.
+/// Encrypts material, at most [`MAX_MATERIAL`] bytes of it, under the root key, bound to `binding`.
 pub fn wrap_material(
     root: &RootKey,
     binding: &MaterialBinding<'_>,
-    material: &Material,
+    material: &SecretBytes,
     random: &mut dyn Random,
 ) -> Result<Vec<u8>, RandomError> {
     let prefix = [&[VERSION], root.fingerprint().as_bytes().as_slice()].concat();
@@ -143,25 +150,21 @@ pub fn unwrap_material(
     root: &RootKey,
     binding: &MaterialBinding<'_>,
     wrapped: &[u8],
-) -> Result<Material, UnwrapError> {
+) -> Result<SecretBytes, UnwrapError> {
     let wanted = root_of(wrapped).map_err(UnwrapError::Malformed)?;
     let have = root.fingerprint();
     if wanted != have {
         return Err(UnwrapError::RootMismatch { wanted, have });
     }
     let bound = binding.to_bytes();
-    let opened = committed::open(
+    committed::open(
         root.expose(),
         &[kdf::ROOT_WRAPS],
         PREFIX_LENGTH,
         &bound,
         wrapped,
     )
-    .map_err(UnwrapError::Decrypt)?;
-    let bytes = SecretArray::from_slice(opened.expose());
-    bytes
-        .map(Material)
-        .ok_or(UnwrapError::Decrypt(DecryptError))
+    .map_err(UnwrapError::Decrypt)
 }
 
 /// Which root key wrapped this material.
@@ -173,8 +176,8 @@ pub fn root_of(wrapped: &[u8]) -> Result<Fingerprint, ParseError> {
     }
     let fingerprint = Fingerprint::from_bytes(*reader.array()?);
     match committed::plaintext_length(wrapped, PREFIX_LENGTH)? {
-        MATERIAL_LENGTH => Ok(fingerprint),
-        0..MATERIAL_LENGTH => Err(ParseError::Truncated),
+        1..=MAX_MATERIAL => Ok(fingerprint),
+        0 => Err(ParseError::Truncated),
         _ => Err(ParseError::TrailingBytes),
     }
 }

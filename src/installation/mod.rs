@@ -60,6 +60,9 @@ pub enum Error {
     /// The record was not read or written.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// There is no installation yet, and somebody else makes it.
+    #[error("ConfigMap {INSTALLATION} is not there: the controller makes it when it first runs")]
+    NotMade,
     /// The operating system gave no randomness.
     #[error("draw randomness")]
     Random(#[source] crate::crypto::RandomError),
@@ -91,6 +94,29 @@ pub struct Bootstrap<'a> {
     pub guard_namespace: bool,
 }
 
+/// Finds the installation and never makes one: for processes that only read.
+///
+/// # Errors
+/// If there is none, or the root key that it needs is missing.
+pub async fn find(
+    client: Client,
+    namespace: &str,
+    roots: Providers,
+) -> Result<Installation, Error> {
+    let map = Records::new(client, namespace).find().await?;
+    found(&map.ok_or(Error::NotMade)?, roots).await
+}
+
+async fn found(map: &ConfigMap, roots: Providers) -> Result<Installation, Error> {
+    let record = Record::read(map).map_err(RecordError::Malformed)?;
+    let roots = RootKeys::open(roots, record.root).await;
+    Ok(Installation {
+        id: record.id,
+        region: record.region,
+        roots: Arc::new(roots.map_err(Error::RootMissing)?),
+    })
+}
+
 impl Bootstrap<'_> {
     /// Finds the installation, or makes it if nothing of one exists.
     ///
@@ -98,26 +124,13 @@ impl Bootstrap<'_> {
     /// was encrypted; once it is there, it names the root key that everything needs.
     pub async fn run(&self) -> Result<Installation, Error> {
         match self.records().find().await? {
-            Some(map) => self.found(&map).await,
+            Some(map) => found(&map, self.roots.clone()).await,
             None => self.first().await,
         }
     }
 
     fn records(&self) -> Records {
         Records::new(self.client.clone(), self.namespace)
-    }
-
-    async fn found(&self, map: &ConfigMap) -> Result<Installation, Error> {
-        let record = Record::read(map).map_err(RecordError::Malformed)?;
-        let roots = RootKeys::open(self.roots.clone(), record.root).await;
-        let hold = Hold::default();
-        hold.set(&record);
-        Ok(Installation {
-            id: record.id,
-            region: record.region,
-            roots: Arc::new(roots.map_err(Error::RootMissing)?),
-            hold: Arc::new(hold),
-        })
     }
 
     async fn first(&self) -> Result<Installation, Error> {
@@ -151,7 +164,7 @@ impl Bootstrap<'_> {
         let record = Record::new(id, self.region.clone(), root.fingerprint());
         // Of several replicas one is the first; its record counts.
         let map = self.records().create(&record).await?;
-        self.found(&map).await
+        found(&map, self.roots.clone()).await
     }
 
     /// Puts the guard's label on the operator's namespace. Done once, when the installation is made, so

@@ -10,12 +10,14 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
+use super::kind::kind;
 use crate::api::{KeyMaterial, KeyMaterialSpec, KeyState, MaterialGeneration};
 use crate::crypto::{
-    Arn, Fingerprint, InstallationId, KeyId, Material, MaterialBinding, MaterialId, MaterialLookup,
-    Random, RandomError, RootKey, UnwrapError, WrappingKey, root_of, unwrap_material,
-    wrap_material,
+    Arn, Fingerprint, InstallationId, KeyError, KeyId, KeyKind, MaterialBinding, MaterialId,
+    MaterialLookup, Random, RandomError, RootKey, SecretKey, UnwrapError, WrappingKey, root_of,
+    unwrap_material, wrap_material,
 };
+use crate::policy::{KeyRules, RuleError};
 use crate::roots::RootKeys;
 
 /// A key with its material.
@@ -26,6 +28,8 @@ pub struct Key {
     pub arn: Arn,
     /// The truth this was made from.
     pub truth: KeyMaterial,
+    /// Who may do what with it. Nobody may do anything if the truth's policy cannot be read.
+    pub rules: Result<KeyRules, RuleError>,
     /// The generations, oldest first.
     pub generations: Vec<Generation>,
 }
@@ -37,7 +41,7 @@ pub struct Generation {
     /// The id that ciphertext names it by.
     pub id: MaterialId,
     /// The material; the error says why it could not be opened.
-    pub material: Result<Material, String>,
+    pub material: Result<SecretKey, String>,
 }
 
 impl Key {
@@ -71,6 +75,7 @@ impl Key {
         Ok(Self {
             id,
             arn,
+            rules: KeyRules::of(&truth.spec),
             truth,
             generations,
         })
@@ -94,6 +99,11 @@ impl Key {
         }
     }
 
+    /// What its material is; none if its spec and usage do not go together.
+    pub fn kind(&self) -> Option<KeyKind> {
+        kind(self.truth.spec.key_spec, self.truth.spec.key_usage)
+    }
+
     /// The generation that encrypts.
     pub fn current(&self) -> Option<&Generation> {
         self.generations.last()
@@ -106,7 +116,7 @@ impl Key {
     }
 
     fn wrapping<'a>(&'a self, generation: &'a Generation) -> Option<WrappingKey<'a>> {
-        let material = generation.material.as_ref().ok()?;
+        let material = generation.material.as_ref().ok()?.symmetric()?;
         Some(WrappingKey {
             arn: &self.arn,
             material_id: generation.id,
@@ -140,7 +150,10 @@ fn load_generation(
         .decode(&generation.wrapped)
         .map_err(|_| "wrapped is no base64".to_owned())?;
     let material = root_under(&wrapped, roots).and_then(|root| {
-        unwrap_material(&root, &binding(spec, key, id, installation), &wrapped)
+        let bytes = unwrap_material(&root, &binding(spec, key, id, installation), &wrapped)
+            .map_err(|error| error.to_string())?;
+        let kind = kind(spec.key_spec, spec.key_usage).ok_or(KeyError);
+        kind.and_then(|kind| SecretKey::from_bytes(kind, &bytes))
             .map_err(|error| error.to_string())
     });
     Ok(Generation {
@@ -203,16 +216,30 @@ pub struct NewKey<'a> {
     pub now: Timestamp,
 }
 
-/// Makes a generation of random material for the key that `spec` describes, wrapped under the root.
+/// Why no material was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GenerateError {
+    /// No randomness.
+    #[error("no randomness available")]
+    Random(#[source] RandomError),
+    /// There is no such key: the schema refuses it.
+    #[error("the spec and the usage of the key do not go together")]
+    Kind,
+}
+
+/// Makes a generation of random material for the key that `spec` describes, wrapped under the root. A key pair of RSA takes up
+/// to seconds.
 pub fn new_generation(
     new: &NewKey<'_>,
     spec: &KeyMaterialSpec,
     random: &mut dyn Random,
-) -> Result<MaterialGeneration, RandomError> {
-    let id = MaterialId::generate(random)?;
-    let material = Material::generate(random)?;
+) -> Result<MaterialGeneration, GenerateError> {
+    let kind = kind(spec.key_spec, spec.key_usage).ok_or(GenerateError::Kind)?;
+    let id = MaterialId::generate(random).map_err(GenerateError::Random)?;
+    let material = SecretKey::generate(kind, random).map_err(GenerateError::Random)?;
     let bound = binding(spec, new.id, id, new.installation);
-    let wrapped = wrap_material(new.root, &bound, &material, random)?;
+    let wrapped =
+        wrap_material(new.root, &bound, &material, random).map_err(GenerateError::Random)?;
     Ok(MaterialGeneration {
         version: spec.generations.last().map_or(1, |last| last.version + 1),
         material_id: id.to_string(),
@@ -244,6 +271,41 @@ pub fn derive_key_id(installation: InstallationId, object_uid: &str) -> KeyId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::testing::{INSTALLATION, made, root};
+
+    #[test]
+    fn a_key_of_every_kind_is_made_wrapped_and_loaded() {
+        for (spec, usage) in [
+            ("SymmetricDefault", "EncryptDecrypt"),
+            ("Hmac256", "GenerateVerifyMac"),
+            ("Hmac384", "GenerateVerifyMac"),
+            ("Hmac512", "GenerateVerifyMac"),
+            ("Rsa2048", "EncryptDecrypt"),
+            ("Rsa2048", "SignVerify"),
+            ("EccNistP256", "SignVerify"),
+            ("EccNistP384", "SignVerify"),
+            ("EccNistEdwards25519", "SignVerify"),
+        ] {
+            let key = made(1, spec, usage);
+            assert_eq!(key.state(), KeyState::Enabled, "{spec} {usage}");
+            let secret = key.generations[0].material.as_ref().unwrap();
+            let pair = spec.starts_with("Rsa") || spec.starts_with("Ecc");
+            assert_eq!(secret.public_key().is_some(), pair);
+            assert_eq!(key.wrapping_key().is_some(), spec == "SymmetricDefault");
+        }
+    }
+
+    #[test]
+    fn material_does_not_open_as_that_of_another_spec_or_usage() {
+        let key = made(1, "Rsa2048", "SignVerify");
+        for change in [("keyUsage", "EncryptDecrypt"), ("keySpec", "Rsa3072")] {
+            let mut truth = serde_json::to_value(&key.truth).unwrap();
+            truth["spec"][change.0] = change.1.into();
+            let truth = serde_json::from_value(truth).unwrap();
+            let loaded = Key::load(truth, INSTALLATION, &RootKeys::only(Arc::new(root()))).unwrap();
+            assert_eq!(loaded.state(), KeyState::Unavailable, "{change:?}");
+        }
+    }
 
     #[test]
     fn a_key_id_depends_on_the_installation_and_the_object() {

@@ -2,16 +2,23 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
+use super::freshness::{Freshness, NotFresh};
 use super::key::Key;
+use super::state_table::permitted;
 use crate::api::KeyState;
 use crate::crypto::{
     self, EncryptionContext, KeyId, Limits, MaterialId, OpenError, Random, SealError, SecretBytes,
 };
+use crate::policy::Action;
 
 /// Why a key was not used.
 #[derive(Debug, thiserror::Error)]
 pub enum UseError {
+    /// This replica cannot prove that it knows the keys' states.
+    #[error("no key is used: {0}")]
+    Stale(NotFresh),
     /// No key of that name or id is known.
     #[error("the key {key} is not known")]
     NotFound {
@@ -62,6 +69,7 @@ pub struct KeyChanged {
 #[derive(Default)]
 pub struct Keyring {
     keys: RwLock<Keys>,
+    freshness: Option<Arc<Freshness>>,
 }
 
 #[derive(Default)]
@@ -71,6 +79,15 @@ struct Keys {
 }
 
 impl Keyring {
+    /// A keyring that refuses every use unless that proof is fresh. The controller's needs none: it reads the truth
+    /// anew before it decides, and its writes are refused when that was not the newest.
+    pub fn guarded(freshness: Arc<Freshness>) -> Self {
+        Self {
+            keys: RwLock::default(),
+            freshness: Some(freshness),
+        }
+    }
+
     /// Puts a key in, or a newer state of it.
     pub fn insert(&self, key: Key) {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
@@ -169,12 +186,15 @@ impl Keyring {
         plaintext: &[u8],
         random: &mut dyn Random,
     ) -> Result<Vec<u8>, UseError> {
-        let key = self.usable(key, namespace)?;
+        let key = self.usable(key, namespace, Action::GenerateDataKey)?;
         let wrapping = key.wrapping_key().ok_or(UseError::State {
             key: key.id,
             state: KeyState::Unavailable,
         })?;
-        crypto::seal(plaintext, context, &wrapping, random).map_err(UseError::Seal)
+        let sealed = crypto::seal(plaintext, context, &wrapping, random).map_err(UseError::Seal)?;
+        // The process may have been stopped meanwhile.
+        self.fresh()?;
+        Ok(sealed)
     }
 
     /// Decrypts what the key named in its header encrypted, if that is a key of `namespace` and
@@ -186,24 +206,35 @@ impl Keyring {
         context: &EncryptionContext,
     ) -> Result<SecretBytes, UseError> {
         let info = crypto::peek(message).map_err(UseError::Open)?;
-        let key = self.usable(info.key, namespace)?;
-        crypto::open(message, context, &*key, Limits::default()).map_err(|error| match error {
+        let key = self.usable(info.key, namespace, Action::Decrypt)?;
+        let opened = crypto::open(message, context, &*key, Limits::default());
+        let opened = opened.map_err(|error| match error {
             OpenError::MaterialMissing { key, material } => {
                 UseError::MaterialMissing { key, material }
             }
             other => UseError::Open(other),
-        })
+        })?;
+        self.fresh()?;
+        Ok(opened)
+    }
+
+    /// Refuses while what this replica knows may be too old.
+    fn fresh(&self) -> Result<(), UseError> {
+        let checked = self.freshness.as_ref().map(|f| f.check(Instant::now()));
+        checked.transpose().map(drop).map_err(UseError::Stale)
     }
 
     /// The key, if it may be used by `namespace` now.
-    fn usable(&self, id: KeyId, namespace: &str) -> Result<Arc<Key>, UseError> {
+    fn usable(&self, id: KeyId, namespace: &str, action: Action) -> Result<Arc<Key>, UseError> {
+        self.fresh()?;
         let key = self.get(id).ok_or(UseError::NotFound { key: id })?;
         if key.truth.spec.namespace != namespace {
             return Err(UseError::OtherNamespace { key: id });
         }
-        match key.state() {
-            KeyState::Enabled => Ok(key),
-            state => Err(UseError::State { key: id, state }),
+        let state = key.state();
+        match permitted(state, action) {
+            Ok(()) => Ok(key),
+            Err(_) => Err(UseError::State { key: id, state }),
         }
     }
 }

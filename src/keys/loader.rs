@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, pin_mut};
+use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, ResourceExt};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tracing::warn;
 
 use super::key::{Key, roots_of};
@@ -55,9 +56,10 @@ impl Loader {
     }
 
     /// Runs for ever; calls `loaded` when the keyring first is complete. A lost watch is taken up
-    /// again; until then the keyring stays as it is.
+    /// again; until then the keyring stays as it is. What cannot be read, or was not written by the operator, is
+    /// nothing that a key may be used by: it is as if it were not there, also where it was readable before.
     pub async fn run(self, client: Client, namespace: &str, loaded: impl FnOnce()) {
-        let stream = watching::watch::<KeyMaterial>(Api::namespaced(client, namespace));
+        let stream = watching::watch_guarded::<KeyMaterial>(Api::namespaced(client, namespace));
         pin_mut!(stream);
         let mut loaded = Some(loaded);
         let mut listed = HashSet::new();
@@ -81,7 +83,7 @@ impl Loader {
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(truth)) => {
-                    listed.extend(self.insert(truth).await);
+                    listed.extend(self.put(truth).await);
                 }
                 Ok(Event::InitDone) => {
                     self.remove_all_but(&listed);
@@ -90,9 +92,9 @@ impl Loader {
                     }
                 }
                 Ok(Event::Apply(truth)) => {
-                    self.insert(truth).await;
+                    self.put(truth).await;
                 }
-                Ok(Event::Delete(truth)) => self.remove(&truth),
+                Ok(Event::Delete(truth)) => self.remove(&truth.name_any()),
                 Err(error) => {
                     warn!(
                         error = describe_watch(&error),
@@ -112,7 +114,35 @@ impl Loader {
         }
     }
 
-    async fn insert(&self, truth: KeyMaterial) -> Option<KeyId> {
+    /// Tells when there is another root key, for [`Self::look_for_roots`].
+    pub(crate) fn news_of_roots(&self) -> watch::Receiver<()> {
+        self.roots.news()
+    }
+
+    /// Looks again for root keys that were nowhere, and opens what has waited for them.
+    pub(crate) async fn look_for_roots(&self, news: &mut watch::Receiver<()>) {
+        if self.roots.is_missing_any() {
+            self.roots.look_again().await;
+        }
+        if news.has_changed().unwrap_or(false) {
+            news.mark_unchanged();
+            self.open_again();
+        }
+    }
+
+    /// Puts a key in, or a newer state of it. If the truth about it is not sound, or cannot be read by this release, the
+    /// key is taken out: what was known of it is not so any more, and a key that may be disabled must not be used.
+    pub(crate) async fn put(&self, truth: DeserializeGuard<KeyMaterial>) -> Option<KeyId> {
+        let name = truth.name_any();
+        let put = self.insert(truth).await;
+        if put.is_none() {
+            self.remove(&name);
+        }
+        put
+    }
+
+    async fn insert(&self, truth: DeserializeGuard<KeyMaterial>) -> Option<KeyId> {
+        let truth = watching::read(truth)?;
         for root in roots_of(&truth.spec) {
             self.roots.want(root).await;
         }
@@ -144,13 +174,14 @@ impl Loader {
         }
     }
 
-    fn remove(&self, truth: &KeyMaterial) {
-        if let Ok(id) = truth.name_any().parse() {
+    fn remove(&self, name: &str) {
+        if let Ok(id) = name.parse() {
             self.remove_id(id);
         }
     }
 
-    fn remove_all_but(&self, listed: &HashSet<KeyId>) {
+    /// Takes all other keys out.
+    pub(crate) fn remove_all_but(&self, listed: &HashSet<KeyId>) {
         for key in self.keyring.all() {
             if !listed.contains(&key.id) {
                 self.remove_id(key.id);
@@ -158,7 +189,8 @@ impl Loader {
         }
     }
 
-    fn remove_id(&self, id: KeyId) {
+    /// Takes a key out.
+    pub(crate) fn remove_id(&self, id: KeyId) {
         if let Some(key) = self.keyring.remove(id) {
             let spec = &key.truth.spec;
             self.announce(spec.namespace.clone(), spec.name.clone());

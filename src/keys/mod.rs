@@ -3,14 +3,28 @@
 //!
 //! ```text
 //! KeyMaterial (truth) ──Loader (watch, unwrap under the root key)──▶ Keyring ──seal, open──▶ secrets
+//!                                                                       └──▶ operations (policy, audit) ──▶ API
 //! ```
 
+mod freshness;
+#[cfg(test)]
+mod guarded_tests;
 mod key;
 mod keyring;
+mod kind;
 mod loader;
+pub mod operations;
 mod rewrap;
+mod state_table;
+#[cfg(test)]
+mod testing;
 
-pub use key::{Generation, Key, NewKey, binding, derive_key_id, new_generation, roots_of};
+pub use freshness::{Freshness, NotFresh};
+pub use key::{
+    GenerateError, Generation, Key, NewKey, binding, derive_key_id, new_generation, roots_of,
+};
 pub use keyring::{KeyChanged, Keyring, UseError};
+pub use kind::{Algorithms, SYMMETRIC_DEFAULT, kind};
 pub use loader::Loader;
 pub use rewrap::{RewrapError, is_under, rewrap};
+pub use state_table::{StateRefusal, permitted};

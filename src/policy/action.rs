@@ -72,6 +72,15 @@ pub struct RbacAttributes {
     pub verb: &'static str,
 }
 
+impl fmt::Display for RbacAttributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on managedkeys", self.verb)?;
+        self.subresource
+            .iter()
+            .try_for_each(|subresource| write!(f, "/{subresource}"))
+    }
+}
+
 /// A pattern that no action matches, so that a misspelt Deny is refused rather than ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownAction;
@@ -188,6 +197,12 @@ mod tests {
                 assert_eq!(pattern.matches(*other), action == other, "{action} {other}");
             }
         }
+    }
+
+    #[test]
+    fn the_schema_knows_the_same_names() {
+        let names: Vec<_> = Action::ALL.iter().map(|action| action.name()).collect();
+        assert_eq!(names, crate::api::key_policy::ACTION_NAMES);
     }
 
     #[test]

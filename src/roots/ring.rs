@@ -82,6 +82,26 @@ impl RootKeys {
         Ok(roots)
     }
 
+    /// That root key and no other, looked for nowhere: for tests and benchmarks of what is wrapped under it.
+    pub fn only(root: Arc<RootKey>) -> Self {
+        let current = root.fingerprint();
+        let embedded = false;
+        let known = Known { root, embedded };
+        let state = State {
+            current,
+            known: HashMap::from([(current, known)]),
+            missing: HashMap::new(),
+        };
+        Self {
+            providers: Providers {
+                first: super::ProviderKind::File,
+                all: Arc::new([]),
+            },
+            state: RwLock::new(state),
+            news: watch::Sender::new(()),
+        }
+    }
+
     /// Where root keys may be.
     pub fn providers(&self) -> &Providers {
         &self.providers

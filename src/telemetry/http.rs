@@ -3,9 +3,7 @@
 //! The listener has limits of its own, so that nobody who reaches the port can hold up the process:
 //! connections, sizes and times are bounded, and the bodies of requests are never read.
 
-use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
+use std::future::{Future, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,31 +11,10 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-use tracing::{debug, warn};
+use tokio::net::TcpListener;
 
 use super::{Metrics, Readiness};
-
-/// The limits of the listener.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    /// Connections at a time; further ones wait in the kernel's queue.
-    connections: usize,
-    /// How long the headers of a request may take, also after an earlier request.
-    header_time: Duration,
-    /// The size of a request's line and headers.
-    header_bytes: usize,
-    /// After this a connection is closed when its current answer is sent.
-    connection_time: Duration,
-    /// How long that last answer may take.
-    grace: Duration,
-}
+use crate::listen::{self, Limits};
 
 const LIMITS: Limits = Limits {
     connections: 64,
@@ -46,8 +23,6 @@ const LIMITS: Limits = Limits {
     connection_time: Duration::from_secs(120),
     grace: Duration::from_secs(5),
 };
-/// Pause after a failed accept: without it, running out of file descriptors is a busy loop.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The media type of the text format, as its specification writes it.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -73,72 +48,14 @@ async fn serve_within(
     shutdown: impl Future<Output = ()>,
 ) {
     let router = router(readiness, metrics);
-    let permits = Arc::new(Semaphore::new(limits.connections));
-    let stop = watch::Sender::new(false);
-    let mut connections = JoinSet::new();
-    let mut shutdown = pin!(shutdown);
-    loop {
-        let accept = async {
-            // The semaphore is never closed, so this is always `Ok`.
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        tokio::select! {
-            biased;
-            () = &mut shutdown => break,
-            Some(_) = connections.join_next() => {}
-            (permit, accepted) = accept => match accepted {
-                Ok((stream, _)) => {
-                    let connection = connection(limits, stream, router.clone(), stop.subscribe());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(permit);
-                    });
-                }
-                Err(error) => {
-                    warn!(%error, "cannot accept a connection");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            },
-        }
-    }
-    drop(listener);
-    stop.send_replace(true);
-    while connections.join_next().await.is_some() {}
-}
-
-/// Serves one connection until it, its time or the server ends.
-async fn connection(
-    limits: Limits,
-    stream: TcpStream,
-    router: Router,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_time)
-            .max_header_size(limits.header_bytes)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-    );
-    tokio::select! {
-        result = &mut connection => return report(result),
-        () = sleep(limits.connection_time) => {}
-        _ = stop.wait_for(|stop| *stop) => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    if let Ok(result) = timeout(limits.grace, connection).await {
-        report(result);
-    } else {
-        debug!("closed a connection that did not end");
-    }
-}
-
-/// A client that goes away or sends nonsense is no event.
-fn report(result: hyper::Result<()>) {
-    if let Err(error) = result {
-        debug!(%error, "a connection ended");
-    }
+    listen::serve(
+        limits,
+        listener,
+        |stream| ready(Ok(stream)),
+        router,
+        shutdown,
+    )
+    .await;
 }
 
 fn router(readiness: Readiness, metrics: Metrics) -> Router {
@@ -167,8 +84,10 @@ mod tests {
     use std::net::SocketAddr;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
     use tokio::sync::oneshot;
     use tokio::task::JoinHandle;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
 

@@ -17,6 +17,7 @@ use super::labels::{
     ReconcileLabels, Truth, TruthLabels,
 };
 use super::process::Process;
+use super::truth_age::TruthAge;
 
 /// Upper bounds of the reconcile durations: from one that found nothing to do to one that met a
 /// stuck API server.
@@ -34,6 +35,7 @@ pub struct Metrics {
     objects: Family<ObjectLabels, Gauge>,
     keyring_keys: Gauge,
     restore_suspected: Gauge,
+    truth_age: TruthAge,
     truth_writes: Family<TruthLabels, Counter>,
     target_writes: Family<DeliveryLabels, Counter>,
 }
@@ -49,6 +51,8 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Process));
+        let truth_age = TruthAge::default();
+        registry.register_collector(Box::new(truth_age.clone()));
         let keystead = registry.sub_registry_with_prefix("keystead");
         let build = Info::new(BuildLabels {
             version: env!("CARGO_PKG_VERSION"),
@@ -100,6 +104,7 @@ impl Metrics {
             objects,
             keyring_keys,
             restore_suspected,
+            truth_age,
             truth_writes,
             target_writes,
         }
@@ -137,6 +142,10 @@ impl Metrics {
     /// A restore is suspected, or not.
     pub fn restore_suspected(&self, suspected: bool) {
         self.restore_suspected.set(i64::from(suspected));
+    /// From now on `age` says, whenever somebody asks, how old the newest proof is that this replica knows the keys'
+    /// states; `None` before there is one.
+    pub fn truth_age(&self, age: impl Fn() -> Option<Duration> + Send + Sync + 'static) {
+        self.truth_age.ask(Box::new(age));
     }
 
     /// An object of the truth was written.

@@ -6,6 +6,7 @@ mod logging;
 mod metrics;
 mod process;
 mod readiness;
+mod truth_age;
 
 pub use http::serve;
 pub use labels::{Delivery, Kind, Outcome, ReadyStatus, Truth};

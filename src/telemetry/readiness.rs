@@ -1,15 +1,40 @@
 //! Whether the process can do its work, and if not, what is missing.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The readiness of the process: ready when every component is. Clones are handles of the same.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Mutex<Components>>);
 
-/// For each component why it is not ready, or `None` if it is.
-type Components = BTreeMap<&'static str, Option<String>>;
+type Components = BTreeMap<&'static str, State>;
+
+/// How a component is.
+enum State {
+    Ready,
+    /// And why not.
+    NotReady(String),
+    /// Found out whenever somebody asks: it may end without anything happening.
+    Asked(Box<dyn Fn() -> Option<String> + Send + Sync>),
+}
+
+impl State {
+    /// Why it is not ready, if it is not.
+    fn reason(&self) -> Option<String> {
+        match self {
+            Self::Ready => None,
+            Self::NotReady(reason) => Some(reason.clone()),
+            Self::Asked(check) => check(),
+        }
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason().fmt(f)
+    }
+}
 
 /// One thing that must be there before the process can do its work. Clones are handles of the same.
 #[derive(Clone, Debug)]
@@ -28,11 +53,21 @@ impl Readiness {
     pub fn component(&self, name: &'static str) -> Component {
         self.lock()
             .entry(name)
-            .or_insert_with(|| Some("starting".to_owned()));
+            .or_insert_with(|| State::NotReady("starting".to_owned()));
         Component {
             readiness: self.clone(),
             name,
         }
+    }
+
+    /// A component of this name that is asked each time why it is not ready; `None` if it is. For what can end without
+    /// anything happening, such as proofs that get too old.
+    pub fn asked(
+        &self,
+        name: &'static str,
+        check: impl Fn() -> Option<String> + Send + Sync + 'static,
+    ) {
+        self.set(name, State::Asked(Box::new(check)));
     }
 
     /// Whether every component is ready, and there is one.
@@ -47,8 +82,8 @@ impl Readiness {
             return Some("starting\n".to_owned());
         }
         let mut lines = String::new();
-        for (name, reason) in components.iter() {
-            if let Some(reason) = reason {
+        for (name, state) in components.iter() {
+            if let Some(reason) = state.reason() {
                 // Writing to a String cannot fail.
                 let _ = writeln!(lines, "{name}: {reason}");
             }
@@ -56,8 +91,8 @@ impl Readiness {
         (!lines.is_empty()).then_some(lines)
     }
 
-    fn set(&self, name: &'static str, reason: Option<String>) {
-        self.lock().insert(name, reason);
+    fn set(&self, name: &'static str, state: State) {
+        self.lock().insert(name, state);
     }
 
     fn lock(&self) -> MutexGuard<'_, Components> {
@@ -68,7 +103,7 @@ impl Readiness {
 impl Component {
     /// The component is there.
     pub fn ready(&self) {
-        self.readiness.set(self.name, None);
+        self.readiness.set(self.name, State::Ready);
     }
 
     /// The component is not there, and why. The reason is shown to whoever can reach the port, so
@@ -76,7 +111,7 @@ impl Component {
     pub fn not_ready(&self, reason: impl Into<String>) {
         let reason: String = reason.into();
         let line = reason.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.readiness.set(self.name, Some(line));
+        self.readiness.set(self.name, State::NotReady(line));
     }
 }
 
@@ -106,6 +141,20 @@ mod tests {
         );
         keyring.ready();
         assert!(readiness.is_ready());
+    }
+
+    #[test]
+    fn a_component_that_is_asked_can_end_without_being_told() {
+        let readiness = Readiness::new();
+        let old = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seen = old.clone();
+        readiness.asked("freshness", move || {
+            seen.load(std::sync::atomic::Ordering::Relaxed)
+                .then(|| "too old".to_owned())
+        });
+        assert!(readiness.is_ready());
+        old.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(readiness.reasons().unwrap(), "freshness: too old\n");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 mod envelope;
 mod format;
 mod interop;
+mod keys;
 mod material;
 mod small;
 mod support;
+mod wycheproof;

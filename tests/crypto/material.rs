@@ -1,8 +1,9 @@
 //! Material under the root key.
 
 use keystead::crypto::{
-    InstallationId, KeyId, Material, MaterialBinding, MaterialId, OsRandom, ParseError, RootKey,
-    UnwrapError, root_of, unwrap_material, wrap_material,
+    InstallationId, KeyId, KeyKind, MAX_MATERIAL, MaterialBinding, MaterialId, OsRandom,
+    ParseError, RootKey, RsaSize, SecretBytes, SecretKey, UnwrapError, root_of, unwrap_material,
+    wrap_material,
 };
 
 use crate::support::INSTALLATION;
@@ -18,9 +19,9 @@ const BINDING: MaterialBinding<'static> = MaterialBinding {
     origin: "Keystead",
 };
 
-fn wrapped() -> (RootKey, Material, Vec<u8>) {
+fn wrapped() -> (RootKey, SecretBytes, Vec<u8>) {
     let root = RootKey::generate(&mut OsRandom).unwrap();
-    let material = Material::generate(&mut OsRandom).unwrap();
+    let material = SecretKey::generate(KeyKind::Symmetric, &mut OsRandom).unwrap();
     let wrapped = wrap_material(&root, &BINDING, &material, &mut OsRandom).unwrap();
     (root, material, wrapped)
 }
@@ -108,14 +109,15 @@ fn changed_cut_or_extended_material_does_not_open() {
     }
     for length in 0..wrapped.len() {
         let refused = unwrap_material(&root, &BINDING, &wrapped[..length]);
-        assert_eq!(
-            refused,
-            Err(UnwrapError::Malformed(ParseError::Truncated)),
-            "{length} bytes"
-        );
+        assert!(refused.is_err(), "{length} bytes");
     }
-    let longer = [wrapped, vec![0]].concat();
-    let refused = unwrap_material(&root, &BINDING, &longer);
+    for more in [1, 32] {
+        let longer = [wrapped.clone(), vec![0; more]].concat();
+        let refused = unwrap_material(&root, &BINDING, &longer);
+        assert!(matches!(refused, Err(UnwrapError::Decrypt(_))));
+    }
+    let huge = [wrapped, vec![0; MAX_MATERIAL]].concat();
+    let refused = unwrap_material(&root, &BINDING, &huge);
     assert_eq!(
         refused,
         Err(UnwrapError::Malformed(ParseError::TrailingBytes))
@@ -133,4 +135,18 @@ fn wrapping_twice_gives_unrelated_bytes() {
             .zip(second[17..].chunks(8))
             .all(|(a, b)| a != b)
     );
+}
+
+#[test]
+fn the_longest_key_pair_fits_wrapped_into_its_field() {
+    let root = RootKey::generate(&mut OsRandom).unwrap();
+    let kind = KeyKind::Decryption(RsaSize::Rsa4096);
+    let material = SecretKey::generate(kind, &mut OsRandom).unwrap();
+    let longest = SecretBytes::zeroed(MAX_MATERIAL);
+    assert!((2000..MAX_MATERIAL - 200).contains(&material.len()));
+    for material in [material, longest] {
+        let wrapped = wrap_material(&root, &BINDING, &material, &mut OsRandom).unwrap();
+        assert!(wrapped.len().div_ceil(3) * 4 <= 4096, "{}", wrapped.len());
+        assert_eq!(unwrap_material(&root, &BINDING, &wrapped), Ok(material));
+    }
 }

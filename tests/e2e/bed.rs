@@ -256,21 +256,24 @@ impl Bed {
 
     /// Removes everything from a cluster that goes on after the tests.
     fn leave(&self) {
-        let kinds = "managedkeys,keyaliases,managedsecrets";
+        let kinds = "managedkeys,keyaliases,keygrants,managedsecrets";
         let policies = "validatingadmissionpolicies,validatingadmissionpolicybindings";
         let definitions = [
             "managedkeys",
             "keyaliases",
+            "keygrants",
             "managedsecrets",
             "keymaterials",
         ];
         let definitions = definitions.map(|name| format!("crd/{name}.keystead.dev"));
         let guard = "keystead.dev/guard-";
         let namespace = format!("namespace/{SYSTEM}");
-        let [first, second, third, fourth] = &definitions;
+        let [first, second, third, fourth, fifth] = &definitions;
         let commands: [&[&str]; 5] = [
             &["delete", kinds, "-A", "--all"],
-            &["label", &namespace, first, second, third, fourth, guard],
+            &[
+                "label", &namespace, first, second, third, fourth, fifth, guard,
+            ],
             &[
                 "delete",
                 policies,
@@ -278,7 +281,7 @@ impl Bed {
                 "keystead-guard-removal",
             ],
             &["delete", &namespace],
-            &["delete", first, second, third, fourth],
+            &["delete", first, second, third, fourth, fifth],
         ];
         self.tools
             .helm(["uninstall", RELEASE, "-n", SYSTEM, "--wait"]);

@@ -100,7 +100,7 @@ async fn reencrypted(bed: &Bed, mut operator: Operator) -> Operator {
         tokio::time::sleep(std::time::Duration::from_millis(400 + 300 * round)).await;
         operator.kill().await;
         operator = bed
-            .operator_named("one", &["--reencrypt-per-second", "100"])
+            .operator_named("one", &["--reencrypt-per-second", "200"])
             .await;
     }
     operator.wait_ready().await;
@@ -120,8 +120,8 @@ async fn reencrypted(bed: &Bed, mut operator: Operator) -> Operator {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_rotations_under_a_hundred_secrets_survive_kills_and_change_nothing_visible() {
-    const COUNT: usize = 100;
+async fn three_rotations_under_500_secrets_survive_kills_and_change_nothing_visible() {
+    const COUNT: usize = 500;
     let bed = Bed::start().await;
     let mut operator = bed.operator().await;
     bed.namespace("shop").await;

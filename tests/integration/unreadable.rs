@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::support::{Bed, eventually};
+use kube::ResourceExt;
+
+use crate::support::{Bed, SYSTEM, eventually, key};
 
 /// One bad object never stalls others.
 #[tokio::test(flavor = "multi_thread")]
@@ -49,6 +51,36 @@ async fn an_object_of_a_newer_release_is_passed_over_and_the_others_are_served()
     bed.apply(&secret("future", "{form: Plain}")).await;
     bed.wait_ready("shop", "future").await;
     assert_eq!(bed.value("shop", "before", "password").await, before);
+}
+
+/// What somebody else wrote in the place of truth is no key, also for who knew the key before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_truth_was_tampered_with_is_used_no_more_until_it_is_repaired() {
+    let bed = Bed::start().await;
+    bed.namespace("shop").await;
+    let _operator = bed.operator().await;
+    bed.apply(&key("shop", "orders")).await;
+    bed.apply(&secret("before", "{form: Plain}, keyRef: {name: orders}"))
+        .await;
+    bed.wait_ready("shop", "before").await;
+    let value = bed.value("shop", "before", "password").await;
+
+    bed.lift_guard().await;
+    let material = bed.material("shop", "orders").await;
+    let name = format!("keymaterial/{}", material.name_any());
+    let arn = material.spec.arn.clone();
+    let foreign = arn.replace(&material.name_any(), "00000000-0000-8000-8000-000000000000");
+    bed.patch(SYSTEM, &name, &json!({"spec": {"arn": foreign}}))
+        .await;
+    bed.apply(&secret("after", "{form: Plain}, keyRef: {name: orders}"))
+        .await;
+    bed.wait_not_ready("shop", "after", "KeyNotFound").await;
+    assert!(bed.native("shop", "after").await.is_none());
+
+    bed.patch(SYSTEM, &name, &json!({"spec": {"arn": arn}}))
+        .await;
+    bed.wait_ready("shop", "after").await;
+    assert_eq!(bed.value("shop", "before", "password").await, value);
 }
 
 fn secret(name: &str, target: &str) -> String {

@@ -77,6 +77,18 @@ async fn what_cannot_be_is_refused_at_apply_with_field_limit_and_remedy() {
         assert_refused(&bed, "KeyMaterial", spec, says).await;
     }
     assert_accepted(&bed, "KeyMaterial", specs::material()).await;
+    for (spec, says) in specs::refused_policies() {
+        assert_refused(&bed, "ManagedKey", spec, says).await;
+    }
+    for spec in specs::accepted_policies() {
+        assert_accepted(&bed, "ManagedKey", spec).await;
+    }
+    for (spec, says) in specs::refused_grants() {
+        assert_refused(&bed, "KeyGrant", spec, says).await;
+    }
+    for spec in specs::accepted_grants() {
+        assert_accepted(&bed, "KeyGrant", spec).await;
+    }
     unknown_fields_are_refused(&bed).await;
     what_a_key_is_never_changes(&bed).await;
     status::a_new_object_is_pending_until_somebody_looks(&bed).await;

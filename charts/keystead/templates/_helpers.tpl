@@ -14,6 +14,15 @@ app.kubernetes.io/name: keystead
 app.kubernetes.io/component: controller
 {{- end }}
 
+{{/* The same of the server. */}}
+{{- define "keystead.serverLabels" -}}
+{{ include "keystead.labels" . | replace "component: controller" "component: server" }}
+{{- end }}
+
+{{- define "keystead.serverSelector" -}}
+{{ include "keystead.selector" . | replace "component: controller" "component: server" }}
+{{- end }}
+
 {{- define "keystead.image" -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
@@ -25,6 +34,11 @@ app.kubernetes.io/component: controller
 {{/* The operator as the API server sees it. */}}
 {{- define "keystead.operatorUser" -}}
 system:serviceaccount:{{ .Release.Namespace }}:keystead-controller
+{{- end }}
+
+{{/* The server as the API server sees it. */}}
+{{- define "keystead.serverUser" -}}
+system:serviceaccount:{{ .Release.Namespace }}:keystead-server
 {{- end }}
 
 {{/* The controller's rights in a namespace that it serves. One list for the ClusterRole and for the Roles. */}}

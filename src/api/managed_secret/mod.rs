@@ -10,6 +10,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::schema::OBJECT_NAME;
+
 pub use delivery::{DeletionPolicy, Existing, Form, Target, Template};
 pub use generate::{Bytes, CharacterClass, Encoding, Generate, Hex, Password, Uuid};
 
@@ -127,7 +129,7 @@ pub struct KeyRef {
     /// Name of the `ManagedKey` or `KeyAlias`.
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        regex(pattern = OBJECT_NAME)
     )]
     pub name: String,
 }
@@ -164,7 +166,7 @@ pub struct ImportRef {
     /// Name of the Secret.
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        regex(pattern = OBJECT_NAME)
     )]
     pub name: String,
     /// The keys to take; default all. At most 64.

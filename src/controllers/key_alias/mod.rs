@@ -6,13 +6,13 @@ mod plan;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt, future};
+use futures::{Stream, StreamExt};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, PredicateConfig, WatchStreamExt, predicates};
 use kube::{Api, ResourceExt};
-use tracing::{instrument, warn};
+use tracing::instrument;
 
 use self::observe::observe;
 use self::plan::plan;
@@ -20,11 +20,11 @@ use super::backoff::jittered;
 use super::context::{Context, changed_keys, jitter};
 use super::error::Error;
 use super::parking::Presence;
+use super::run::{drive, retry};
 use super::status::Publication;
 use crate::api::KeyAlias;
 use crate::api::names::FIELD_MANAGER_ALIAS;
 use crate::telemetry::{Kind, Outcome};
-use crate::telling::describe_watch;
 use crate::watching::{self, WatchPauses};
 
 /// How long an alias is left alone when nothing happens to it. Changes are watched; this is a safety net.
@@ -46,25 +46,17 @@ where
         .reflect(writer)
         .applied_objects()
         .predicate_filter(predicates::generation, PredicateConfig::default());
-    Controller::for_stream(aliases, reader.clone())
+    let controller = Controller::for_stream(aliases, reader.clone())
         .reconcile_on(of_changed_keys(&ctx, reader))
         .trigger_backoff(WatchPauses::default())
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)
         .run(
             reconcile,
-            |alias, error, ctx| retry(&alias, error, &ctx),
+            |alias, error, ctx| retry(&alias, error, &ctx.alias_failures),
             ctx,
-        )
-        .for_each(|result| {
-            if let Err(controller::Error::QueueError(error)) = result {
-                warn!(
-                    error = describe_watch(&error),
-                    "the watch of aliases broke; it is taken up again"
-                );
-            }
-            future::ready(())
-        })
+        );
+    drive(controller)
 }
 
 /// Aliases of keys that changed. There are few, so that looking through them costs less than an index.
@@ -118,13 +110,4 @@ async fn reconcile_once(alias: Arc<KeyAlias>, ctx: &Context) -> Result<Outcome, 
     } else {
         Outcome::Waiting
     })
-}
-
-/// When to try again.
-fn retry(alias: &KeyAlias, error: &Error, ctx: &Context) -> Action {
-    let object = ObjectRef::from_obj(alias);
-    if error.is_logged(ctx.alias_failures.count(&object)) {
-        warn!(alias = %object, %error, "an alias could not be reconciled; it is tried again");
-    }
-    Action::requeue(ctx.alias_failures.delay(object, error.class(), jitter()))
 }

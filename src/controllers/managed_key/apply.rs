@@ -6,6 +6,7 @@ use kube::{Resource, ResourceExt};
 use super::deletion;
 use super::observe::Observed;
 use super::plan::Step;
+use super::policy;
 use super::rotation::{self, Cause};
 use crate::api::{KeyMaterial, KeyMaterialSpec, MaterialGeneration, Reason};
 use crate::controllers::context::Context;
@@ -40,7 +41,7 @@ async fn rotate(
     let Ok(id) = material.name_any().parse() else {
         return Ok(());
     };
-    let generation = generation(id, &material.spec, ctx)?;
+    let generation = generation(id, &material.spec, ctx).await?;
     let version = generation.version;
     material.spec.generations.push(generation);
     rotation::record(cause, &mut material.spec.rotation, ctx.now());
@@ -59,18 +60,23 @@ async fn rotate(
     Ok(())
 }
 
-fn generation(
+async fn generation(
     id: KeyId,
     spec: &KeyMaterialSpec,
     ctx: &Context,
 ) -> Result<MaterialGeneration, Error> {
-    let new = NewKey {
-        installation: ctx.installation.id,
-        root: &ctx.installation.roots.current(),
-        id,
-        now: ctx.now(),
-    };
-    new_generation(&new, spec, &mut OsRandom).map_err(|_| Error::Random)
+    let (installation, spec, now) = (ctx.installation.clone(), spec.clone(), ctx.now());
+    // A key pair of RSA takes up to seconds, which others shall not wait for.
+    let made = tokio::task::spawn_blocking(move || {
+        let new = NewKey {
+            installation: installation.id,
+            root: &installation.roots.current(),
+            id,
+            now,
+        };
+        new_generation(&new, &spec, &mut OsRandom)
+    });
+    made.await.ok().and_then(Result::ok).ok_or(Error::Random)
 }
 
 /// An Event when the key has taken over material that another resource of its name had.
@@ -109,9 +115,11 @@ async fn create(seen: &Observed, ctx: &Context) -> Result<(), Error> {
         deletion: deletion::asked(spec.deletion.as_ref(), None, ctx.now()),
         destroyed: None,
         rotation: rotation::of_new(&seen.key, ctx.now()),
+        policy: policy::of_new(seen),
+        grants: Vec::new(),
         generations: Vec::new(),
     };
-    let first = generation(seen.new_id, &material, ctx)?;
+    let first = generation(seen.new_id, &material, ctx).await?;
     material.generations.push(first);
     let object = format!("KeyMaterial {}", seen.new_id);
     match call(

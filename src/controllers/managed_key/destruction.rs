@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::deletion::{self, Facts, Step};
 use crate::api::names::ANNOTATION_ACCEPT_DATA_LOSS;
-use crate::api::{DeletionRecord, KeyMaterial, KeyMaterialSpec};
+use crate::api::{DeletionRecord, KeyMaterial, KeyMaterialSpec, PolicyRecord};
 use crate::controllers::backoff::jittered;
 use crate::controllers::context::{Context, jitter};
 use crate::controllers::error::{Error, call};
@@ -184,9 +184,13 @@ async fn destroy(mut truth: KeyMaterial, now: Timestamp, ctx: &Context) -> Resul
     let KeyMaterialSpec {
         generations,
         destroyed,
+        policy,
+        grants,
         ..
     } = &mut truth.spec;
     generations.clear();
+    *policy = PolicyRecord::default();
+    grants.clear();
     *destroyed = Some(Time(now));
     replace(&truth, ctx).await?;
     let spec = &truth.spec;

@@ -1,11 +1,13 @@
 //! The controller of `ManagedKey`: material, and Enabled or Disabled.
 
 pub(crate) mod absence;
+mod agreement;
 mod apply;
 pub(crate) mod deletion;
 pub(crate) mod destruction;
 mod observe;
 mod plan;
+mod policy;
 mod rotation;
 #[cfg(test)]
 mod testing;
@@ -15,7 +17,7 @@ pub(crate) mod trimming;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt, future};
+use futures::{Stream, StreamExt};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action};
@@ -25,7 +27,7 @@ use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt};
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
-use tracing::{instrument, warn};
+use tracing::instrument;
 
 use self::observe::observe;
 use self::plan::{Plan, plan};
@@ -33,16 +35,19 @@ use super::backoff::jittered;
 use super::context::{Context, changed_keys, jitter};
 use super::error::Error;
 use super::parking::Presence;
+use super::run::{drive, retry};
 use super::status::Publication;
 use crate::api::condition::{self, NewCondition};
 use crate::api::names::FIELD_MANAGER_KEY;
-use crate::api::{ManagedKey, ManagedKeyStatus};
+use crate::api::{KeyState, ManagedKey, ManagedKeyStatus};
 use crate::telemetry::{Kind, Outcome};
-use crate::telling::describe_watch;
 use crate::watching::{self, WatchPauses};
 
 /// How long a key is left alone when nothing happens to it. Changes are watched; this is a safety net.
 const RESYNC: Duration = Duration::from_secs(3600);
+/// The same for a key that waits for its end, which changes nothing for weeks: a look counts what depends on it, and
+/// three a day are enough.
+const RESYNC_PENDING: Duration = Duration::from_secs(12 * 3600);
 /// How long until the next look at a key that was just written. Its echo usually comes first.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -65,7 +70,7 @@ pub(super) fn run(
             predicates::generation.combine(predicates::annotations),
             PredicateConfig::default(),
         );
-    Controller::for_stream(keys, reader)
+    let controller = Controller::for_stream(keys, reader)
         .reconcile_on(with_changed_material(&ctx))
         .trigger_backoff(WatchPauses::default())
         .reconcile_all_on(WatchStream::from_changes(approvals))
@@ -73,18 +78,10 @@ pub(super) fn run(
         .graceful_shutdown_on(stop)
         .run(
             move |key, ctx| reconcile(key, ctx, presence.clone()),
-            |key, error, ctx| retry(&key, error, &ctx),
+            |key, error, ctx| retry(&key, error, &ctx.key_failures),
             ctx,
-        )
-        .for_each(|result| {
-            if let Err(controller::Error::QueueError(error)) = result {
-                warn!(
-                    error = describe_watch(&error),
-                    "the watch of keys broke; it is taken up again"
-                );
-            }
-            future::ready(())
-        })
+        );
+    drive(controller)
 }
 
 /// Keys whose material changed. What they waited for may have come: they start over with the shortest wait.
@@ -126,7 +123,10 @@ async fn reconcile_once(key: Arc<ManagedKey>, ctx: &Context) -> Result<Action, E
         Ok(seen) => seen,
         Err(error) => return Err(told(error, failures, &key, ctx).await?),
     };
-    let plan = plan(&seen, ctx.now());
+    let mut plan = plan(&seen, ctx.now());
+    if let Err(error) = agreement::hold(&mut plan, &seen, ctx).await {
+        return Err(told(error, failures, &key, ctx).await?);
+    }
     for step in &plan.steps {
         if let Err(error) = apply::apply(step, &seen, ctx).await {
             return Err(told(error, failures, &key, ctx).await?);
@@ -144,7 +144,14 @@ fn next_look(plan: &Plan, now: Timestamp) -> Duration {
     if !plan.steps.is_empty() {
         return jittered(SOON, jitter());
     }
-    let wait = jittered(RESYNC, jitter());
+    let pending = plan.status.as_ref().is_some_and(|status| {
+        matches!(
+            status.state,
+            Some(KeyState::PendingDeletion | KeyState::DestructionDue)
+        )
+    });
+    let wait = if pending { RESYNC_PENDING } else { RESYNC };
+    let wait = jittered(wait, jitter());
     let until = plan.next.map(|next| next.duration_since(now));
     match until.map(|until| Duration::try_from(until).unwrap_or_default()) {
         // A second later than planned, since timers may be early.
@@ -189,11 +196,37 @@ async fn publish(
     publication.publish(ctx).await
 }
 
-/// When to try again.
-fn retry(key: &ManagedKey, error: &Error, ctx: &Context) -> Action {
-    let object = ObjectRef::from_obj(key);
-    if error.is_logged(ctx.key_failures.count(&object)) {
-        warn!(key = %object, %error, "a key could not be reconciled; it is tried again");
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::jiff::SignedDuration;
+
+    use super::*;
+
+    fn waits(state: KeyState, until: Option<SignedDuration>) -> Duration {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let plan = Plan {
+            steps: Vec::new(),
+            status: Some(ManagedKeyStatus {
+                state: Some(state),
+                ..ManagedKeyStatus::default()
+            }),
+            ready: None,
+            next: until.map(|until| now + until),
+        };
+        next_look(&plan, now)
     }
-    Action::requeue(ctx.key_failures.delay(object, error.class(), jitter()))
+
+    #[test]
+    fn a_key_that_waits_for_its_end_is_looked_at_at_most_three_times_a_day_and_at_its_date() {
+        let third = Duration::from_secs(8 * 3600);
+        for _ in 0..100 {
+            let far = Some(SignedDuration::from_hours(30 * 24));
+            assert!(waits(KeyState::PendingDeletion, far) >= third);
+            assert!(waits(KeyState::DestructionDue, None) >= third);
+            assert!(waits(KeyState::Enabled, far) <= Duration::from_secs(2 * 3600));
+        }
+        let near = Some(SignedDuration::from_secs(90));
+        let exactly = Duration::from_secs(91);
+        assert_eq!(waits(KeyState::PendingDeletion, near), exactly);
+    }
 }

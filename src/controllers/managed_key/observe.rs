@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
+use super::policy::{self, Namespaces};
 use crate::api::{KeyMaterial, ManagedKey};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
-use crate::controllers::namespace::{NamespaceFacts, namespace_facts};
+use crate::controllers::namespace::{NamespaceFacts, find_namespace, namespace_facts};
 use crate::crypto::KeyId;
 use crate::installation::RestoreHold;
 use crate::keys::{Key, derive_key_id};
@@ -27,6 +28,8 @@ pub(crate) struct Observed {
     pub(crate) root_is_embedded: bool,
     /// The namespace, looked at only when truth is to be made or adopted.
     pub(crate) namespace: Option<NamespaceFacts>,
+    /// The namespaces of others that its policy speaks of, where they have to be looked at.
+    pub(crate) namespaces: Namespaces,
     /// How many stored secrets need each generation, by material id; counted only of a key that was rotated.
     pub(crate) references: Option<BTreeMap<String, u32>>,
     /// How many stored secrets need the key; counted only when its deletion is scheduled.
@@ -56,6 +59,7 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         references: None,
         dependents: None,
         hold: ctx.installation.hold.at(ctx.now()),
+        namespaces: Namespaces::new(),
         key,
     };
     if seen.in_operator_namespace || seen.key.metadata.deletion_timestamp.is_some() {
@@ -81,6 +85,12 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         .is_none_or(|m| m.truth.spec.object_uid != uid)
     {
         seen.namespace = Some(namespace_facts(&namespace, ctx).await?);
+    }
+    let record = seen.material.as_ref().map(|m| &m.truth.spec.policy);
+    let policy = seen.key.spec.policy.as_ref();
+    for name in policy::to_look_at(policy, &namespace, record, seen.namespace.is_some()) {
+        let facts = find_namespace(&name, ctx).await?;
+        seen.namespaces.insert(name, facts);
     }
     Ok(seen)
 }

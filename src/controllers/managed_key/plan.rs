@@ -6,6 +6,7 @@ use kube::ResourceExt;
 
 use super::deletion;
 use super::observe::{Material, Observed};
+use super::policy;
 use super::rotation::{self, Cause};
 use crate::api::condition::{self, NewCondition};
 use crate::api::managed_key::KeyVersionStatus;
@@ -17,6 +18,8 @@ use crate::api::{
 use crate::controllers::adoption::{Adoption, Claimant, Waiting, adoption, approval_message};
 use crate::controllers::restore;
 use crate::installation::RestoreHold;
+use crate::crypto::{SecretKey, public_key_pem};
+use crate::keys::{self, Algorithms};
 
 /// How soon envelopes under old material are counted again while they get fewer.
 const COUNT_SOON: SignedDuration = SignedDuration::from_secs(5);
@@ -25,6 +28,8 @@ const COUNT_SELDOM: SignedDuration = SignedDuration::from_secs(60);
 
 /// How soon a key whose rotation or destruction waits is looked at again.
 const HELD_LOOK: SignedDuration = SignedDuration::from_secs(30);
+/// How often a namespace is looked for that a policy speaks of and that is not there.
+const LOOK_FOR_NAMESPACES: SignedDuration = SignedDuration::from_secs(60);
 
 /// What to do, and what to say.
 pub(crate) struct Plan {
@@ -97,6 +102,10 @@ fn plan_new(seen: &Observed, now: Timestamp) -> Plan {
 }
 
 fn creating(seen: &Observed, now: Timestamp) -> Plan {
+    if let Some(problem) = policy::problem(seen) {
+        let condition = NewCondition::not_ready(Reason::InvalidSpec, problem.to_string());
+        return say(seen, Vec::new(), None, condition, now);
+    }
     let condition = NewCondition::not_ready(Reason::Creating, "the key is being made");
     say(seen, vec![Step::Create], None, condition, now)
 }
@@ -179,6 +188,8 @@ fn claimed(seen: &Observed, truth: &KeyMaterial, uid: &str, now: Timestamp) -> O
     let record = truth.spec.deletion.as_ref();
     wanted.spec.deletion = deletion::asked(seen.key.spec.deletion.as_ref(), record, now);
     wanted.spec.rotation = rotation::kept(&seen.key, &truth.spec.rotation, now);
+    let adopts = truth.spec.object_uid != uid;
+    wanted.spec.policy = policy::kept(seen, &truth.spec.policy, adopts);
     (wanted.spec != truth.spec).then_some(wanted)
 }
 
@@ -201,10 +212,21 @@ fn ready(seen: &Observed, material: &Material) -> NewCondition {
     if let Some(record) = &material.truth.spec.deletion {
         return ending(record, seen.dependents.unwrap_or_default());
     }
+    if let Some(problem) = policy::problem(seen) {
+        let message = format!("{problem}. The policy before stays in force");
+        return NewCondition::not_ready(Reason::InvalidSpec, message);
+    }
     if enabled(seen) {
-        let full = rotation::is_full(&material.truth.spec);
-        let note = if full { FULL } else { "" };
-        NewCondition::ready(Reason::Enabled, format!("{}{note}", usable(seen)))
+        let truth = &material.truth.spec;
+        let note = if rotation::is_asked_in_vain(&seen.key, truth) {
+            NOT_ROTATED
+        } else if rotation::is_full(truth) {
+            FULL
+        } else {
+            ""
+        };
+        let policy = policy_note(seen, &material.truth);
+        NewCondition::ready(Reason::Enabled, format!("{}{note}{policy}", usable(seen)))
     } else {
         NewCondition::not_ready(
             Reason::Disabled,
@@ -217,8 +239,38 @@ fn ready(seen: &Observed, material: &Material) -> NewCondition {
 const DESTROYED: &str = "the material was destroyed; nothing that it encrypted can be read any more. Delete this resource; applied \
                          again, it is another key";
 
+/// Said of a key that somebody asks to rotate, and that is none that is rotated.
+const NOT_ROTATED: &str =
+    "; a key of its keySpec is not rotated: make a new key, and point an alias at it";
+
 /// Said of a key that cannot be rotated any more.
 const FULL: &str = "; it has 256 generations and is not rotated any more: make a new key, and point an alias at it";
+
+/// Said of a key whose resource was made anew with another policy.
+const POLICY_IGNORED: &str = "; spec.policy is not the policy in force: this resource took the key over, and its policy with it. It \
+                              counts as soon as somebody who may (update on managedkeys/policy) changes it";
+
+/// What is to be known about the policy in force.
+fn policy_note(seen: &Observed, truth: &KeyMaterial) -> String {
+    let record = &truth.spec.policy;
+    if policy::is_ignored(record) {
+        return POLICY_IGNORED.to_owned();
+    }
+    let missing = policy::missing(seen, record);
+    if missing.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; spec.policy speaks of namespaces that are not there or not served, and gives them nothing yet: {}",
+        missing.join(", ")
+    )
+}
+
+/// When a namespace that the policy in force speaks of is looked for again: nobody tells when it is made.
+fn next_namespace(seen: &Observed, truth: &KeyMaterial, now: Timestamp) -> Option<Timestamp> {
+    let missing = policy::missing(seen, &truth.spec.policy);
+    (!missing.is_empty()).then(|| now + LOOK_FOR_NAMESPACES)
+}
 
 /// What is said of a key that waits for its end.
 fn ending(record: &DeletionRecord, dependents: u32) -> NewCondition {
@@ -296,6 +348,8 @@ fn say(
     // What is due already and waits is no instant to look at.
     let due = next.filter(|next| hold.is_none() || *next > now);
     let look = [due, counted.map(|wait| now + wait), held];
+    let namespaces = usable.and_then(|material| next_namespace(seen, &material.truth, now));
+    let look = [next, counted.map(|wait| now + wait), namespaces];
     let status = match material {
         // What was known stays shown: an id that disappears from a status looks like a new key.
         None => ManagedKeyStatus {
@@ -311,7 +365,7 @@ fn say(
             observed_generation: Some(generation),
             key_id: Some(material.truth.name_any()),
             arn: Some(material.truth.spec.arn.clone()),
-            state: Some(state_of(&ready)),
+            state: Some(state_of(&ready, seen)),
             current_version: material.truth.spec.generations.last().map(|g| g.version),
             deletion_time: material
                 .truth
@@ -322,7 +376,7 @@ fn say(
             dependents: seen.dependents.map(|secrets| KeyDependents { secrets }),
             next_rotation_time: next.map(Time),
             versions: versions(seen, &material.truth),
-            conditions,
+            ..described(material, conditions)
         },
     };
     Plan {
@@ -330,6 +384,24 @@ fn say(
         status: Some(status),
         ready: Some(ready),
         next: look.into_iter().flatten().min(),
+    }
+}
+
+/// What the key can be used with. What was known of one that is not loaded yet is seen again soon.
+fn described(material: &Material, conditions: Vec<Condition>) -> ManagedKeyStatus {
+    let spec = &material.truth.spec;
+    let kind = keys::kind(spec.key_spec, spec.key_usage);
+    let algorithms = kind.map(Algorithms::of).unwrap_or_default();
+    let texts = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+    let current = material.loaded.as_ref().and_then(|key| key.current());
+    let secret = current.and_then(|generation| generation.material.as_ref().ok());
+    ManagedKeyStatus {
+        public_key: secret.and_then(SecretKey::public_key).map(public_key_pem),
+        encryption_algorithms: texts(algorithms.encryption),
+        signing_algorithms: texts(algorithms.signing),
+        mac_algorithms: texts(algorithms.mac),
+        conditions,
+        ..ManagedKeyStatus::default()
     }
 }
 
@@ -360,10 +432,12 @@ fn progress(seen: &Observed, old: &ManagedKeyStatus) -> Option<SignedDuration> {
     })
 }
 
-fn state_of(ready: &NewCondition) -> KeyState {
+fn state_of(ready: &NewCondition, seen: &Observed) -> KeyState {
     match ready.reason {
+        // The key goes on as it was.
+        Reason::InvalidSpec if enabled(seen) => KeyState::Enabled,
         Reason::Enabled => KeyState::Enabled,
-        Reason::Disabled => KeyState::Disabled,
+        Reason::InvalidSpec | Reason::Disabled => KeyState::Disabled,
         Reason::Creating => KeyState::Creating,
         Reason::PendingDeletion => KeyState::PendingDeletion,
         Reason::DestructionDue | Reason::DeletionBlocked => KeyState::DestructionDue,

@@ -241,3 +241,46 @@ fn a_key_that_is_not_rotated_although_it_would_be_time_is_not_looked_at_again_an
     let waiting = planned(&seen);
     assert!(waiting.steps.is_empty() && waiting.next.is_none());
 }
+
+#[test]
+fn a_key_that_is_not_rotated_says_so_to_whoever_asks() {
+    let mut seen = new_key();
+    settle(&mut seen);
+    let material = seen.material.as_mut().unwrap();
+    material.truth.spec.key_spec = crate::api::KeySpec::EccNistP256;
+    material.truth.spec.key_usage = crate::api::KeyUsage::SignVerify;
+    material.loaded = Some(loaded(&material.truth, Vec::new()));
+    let message = |seen: &Observed| planned(seen).ready.unwrap().message;
+    assert!(!message(&seen).contains("not rotated"));
+    let key = Arc::make_mut(&mut seen.key);
+    key.annotations_mut()
+        .insert("keystead.dev/rotate".into(), "now".into());
+    assert!(planned(&seen).steps.is_empty());
+    assert!(message(&seen).contains("a key of its keySpec is not rotated"));
+}
+
+#[test]
+fn the_status_shows_the_public_key_and_the_algorithms() {
+    let mut seen = new_key();
+    settle(&mut seen);
+    let status = planned(&seen).status.unwrap();
+    assert_eq!(status.encryption_algorithms, ["SYMMETRIC_DEFAULT"]);
+    assert_eq!(status.public_key, None);
+    let kind = crate::crypto::SigningKind::EccNistP256;
+    let pair = crate::crypto::SigningKey::generate(kind).unwrap();
+    let pair = crate::crypto::SigningKey::from_pkcs8(kind, &pair).unwrap();
+    let expected = public_key_pem(pair.public_key());
+    let material = seen.material.as_mut().unwrap();
+    material.truth.spec.key_spec = crate::api::KeySpec::EccNistP256;
+    material.truth.spec.key_usage = crate::api::KeyUsage::SignVerify;
+    let generation = Generation {
+        version: 1,
+        id: "0".repeat(32).parse().unwrap(),
+        material: Ok(SecretKey::Signing(pair)),
+    };
+    material.loaded = Some(loaded(&material.truth, vec![generation]));
+    let status = planned(&seen).status.unwrap();
+    assert_eq!(status.public_key, Some(expected));
+    assert_eq!(status.signing_algorithms, ["ECDSA_SHA_256"]);
+    assert!(status.encryption_algorithms.is_empty());
+}

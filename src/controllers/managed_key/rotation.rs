@@ -9,7 +9,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use crate::api::names::ANNOTATION_ROTATE;
-use crate::api::{KeyMaterialSpec, KeyRotation, ManagedKey, RotationRecord};
+use crate::api::{KeyMaterialSpec, KeyRotation, KeySpec, ManagedKey, RotationRecord};
 use crate::crypto::KeyId;
 
 /// Longest token that is obeyed, in bytes. One that is longer is cut, which keeps its beginning what it is known by.
@@ -31,7 +31,7 @@ pub(crate) fn due(
     truth: &KeyMaterialSpec,
     now: Timestamp,
 ) -> Option<Cause> {
-    if !truth.enabled || truth.deletion.is_some() || is_full(truth) {
+    if !truth.enabled || truth.deletion.is_some() || is_full(truth) || !is_rotatable(truth) {
         return None;
     }
     if let Some(token) = token(key)
@@ -79,6 +79,16 @@ pub(crate) fn record(cause: &Cause, record: &mut RotationRecord, now: Timestamp)
         Cause::Period => record.automatic_since = Some(Time(now)),
         Cause::Token(token) => record.consume(token),
     }
+}
+
+/// Whether a key of its kind is rotated at all: what others hold a public key or a code of has one material for life.
+pub(crate) fn is_rotatable(truth: &KeyMaterialSpec) -> bool {
+    truth.key_spec == KeySpec::SymmetricDefault
+}
+
+/// Whether somebody asks for a rotation that a key of its kind does not get.
+pub(crate) fn is_asked_in_vain(key: &ManagedKey, truth: &KeyMaterialSpec) -> bool {
+    !is_rotatable(truth) && token(key).is_some_and(|token| !truth.rotation.tokens.contains(&token))
 }
 
 /// Whether there is no room for another generation.

@@ -29,6 +29,7 @@ pub(super) fn new_key() -> Observed {
         references: None,
         dependents: None,
         hold: None,
+        namespaces: std::collections::BTreeMap::new(),
     }
 }
 
@@ -84,6 +85,7 @@ pub(super) fn loaded(truth: &KeyMaterial, generations: Vec<Generation>) -> Arc<K
         id: truth.name_any().parse::<KeyId>().unwrap(),
         arn: truth.spec.arn.parse().unwrap(),
         truth: truth.clone(),
+        rules: crate::policy::KeyRules::of(&truth.spec),
         generations,
     })
 }

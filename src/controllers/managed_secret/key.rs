@@ -7,7 +7,7 @@ use crate::api::names::DEFAULT_KEY;
 use crate::api::{KeyAlias, KeyState, ManagedSecret, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
-use crate::crypto::{KeyId, MaterialId};
+use crate::crypto::{KeyId, KeyKind, MaterialId};
 
 /// The key that a secret names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,14 @@ pub(super) fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
         let message = format!("ManagedKey {namespace}/{name} does not exist or is not ready yet");
         return KeySeen::Problem(Reason::KeyNotFound, message);
     };
+    if key.kind() != Some(KeyKind::Symmetric) {
+        let spec = key.truth.spec.key_spec.as_str();
+        let message = format!(
+            "ManagedKey {namespace}/{name} is of keySpec {spec}, and secrets are kept under keys of SymmetricDefault only: \
+             name such a key in spec.keyRef"
+        );
+        return KeySeen::Problem(Reason::KeyTypeMismatch, message);
+    }
     match (key.state(), key.current()) {
         (KeyState::Enabled, Some(current)) => KeySeen::Usable {
             id: key.id,
@@ -74,6 +82,11 @@ pub(super) fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
                  is there, look at its own condition"
             );
             KeySeen::Problem(Reason::KeyPendingDeletion, message)
+        }
+        (KeyState::PendingImport, _) => {
+            let message =
+                format!("ManagedKey {namespace}/{name} waits for its material: import it");
+            KeySeen::Problem(Reason::KeyNotReady, message)
         }
         (KeyState::Creating | KeyState::Unavailable | KeyState::Enabled, _) => {
             let message = format!("the material of ManagedKey {namespace}/{name} cannot be opened");

@@ -21,7 +21,7 @@ mod write_truth;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt, future};
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{self, Action};
@@ -30,7 +30,7 @@ use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, pred
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
-use tracing::{instrument, warn};
+use tracing::instrument;
 
 use self::observe::{Observed, observe};
 use self::plan::{Plan, plan};
@@ -40,12 +40,12 @@ use super::context::{Context, changed_keys, jitter};
 use super::error::Error;
 use super::parking::Presence;
 use super::references::Reference;
+use super::run::{drive, retry};
 use super::status::Publication;
 use crate::api::names::{ANNOTATION_MANAGED_BY, FIELD_MANAGER_SECRET, SECRET_TYPE_SEALED};
 use crate::api::{KeyAlias, ManagedSecret};
 use crate::crypto::OsRandom;
 use crate::telemetry::{Kind, Outcome};
-use crate::telling::describe_watch;
 use crate::truth::{is_truth, owner_of};
 use crate::watching::{self, WatchPauses};
 
@@ -94,7 +94,7 @@ pub(super) fn run(
         );
     let (for_targets, for_truth, for_aliases) = (ctx.clone(), ctx.clone(), ctx.clone());
     let truth_only = watcher::Config::default().fields(&format!("type={SECRET_TYPE_SEALED}"));
-    Controller::for_stream(secrets, reader)
+    let controller = Controller::for_stream(secrets, reader)
         .watches(watches.targets, watcher::Config::default(), move |secret| {
             concerned(&secret, &for_targets)
         })
@@ -111,18 +111,10 @@ pub(super) fn run(
         .graceful_shutdown_on(stop)
         .run(
             move |secret, ctx| reconcile(secret, ctx, presence.clone()),
-            |secret, error, ctx| retry(&secret, error, &ctx),
+            |secret, error, ctx| retry(&secret, error, &ctx.secret_failures),
             ctx,
-        )
-        .for_each(|result| {
-            if let Err(controller::Error::QueueError(error)) = result {
-                warn!(
-                    error = describe_watch(&error),
-                    "a watch of secrets broke; it is taken up again"
-                );
-            }
-            future::ready(())
-        })
+        );
+    drive(controller)
 }
 
 /// The secrets that a native Secret concerns: its owner, and those that wait for one of its name.
@@ -284,13 +276,4 @@ fn next_look(plan: &Plan) -> (Action, Outcome) {
         (false, false) => (WAITING, Outcome::Waiting),
     };
     (Action::requeue(jittered(wait, jitter())), outcome)
-}
-
-/// When to try again.
-fn retry(secret: &ManagedSecret, error: &Error, ctx: &Context) -> Action {
-    let object = ObjectRef::from_obj(secret);
-    if error.is_logged(ctx.secret_failures.count(&object)) {
-        warn!(secret = %object, %error, "a secret could not be reconciled; it is tried again");
-    }
-    Action::requeue(ctx.secret_failures.delay(object, error.class(), jitter()))
 }

@@ -174,7 +174,13 @@ fn unseal(
                         | crate::api::KeyState::DestructionDue,
                     ..
                 } => Reason::KeyPendingDeletion,
+                UseError::State {
+                    state: crate::api::KeyState::PendingImport,
+                    ..
+                } => Reason::KeyNotReady,
                 UseError::State { .. } => Reason::MaterialUnreadable,
+                // Only a server's keyring says so, never the controller's.
+                UseError::Stale(_) => Reason::Waiting,
                 UseError::NotFound { .. } | UseError::MaterialMissing { .. } => {
                     Reason::MaterialMissing
                 }

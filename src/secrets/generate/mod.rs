@@ -164,7 +164,7 @@ fn bytes(
 }
 
 /// A random UUID in its canonical text form (RFC 9562, section 5.4): 122 random bits.
-pub(super) fn uuid(random: &mut dyn Random) -> Result<String, RandomError> {
+pub(crate) fn uuid(random: &mut dyn Random) -> Result<String, RandomError> {
     let mut raw = Zeroizing::new([0_u8; 16]);
     random.fill(&mut *raw)?;
     raw[6] = (raw[6] & 0x0f) | 0x40;

@@ -141,8 +141,8 @@ async fn the_release_goes_and_another_comes(bed: &Bed) {
     assert_eq!(before.1.len(), SECRETS);
     assert_eq!(
         before.2.len(),
-        SECRETS + 1,
-        "the truth of each, and the root key"
+        SECRETS + 3,
+        "the truth of each, the root key, the server's authority and its certificate"
     );
     assert_eq!(keys.len(), 2);
 
@@ -160,6 +160,7 @@ async fn the_release_goes_and_another_comes(bed: &Bed) {
     for kind in [
         "managedkeys",
         "keyaliases",
+        "keygrants",
         "managedsecrets",
         "keymaterials",
     ] {

@@ -3,6 +3,7 @@
 mod fleet;
 mod operator;
 mod people;
+mod proxy;
 mod secrets;
 mod shared;
 mod wait;
@@ -19,7 +20,9 @@ use tokio::process::Command;
 
 pub(crate) use fleet::{OPERATOR_USER, key, plain, plains};
 pub(crate) use operator::Operator;
+use operator::Part;
 pub(crate) use people::Person;
+pub(crate) use proxy::Proxy;
 pub(crate) use secrets::{SOON, managed_secret};
 pub(crate) use shared::{own_control_plane, shared_control_plane};
 pub(crate) use wait::{eventually, eventually_within};
@@ -131,16 +134,40 @@ impl Bed {
 
     /// Starts an operator process under a name and with further arguments, and does not wait.
     pub(crate) async fn operator_named(&self, name: &str, args: &[&str]) -> Operator {
+        let kubeconfig = self.kubeconfig_of("keystead-controller").await;
+        self.process(Part::Controller, name, &kubeconfig, args)
+    }
+
+    /// Starts a replica of the server with the rights of the chart's `ServiceAccount`, and does not wait.
+    pub(crate) async fn server_named(&self, name: &str) -> Operator {
+        let kubeconfig = self.kubeconfig_of("keystead-server").await;
+        self.process(Part::Server, name, &kubeconfig, &[])
+    }
+
+    /// The same, with another way to the API server: its address in the kubeconfig is replaced by that one.
+    pub(crate) async fn server_by_way_of(&self, name: &str, url: &str) -> Operator {
+        let kubeconfig = self.kubeconfig_of("keystead-server").await;
+        let text = std::fs::read_to_string(kubeconfig).expect("the kubeconfig can be read");
+        assert!(text.contains(self.cluster.url()), "{}", self.cluster.url());
+        let other = self.dir.path().join(format!("kubeconfig-{name}"));
+        std::fs::write(&other, text.replace(self.cluster.url(), url)).expect("it can be written");
+        self.process(Part::Server, name, &other, &[])
+    }
+
+    async fn kubeconfig_of(&self, account: &str) -> PathBuf {
         let kubeconfig = self
             .cluster
-            .kubeconfig_for_service_account(SYSTEM, "keystead-controller")
+            .kubeconfig_for_service_account(SYSTEM, account)
             .await;
-        let kubeconfig = kubeconfig.expect("the chart made the ServiceAccount");
+        kubeconfig.expect("the chart made the ServiceAccount")
+    }
+
+    fn process(&self, part: Part, name: &str, kubeconfig: &Path, args: &[&str]) -> Operator {
         let log = self
             .dir
             .path()
             .join(format!("operator-{name}-{}.log", nanoseconds()));
-        Operator::spawn(name, &kubeconfig, log, &self.clock_file(), args)
+        Operator::spawn(part, name, kubeconfig, log, &self.clock_file(), args)
     }
 
     /// Sets how far the clocks of all operators of this bed are from the machine's, also of those that run.

@@ -13,36 +13,49 @@ use tokio::process::{Child, Command};
 
 use super::{SYSTEM, eventually};
 
-/// A running operator. It ends when the handle drops, also when the test process is killed.
+/// What a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// `keystead controller`.
+    Controller,
+    /// `keystead server`.
+    Server,
+}
+
+/// A running operator, or a replica of its server. It ends when the handle drops, also when the test process is killed.
 pub(crate) struct Operator {
     child: Child,
     port: u16,
+    webhook_port: Option<u16>,
     log: PathBuf,
 }
 
 impl Operator {
     pub(super) fn spawn(
+        part: Part,
         name: &str,
         kubeconfig: &Path,
         log: PathBuf,
         clock: &Path,
         args: &[&str],
     ) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|l| l.local_addr())
-            .expect("a free port")
-            .port();
+        let port = free_port();
+        let webhook_port = (part == Part::Server).then(free_port);
         let out = File::create(&log).expect("the log can be written");
         let err = out.try_clone().expect("the log can be written");
-        let child = Command::new("setpriv")
-            .args([
-                "--pdeathsig",
-                "KILL",
-                env!("CARGO_BIN_EXE_keystead"),
-                "controller",
-            ])
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_keystead")])
+            .arg(match part {
+                Part::Controller => "controller",
+                Part::Server => "server",
+            })
             .args(["--operator-namespace", SYSTEM, "--identity", name])
-            .args(["--http-address", &format!("127.0.0.1:{port}")])
+            .args(["--http-address", &format!("127.0.0.1:{port}")]);
+        if let Some(port) = webhook_port {
+            command.args(["--webhook-address", &format!("127.0.0.1:{port}")]);
+        }
+        let child = command
             .args(args)
             .env("KUBECONFIG", kubeconfig)
             .env(FILE, clock)
@@ -52,7 +65,17 @@ impl Operator {
             .kill_on_drop(true)
             .spawn()
             .expect("the operator starts");
-        Self { child, port, log }
+        Self {
+            child,
+            port,
+            webhook_port,
+            log,
+        }
+    }
+
+    /// The port of its webhooks, if it is a server.
+    pub(crate) fn webhook_port(&self) -> u16 {
+        self.webhook_port.expect("a server")
     }
 
     /// Its process id.
@@ -133,6 +156,13 @@ impl Operator {
         })
         .await;
     }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .expect("a free port")
+        .port()
 }
 
 impl Drop for Operator {

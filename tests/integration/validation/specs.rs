@@ -3,10 +3,12 @@
 mod delivery;
 mod keys;
 mod passwords;
+mod policies;
 
 use serde_json::{Value, json};
 
 pub(super) use keys::{accepted_keys, material, refused_keys, refused_materials};
+pub(super) use policies::{accepted_grants, accepted_policies, refused_grants, refused_policies};
 
 /// A spec, and what the refusal says.
 type Refused = (Value, &'static [&'static str]);

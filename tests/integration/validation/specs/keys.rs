@@ -12,8 +12,65 @@ pub(in crate::validation) fn refused_keys() -> Vec<Refused> {
             &["spec.keySpec", "supported values", "SymmetricDefault"],
         ),
         (
-            json!({"keyUsage": "SignVerify"}),
+            json!({"keyUsage": "KeyAgreement"}),
             &["spec.keyUsage", "supported values", "EncryptDecrypt"],
+        ),
+        (
+            json!({"keyUsage": "SignVerify"}),
+            &[
+                "spec.keyUsage",
+                "keySpec SymmetricDefault has keyUsage EncryptDecrypt",
+            ],
+        ),
+        (
+            json!({"keySpec": "SymmetricDefault", "keyUsage": "GenerateVerifyMac"}),
+            &[
+                "spec.keyUsage",
+                "keySpec SymmetricDefault has keyUsage EncryptDecrypt",
+            ],
+        ),
+        (
+            json!({"keySpec": "Hmac256"}),
+            &[
+                "spec.keyUsage",
+                "Hmac... has keyUsage GenerateVerifyMac: set that",
+            ],
+        ),
+        (
+            json!({"keySpec": "Hmac512", "keyUsage": "SignVerify"}),
+            &[
+                "spec.keyUsage",
+                "Hmac... has keyUsage GenerateVerifyMac: set that",
+            ],
+        ),
+        (
+            json!({"keySpec": "EccNistP256", "keyUsage": "EncryptDecrypt"}),
+            &["spec.keyUsage", "Ecc... has keyUsage SignVerify: set that"],
+        ),
+        (
+            json!({"keySpec": "EccNistEdwards25519"}),
+            &["spec.keyUsage", "Ecc... has keyUsage SignVerify: set that"],
+        ),
+        (
+            json!({"keySpec": "Rsa2048"}),
+            &[
+                "spec.keyUsage",
+                "EncryptDecrypt or SignVerify: set one of them",
+            ],
+        ),
+        (
+            json!({"keySpec": "Rsa4096", "keyUsage": "GenerateVerifyMac"}),
+            &[
+                "spec.keyUsage",
+                "EncryptDecrypt or SignVerify: set one of them",
+            ],
+        ),
+        (
+            json!({"keySpec": "EccNistP384", "keyUsage": "SignVerify", "rotation": {"periodDays": 90}}),
+            &[
+                "spec.rotation",
+                "only keys of keySpec SymmetricDefault are rotated",
+            ],
         ),
         (
             json!({"origin": "External"}),
@@ -34,6 +91,12 @@ pub(in crate::validation) fn accepted_keys() -> Vec<Value> {
         json!({}),
         json!({"description": "ж".repeat(8192), "enabled": false}),
         json!({"keySpec": "SymmetricDefault", "keyUsage": "EncryptDecrypt", "origin": "Keystead"}),
+        json!({"keySpec": "Hmac384", "keyUsage": "GenerateVerifyMac"}),
+        json!({"keySpec": "Rsa3072", "keyUsage": "EncryptDecrypt"}),
+        json!({"keySpec": "Rsa2048", "keyUsage": "SignVerify"}),
+        json!({"keySpec": "EccNistP256", "keyUsage": "SignVerify"}),
+        json!({"keySpec": "EccNistEdwards25519", "keyUsage": "SignVerify"}),
+        json!({"rotation": {"periodDays": 90}}),
     ]
 }
 

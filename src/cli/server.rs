@@ -1,0 +1,78 @@
+//! `keystead server`: a replica of the server.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use futures::FutureExt;
+use tokio::net::TcpListener;
+
+use super::process::{client, stop_signal, stopped};
+use super::root_args::RootArgs;
+use crate::roots::Providers;
+use crate::server::{Replica, Server};
+use crate::telemetry::{self, Format, Metrics, Readiness};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The namespace that the operator runs in and keeps its truth in.
+    #[arg(long, env = "POD_NAMESPACE")]
+    operator_namespace: String,
+    /// A name of this replica that no other has; the pod's name.
+    #[arg(long, env = "POD_NAME")]
+    identity: String,
+    /// The pod's UID, so that this replica's Lease goes with the pod.
+    #[arg(long, env = "POD_UID")]
+    pod_uid: Option<String>,
+    #[command(flatten)]
+    root: RootArgs,
+    /// Where health and metrics are served.
+    #[arg(long, env = "KEYSTEAD_HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
+    http_address: SocketAddr,
+    /// Where the webhooks are served.
+    #[arg(long, env = "KEYSTEAD_WEBHOOK_ADDRESS", default_value = "0.0.0.0:9443")]
+    webhook_address: SocketAddr,
+    /// How log lines look.
+    #[arg(long, env = "KEYSTEAD_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
+    log_format: Format,
+    /// What is logged, in the syntax of `RUST_LOG`.
+    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    log: String,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
+    telemetry::init(args.log_format, &args.log)?;
+    let client = client().await?;
+    let stop = stop_signal()?;
+    let (readiness, metrics) = (Readiness::new(), Metrics::new());
+    let listener = listen(args.http_address).await?;
+    let webhooks = listen(args.webhook_address).await?;
+    let http = tokio::spawn(telemetry::serve(
+        listener,
+        readiness.clone(),
+        metrics.clone(),
+        stopped(stop.clone()),
+    ));
+    let roots = Providers::new(
+        &args.root.config(),
+        client.clone(),
+        &args.operator_namespace,
+    );
+    let server = Server {
+        client,
+        namespace: &args.operator_namespace,
+        roots,
+        replica: Replica {
+            name: args.identity,
+            uid: args.pod_uid,
+        },
+        readiness,
+        metrics,
+    };
+    Box::pin(server.run(webhooks, stopped(stop).boxed().shared())).await?;
+    http.await.context("the health listener failed")
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address}"))
+}
