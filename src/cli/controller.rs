@@ -17,9 +17,9 @@ use super::process::{client, stop_signal, stopped};
 use super::root_args::RootArgs;
 use crate::api::names::LEASE;
 use crate::clock::process_clock;
-use crate::controllers::{self, Context, Scope};
+use crate::controllers::{self, Context, Precaution, Scope};
 use crate::crypto::{OsRandom, Region};
-use crate::installation::{Bootstrap, Follower, Installation, Records};
+use crate::installation::{Bootstrap, Follower, Installation, Records, Suspicion};
 use crate::keys::{Keyring, Loader};
 use crate::leader::{self, Leadership};
 use crate::roots::Providers;
@@ -68,6 +68,9 @@ pub(super) struct Args {
     /// 0 for never.
     #[arg(long, env = "KEYSTEAD_TRIM_AFTER_DAYS", default_value_t = 0, value_parser = trim_days)]
     trim_after_days: u16,
+    /// Further DNS names of the server's certificate, separated by commas.
+    #[arg(long, env = "KEYSTEAD_SERVER_NAMES", value_delimiter = ',')]
+    server_names: Vec<String>,
 }
 
 /// 0, or 30 to 3650.
@@ -76,9 +79,6 @@ fn trim_days(text: &str) -> Result<u16, String> {
         Ok(days @ (0 | 30..=3650)) => Ok(days),
         _ => Err("30 to 3650 days, or 0 to keep all old material".to_owned()),
     }
-    /// Further DNS names of the server's certificate, separated by commas.
-    #[arg(long, env = "KEYSTEAD_SERVER_NAMES", value_delimiter = ',')]
-    server_names: Vec<String>,
 }
 
 fn trim_after(days: u16) -> Option<SignedDuration> {
@@ -308,7 +308,6 @@ impl Operator {
             recorder: Recorder::new(client.clone(), reporter),
             clock: process_clock(),
             trim_after: trim_after(self.args.trim_after_days),
-            tenure: tenure(),
             tenure,
             metrics: self.metrics.clone(),
             references: controllers::References::default(),

@@ -110,10 +110,13 @@ pub async fn find(
 async fn found(map: &ConfigMap, roots: Providers) -> Result<Installation, Error> {
     let record = Record::read(map).map_err(RecordError::Malformed)?;
     let roots = RootKeys::open(roots, record.root).await;
+    let hold = Hold::default();
+    hold.set(&record);
     Ok(Installation {
         id: record.id,
         region: record.region,
         roots: Arc::new(roots.map_err(Error::RootMissing)?),
+        hold: Arc::new(hold),
     })
 }
 

@@ -142,6 +142,8 @@ impl Metrics {
     /// A restore is suspected, or not.
     pub fn restore_suspected(&self, suspected: bool) {
         self.restore_suspected.set(i64::from(suspected));
+    }
+
     /// From now on `age` says, whenever somebody asks, how old the newest proof is that this replica knows the keys'
     /// states; `None` before there is one.
     pub fn truth_age(&self, age: impl Fn() -> Option<Duration> + Send + Sync + 'static) {

@@ -17,8 +17,8 @@ use crate::api::{
 };
 use crate::controllers::adoption::{Adoption, Claimant, Waiting, adoption, approval_message};
 use crate::controllers::restore;
-use crate::installation::RestoreHold;
 use crate::crypto::{SecretKey, public_key_pem};
+use crate::installation::RestoreHold;
 use crate::keys::{self, Algorithms};
 
 /// How soon envelopes under old material are counted again while they get fewer.
@@ -347,9 +347,8 @@ fn say(
     let held = hold.map(|_| now + HELD_LOOK);
     // What is due already and waits is no instant to look at.
     let due = next.filter(|next| hold.is_none() || *next > now);
-    let look = [due, counted.map(|wait| now + wait), held];
     let namespaces = usable.and_then(|material| next_namespace(seen, &material.truth, now));
-    let look = [next, counted.map(|wait| now + wait), namespaces];
+    let look = [due, counted.map(|wait| now + wait), held, namespaces];
     let status = match material {
         // What was known stays shown: an id that disappears from a status looks like a new key.
         None => ManagedKeyStatus {
