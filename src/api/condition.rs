@@ -11,6 +11,9 @@ pub enum ConditionType {
     /// The summary. `True`: what the spec asks for is so. `False`: it is not, and the reason says
     /// why. `Unknown`: nobody has looked yet.
     Ready,
+    /// `True`: a rotation or destruction is due and waits, since the cluster may have been restored from a backup. Absent
+    /// otherwise.
+    RestoreSuspected,
 }
 
 impl ConditionType {
@@ -18,6 +21,7 @@ impl ConditionType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "Ready",
+            Self::RestoreSuspected => "RestoreSuspected",
         }
     }
 }
@@ -101,6 +105,10 @@ pub enum Reason {
     Adopted,
     /// The key has a new generation of material, which encrypts from now on (Event only).
     Rotated,
+    /// Old material that nothing needs was removed (Event only).
+    Trimmed,
+    /// The cluster may have been restored from a backup: nothing is rotated or destroyed for a day.
+    RestoreSuspected,
     /// All key material is wrapped under another root key, or the old one is forgotten (Event only).
     RootRotated,
     /// The rotation of the root key waits for what the message says (Event only).
@@ -154,6 +162,8 @@ impl Reason {
             Self::DriftRepaired => "DriftRepaired",
             Self::Adopted => "Adopted",
             Self::Rotated => "Rotated",
+            Self::Trimmed => "Trimmed",
+            Self::RestoreSuspected => "RestoreSuspected",
             Self::RootRotated => "RootRotated",
             Self::RootRotationWaiting => "RootRotationWaiting",
         }
@@ -217,6 +227,11 @@ pub fn set(conditions: &mut Vec<Condition>, new: NewCondition, generation: i64, 
         last_transition_time,
     });
     conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+}
+
+/// Takes the condition of that type out.
+pub fn remove(conditions: &mut Vec<Condition>, condition: ConditionType) {
+    conditions.retain(|c| c.type_ != condition.as_str());
 }
 
 /// The condition of that type, if the list has it.

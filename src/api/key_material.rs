@@ -271,4 +271,8 @@ pub struct MaterialGeneration {
     pub root_fingerprint: String,
     /// When it was made.
     pub created: Time,
+    /// When a count first found nothing that is stored or delivered and needs it; absent while something does, and while
+    /// nobody counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unused_since: Option<Time>,
 }

@@ -45,6 +45,9 @@ pub const ANNOTATION_APPROVE_ADOPTION: &str = "keystead.dev/approve-adoption";
 /// On the installation record, by a platform administrator after a restore: namespaces created
 /// before this instant (RFC 3339) may adopt what waits under their name.
 pub const ANNOTATION_APPROVE_ADOPTION_BEFORE: &str = "keystead.dev/approve-adoption-before";
+/// On the installation record, by a platform administrator who has looked after a restore: the instant since which a restore
+/// is suspected (RFC 3339, as the record says it). Ends that hold before its time.
+pub const ANNOTATION_RESTORE_CHECKED: &str = "keystead.dev/restore-checked";
 /// On a resource, by its user: `Never` asks for a fresh start instead of adopting waiting truth.
 pub const ANNOTATION_ADOPT: &str = "keystead.dev/adopt";
 /// The value of [`ANNOTATION_ADOPT`] that asks for a fresh start.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use k8s_openapi::jiff::SignedDuration;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use tokio::net::TcpListener;
@@ -16,9 +17,9 @@ use super::process::{client, stop_signal, stopped};
 use super::root_args::RootArgs;
 use crate::api::names::LEASE;
 use crate::clock::process_clock;
-use crate::controllers::{self, Context, Scope};
+use crate::controllers::{self, Context, Precaution, Scope};
 use crate::crypto::{OsRandom, Region};
-use crate::installation::{Bootstrap, Follower, Installation, Records};
+use crate::installation::{Bootstrap, Follower, Installation, Records, Suspicion};
 use crate::keys::{Keyring, Loader};
 use crate::leader::{self, Leadership};
 use crate::roots::Providers;
@@ -63,9 +64,25 @@ pub(super) struct Args {
     /// How many stored secrets are encrypted anew in each second after their key was rotated.
     #[arg(long, env = "KEYSTEAD_REENCRYPT_PER_SECOND", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     reencrypt_per_second: u16,
+    /// After how many days in which nothing stored needed it old material of `keystead-default` is removed: 30 to 3650, or
+    /// 0 for never.
+    #[arg(long, env = "KEYSTEAD_TRIM_AFTER_DAYS", default_value_t = 0, value_parser = trim_days)]
+    trim_after_days: u16,
     /// Further DNS names of the server's certificate, separated by commas.
     #[arg(long, env = "KEYSTEAD_SERVER_NAMES", value_delimiter = ',')]
     server_names: Vec<String>,
+}
+
+/// 0, or 30 to 3650.
+fn trim_days(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(days @ (0 | 30..=3650)) => Ok(days),
+        _ => Err("30 to 3650 days, or 0 to keep all old material".to_owned()),
+    }
+}
+
+fn trim_after(days: u16) -> Option<SignedDuration> {
+    (days > 0).then(|| SignedDuration::from_hours(24 * i64::from(days)))
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
@@ -116,15 +133,20 @@ impl Operator {
         let loaded = self.readiness.component("keyring");
         loaded.not_ready("key material is not loaded yet");
         let stop = self.stop.clone();
+        let mut suspected = None;
         loop {
             let installation = tokio::select! {
                 () = stopped(stop.clone()) => return Ok(()),
                 installation = self.installation(&found) => installation,
             };
+            if let Some(cause) = suspected.take() {
+                self.remember(cause).await;
+            }
             match Box::pin(self.serve(installation, &loaded)).await? {
                 Served::UntilStopped => return Ok(()),
                 Served::UntilRestored(went_back) => {
                     warn!(%went_back, "forgetting everything and starting over");
+                    suspected = Some(Suspicion::WentBack);
                     loaded.not_ready("the cluster was restored; key material is loaded anew");
                 }
             }
@@ -162,6 +184,31 @@ impl Operator {
         }
     }
 
+    /// Writes down that a restore is suspected, before anything is done that could hide it.
+    async fn remember(&self, cause: Suspicion) {
+        let precaution = self.precaution();
+        let written = async {
+            while let Err(error) = precaution.suspect(cause).await {
+                warn!(%error, "the suspected restore could not be written down; it is tried again");
+                tokio::time::sleep(RETRY_BOOTSTRAP).await;
+            }
+        };
+        tokio::select! {
+            () = written => {}
+            () = stopped(self.stop.clone()) => {}
+        }
+    }
+
+    fn precaution(&self) -> Precaution {
+        let (client, namespace) = (self.client.clone(), &self.args.operator_namespace);
+        Precaution {
+            records: Records::new(client.clone(), namespace),
+            materials: KeyMaterials::new(client.clone(), namespace),
+            sealed: SealedSecrets::new(client, namespace),
+            clock: process_clock(),
+        }
+    }
+
     /// Serves until the process is asked to stop, or until everything that is held in memory may be wrong.
     async fn serve(
         &self,
@@ -189,8 +236,10 @@ impl Operator {
             client: self.client.clone(),
             namespace: namespace.clone(),
             roots: installation.roots.clone(),
+            hold: installation.hold.clone(),
             identity: self.args.identity.clone(),
             clock: process_clock(),
+            component: self.readiness.component("root key"),
             changed,
         };
         let caches = self.readiness.component("caches");
@@ -220,10 +269,14 @@ impl Operator {
             }
         };
         let config = leader::Config::new(&namespace, LEASE, &self.args.identity);
+        let precaution = self.precaution();
+        let before = |renewed| precaution.clone().before_leading(renewed);
+        let stop = stopped(self.stop.clone());
+        let leading = leader::run_after(config, self.client.clone(), stop, before, lead);
         tokio::select! {
             () = loading => anyhow::bail!("the watch of key material ended"),
             () = follower.run() => anyhow::bail!("the watch of the installation's record ended"),
-            ended = leader::run(config, self.client.clone(), stopped(self.stop.clone()), lead) => match ended {
+            ended = leading => match ended {
                 Ok(_) => Ok(Served::UntilStopped),
                 Err(leader::Error::WentBack(went_back)) => Ok(Served::UntilRestored(went_back)),
                 Err(error) => Err(error).context("leader election"),
@@ -254,6 +307,7 @@ impl Operator {
             sealed: SealedSecrets::new(client.clone(), &namespace),
             recorder: Recorder::new(client.clone(), reporter),
             clock: process_clock(),
+            trim_after: trim_after(self.args.trim_after_days),
             tenure,
             metrics: self.metrics.clone(),
             references: controllers::References::default(),

@@ -35,6 +35,7 @@ pub(super) struct RootArgs {
 }
 
 impl RootArgs {
+    /// The places where root keys may be.
     pub(super) fn config(&self) -> RootConfig {
         RootConfig {
             provider: self.provider,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::runtime::reflector::ObjectRef;
@@ -71,6 +71,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// Whether this replica still leads.
     pub leadership: Leadership,
+    /// How long nothing may have needed old material of default keys before it is removed; never if absent.
+    pub trim_after: Option<SignedDuration>,
     /// The name of this leadership, which no other ever had.
     pub tenure: String,
     /// Counters.

@@ -18,6 +18,7 @@ mod namespace;
 mod parking;
 mod references;
 pub mod replicas;
+mod restore;
 mod root;
 mod run;
 mod status;
@@ -35,6 +36,7 @@ pub use crds::apply as apply_crds;
 pub use creations::Creations;
 pub use error::{Class, Error};
 pub use references::{Reference, References};
+pub use restore::Precaution;
 
 use self::managed_key::absence::KeyTruths;
 use self::managed_secret::absence::SecretTruths;
@@ -45,6 +47,7 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs all controllers until the leadership says stop; calls `complete` when they have seen everything once.
 pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
+    restore::look_first(&ctx).await;
     let (keys, key_news) = Presence::new();
     let (secrets, secret_news) = Presence::new();
     // Aliases leave no truth behind, so that nobody needs to hear of their absence.
@@ -91,7 +94,9 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             count::run(&aliases, &ctx.metrics),
             count::run(&secrets, &ctx.metrics),
             managed_key::destruction::run(ctx.clone()),
+            managed_key::trimming::run(ctx.clone()),
             root::run(ctx.clone()),
+            restore::run(ctx.clone()),
             certificates::run(ctx.clone()),
             parking::run::<KeyTruths>(ctx.clone(), keys.clone(), key_news),
             parking::run::<SecretTruths>(ctx.clone(), secrets.clone(), secret_news),

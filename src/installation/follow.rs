@@ -12,11 +12,14 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::record::{Objection, Phase, Record, RecordError, Records};
+use super::record::{Objection, Phase, Record};
+use super::records::{RecordError, Records};
+use super::restore::Hold;
 use crate::api::names::INSTALLATION;
 use crate::clock::Clock;
 use crate::crypto::Fingerprint;
 use crate::roots::{MissingRoot, RootKeys};
+use crate::telemetry::Component;
 use crate::watching::WatchPauses;
 
 /// How often what did not succeed is tried again. An objection counts for longer ([`Objection::is_live`]).
@@ -30,10 +33,14 @@ pub struct Follower {
     pub namespace: String,
     /// The root keys.
     pub roots: Arc<RootKeys>,
+    /// Whether nothing is rotated or destroyed.
+    pub hold: Arc<Hold>,
     /// The name of this replica.
     pub identity: String,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Whether this replica has the root key that the record names.
+    pub component: Component,
     /// Is told of each change of the record.
     pub changed: watch::Sender<()>,
 }
@@ -59,6 +66,7 @@ impl Follower {
                 () = tokio::time::sleep(RETRY_AFTER), if !settled => {}
             }
             if let Some(record) = &latest {
+                self.hold.set(record);
                 settled = self.obey(record).await;
                 self.changed.send_replace(());
             }
@@ -69,12 +77,12 @@ impl Follower {
     async fn obey(&self, record: &Record) -> bool {
         let before = self.roots.current_fingerprint();
         if let Err(error) = self.roots.switch(record.root).await {
-            warn!(
-                error = text(&error),
-                "the root key cannot be changed; it is tried again"
-            );
+            let problem = text(&error);
+            warn!(problem, "the root key cannot be changed; it is tried again");
+            self.component.not_ready(problem);
             return false;
         }
+        self.component.ready();
         if before != record.root {
             info!(root = %record.root, "another root key is the current one");
         }

@@ -3,6 +3,8 @@
 
 mod follow;
 mod record;
+mod records;
+mod restore;
 
 use std::sync::Arc;
 
@@ -16,7 +18,9 @@ use kube::{Api, Client};
 use serde_json::json;
 
 pub use self::follow::Follower;
-pub use self::record::{Malformed, Objection, Phase, Record, RecordError, Records, RootRotation};
+pub use self::record::{Malformed, Objection, Phase, Record, RootRotation};
+pub use self::records::{RecordError, Records};
+pub use self::restore::{Hold, RestoreHold, Suspicion, suspect, suspicion};
 use crate::api::names::{
     ANNOTATION_APPROVE_ADOPTION_BEFORE, FIELD_MANAGER, GUARD_ENABLED, INSTALLATION, LABEL_GUARD,
 };
@@ -72,6 +76,8 @@ pub struct Installation {
     pub region: Region,
     /// The root keys.
     pub roots: Arc<RootKeys>,
+    /// Whether nothing is rotated or destroyed, since a restore is suspected.
+    pub hold: Arc<Hold>,
 }
 
 /// What the installation is found in or made from.
@@ -104,10 +110,13 @@ pub async fn find(
 async fn found(map: &ConfigMap, roots: Providers) -> Result<Installation, Error> {
     let record = Record::read(map).map_err(RecordError::Malformed)?;
     let roots = RootKeys::open(roots, record.root).await;
+    let hold = Hold::default();
+    hold.set(&record);
     Ok(Installation {
         id: record.id,
         region: record.region,
         roots: Arc::new(roots.map_err(Error::RootMissing)?),
+        hold: Arc::new(hold),
     })
 }
 

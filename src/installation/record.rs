@@ -7,12 +7,11 @@ use std::str::FromStr;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::api::names::{FIELD_MANAGER, INSTALLATION, LABEL_MANAGED_BY, MANAGED_BY};
+use super::restore::RestoreHold;
+use crate::api::names::{ANNOTATION_RESTORE_CHECKED, INSTALLATION};
 use crate::crypto::{Fingerprint, InstallationId, Region};
 use crate::roots::ProviderKind;
 
@@ -21,13 +20,12 @@ const ROOT_FINGERPRINT: &str = "rootFingerprint";
 const REGION: &str = "region";
 const RETIRED_ROOTS: &str = "retiredRoots";
 const ROOT_ROTATION: &str = "rootRotation";
+const RESTORE: &str = "restoreSuspected";
 const OBJECTION_PREFIX: &str = "rootObjection.";
 /// Longest name of a replica in the record; together with the prefix it is a key of a `ConfigMap` (253 characters).
 const MAX_IDENTITY: usize = 200;
 /// Most retired root keys that are remembered; the oldest is forgotten first.
 const MAX_RETIRED: usize = 64;
-/// How often a change is tried again that met another writer.
-const CONFLICTS: usize = 5;
 
 /// An entry is missing or was not written by the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,30 +33,6 @@ const CONFLICTS: usize = 5;
 pub struct Malformed {
     /// Which entry.
     pub field: &'static str,
-}
-
-/// Why the record was not read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// The API server refused, or could not be reached.
-    #[error(
-        "{operation} the installation record: {}",
-        crate::telling::describe(reason)
-    )]
-    Api {
-        /// The verb.
-        operation: &'static str,
-        /// Why it failed.
-        reason: kube::Error,
-    },
-    /// It is not there.
-    #[error(
-        "ConfigMap {INSTALLATION} is missing: the operator has not made it yet, or it was deleted"
-    )]
-    Missing,
-    /// It was not written by the operator.
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
 }
 
 /// How far the rotation of the root key is.
@@ -142,6 +116,10 @@ pub struct Record {
     pub rotation: Option<RootRotation>,
     /// Which replicas cannot load the next root key, by name.
     pub objections: BTreeMap<String, Objection>,
+    /// That a restore is suspected.
+    pub restore: Option<RestoreHold>,
+    /// Which hold an administrator has ended: its `since`. An annotation; not written.
+    pub restore_checked: Option<String>,
 }
 
 impl Record {
@@ -154,6 +132,8 @@ impl Record {
             retired: Vec::new(),
             rotation: None,
             objections: BTreeMap::new(),
+            restore: None,
+            restore_checked: None,
         }
     }
 
@@ -164,6 +144,7 @@ impl Record {
     pub fn read(map: &ConfigMap) -> Result<Self, Malformed> {
         let empty = BTreeMap::new();
         let data = map.data.as_ref().unwrap_or(&empty);
+        let annotations = map.metadata.annotations.as_ref();
         let retired = data.get(RETIRED_ROOTS).map_or("", String::as_str);
         let retired = retired.split(',').filter(|text| !text.is_empty());
         let retired = retired.map(str::parse).collect::<Result<_, _>>();
@@ -184,11 +165,13 @@ impl Record {
             })?,
             rotation: json(data, ROOT_ROTATION)?,
             objections,
+            restore: json(data, RESTORE)?,
+            restore_checked: annotations.and_then(|a| a.get(ANNOTATION_RESTORE_CHECKED).cloned()),
         })
     }
 
     /// Writes it into the entries; those of others stay.
-    fn write(&self, data: &mut BTreeMap<String, String>) {
+    pub(super) fn write(&self, data: &mut BTreeMap<String, String>) {
         let retired: Vec<_> = self.retired.iter().map(ToString::to_string).collect();
         let retired = (!retired.is_empty()).then(|| retired.join(","));
         set(data, ID, Some(self.id.to_string()));
@@ -196,6 +179,7 @@ impl Record {
         set(data, ROOT_FINGERPRINT, Some(self.root.to_string()));
         set(data, RETIRED_ROOTS, retired);
         set(data, ROOT_ROTATION, self.rotation.as_ref().map(to_json));
+        set(data, RESTORE, self.restore.as_ref().map(to_json));
         data.retain(|entry, _| !entry.starts_with(OBJECTION_PREFIX));
         for (identity, objection) in &self.objections {
             data.insert(format!("{OBJECTION_PREFIX}{identity}"), to_json(objection));
@@ -240,193 +224,12 @@ fn set(data: &mut BTreeMap<String, String>, field: &str, value: Option<String>) 
     };
 }
 
-/// The store of the record, in the operator's namespace.
-#[derive(Clone)]
-pub struct Records {
-    api: Api<ConfigMap>,
-}
-
-impl Records {
-    /// The store in that namespace.
-    pub fn new(client: Client, namespace: &str) -> Self {
-        Self {
-            api: Api::namespaced(client, namespace),
-        }
-    }
-
-    /// The record as stored, if there is one.
-    ///
-    /// # Errors
-    /// Those of the API server.
-    pub async fn find(&self) -> Result<Option<ConfigMap>, RecordError> {
-        let found = self.api.get_opt(INSTALLATION).await;
-        found.map_err(|reason| RecordError::Api {
-            operation: "get",
-            reason,
-        })
-    }
-
-    /// What the record says.
-    ///
-    /// # Errors
-    /// If it is not there or malformed, and those of the API server.
-    pub async fn get(&self) -> Result<Record, RecordError> {
-        let map = self.find().await?.ok_or(RecordError::Missing)?;
-        Ok(Record::read(&map)?)
-    }
-
-    /// Writes the record of a new installation, unless another replica was faster; returns the one that counts.
-    ///
-    /// # Errors
-    /// Those of the API server.
-    pub async fn create(&self, record: &Record) -> Result<ConfigMap, RecordError> {
-        let mut data = BTreeMap::new();
-        record.write(&mut data);
-        let map = ConfigMap {
-            metadata: ObjectMeta {
-                name: Some(INSTALLATION.to_owned()),
-                labels: Some([(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned())].into()),
-                ..ObjectMeta::default()
-            },
-            data: Some(data),
-            ..ConfigMap::default()
-        };
-        match self.api.create(&params(), &map).await {
-            Ok(made) => Ok(made),
-            Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                self.find().await?.ok_or(RecordError::Missing)
-            }
-            Err(reason) => Err(RecordError::Api {
-                operation: "create",
-                reason,
-            }),
-        }
-    }
-
-    /// Changes the record: `change` is given what it says now, and says whether it changed anything. Against another writer
-    /// it is asked again. Returns what the record says then.
-    ///
-    /// # Errors
-    /// If it is not there or malformed, and those of the API server.
-    pub async fn change<E>(
-        &self,
-        mut change: impl FnMut(&mut Record) -> Result<bool, E>,
-    ) -> Result<Result<Record, E>, RecordError> {
-        for attempt in 0.. {
-            let mut map = self.find().await?.ok_or(RecordError::Missing)?;
-            let mut record = Record::read(&map)?;
-            match change(&mut record) {
-                Ok(true) => {}
-                Ok(false) => return Ok(Ok(record)),
-                Err(refused) => return Ok(Err(refused)),
-            }
-            record.write(map.data.get_or_insert_default());
-            match self.api.replace(INSTALLATION, &params(), &map).await {
-                Ok(_) => return Ok(Ok(record)),
-                Err(kube::Error::Api(status)) if status.is_conflict() && attempt < CONFLICTS => {}
-                Err(reason) => {
-                    let operation = "replace";
-                    return Err(RecordError::Api { operation, reason });
-                }
-            }
-        }
-        unreachable!("the last attempt returns")
-    }
-}
-
 impl Display for Phase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Debug::fmt(self, f)
     }
 }
 
-fn params() -> PostParams {
-    PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crypto::{OsRandom, RootKey};
-
-    fn fingerprint() -> Fingerprint {
-        RootKey::generate(&mut OsRandom).unwrap().fingerprint()
-    }
-
-    fn record() -> Record {
-        let region = "ks-local-1".parse().unwrap();
-        Record::new(
-            InstallationId::from_bytes([0x1a; 16]),
-            region,
-            fingerprint(),
-        )
-    }
-
-    fn stored(record: &Record) -> ConfigMap {
-        let mut data = BTreeMap::from([("entryOfANewerRelease".to_owned(), "x".to_owned())]);
-        record.write(&mut data);
-        ConfigMap {
-            data: Some(data),
-            ..ConfigMap::default()
-        }
-    }
-
-    #[test]
-    fn the_record_survives_its_form_as_a_config_map() {
-        let mut full = record();
-        full.retire(fingerprint());
-        full.rotation = Some(RootRotation {
-            to: Some(ProviderKind::File),
-            phase: Phase::Distributing,
-            since: "2026-01-02T03:04:05Z".parse().unwrap(),
-            from: full.root,
-            next: Some(fingerprint()),
-            forget_old: true,
-            problem: None,
-        });
-        let objection = Objection {
-            root: fingerprint(),
-            at: "2026-01-02T03:04:05Z".parse().unwrap(),
-        };
-        full.objections
-            .insert("keystead-controller-1".to_owned(), objection);
-        for record in [record(), full] {
-            let map = stored(&record);
-            assert_eq!(Record::read(&map), Ok(record));
-            assert!(map.data.unwrap().contains_key("entryOfANewerRelease"));
-        }
-    }
-
-    #[test]
-    fn an_entry_that_nobody_of_ours_wrote_is_named() {
-        for field in [ID, ROOT_FINGERPRINT, REGION, RETIRED_ROOTS, ROOT_ROTATION] {
-            let mut map = stored(&record());
-            let data = map.data.as_mut().unwrap();
-            data.insert(field.to_owned(), "{not/what it was".to_owned());
-            assert_eq!(Record::read(&map), Err(Malformed { field }));
-        }
-        assert_eq!(
-            Record::read(&ConfigMap::default()),
-            Err(Malformed { field: ID })
-        );
-    }
-
-    #[test]
-    fn retired_root_keys_are_few_distinct_and_never_the_current_one() {
-        let mut record = record();
-        let twice = fingerprint();
-        record.retire(twice);
-        for _ in 0..MAX_RETIRED {
-            record.retire(fingerprint());
-        }
-        assert_eq!(record.retired.len(), MAX_RETIRED);
-        assert!(!record.retired.contains(&twice));
-        record.retire(twice);
-        record.retire(twice);
-        assert_eq!(record.retired.last(), Some(&twice));
-        assert_eq!(record.retired.iter().filter(|r| **r == twice).count(), 1);
-    }
-}
+#[path = "record_tests.rs"]
+mod tests;

@@ -246,6 +246,7 @@ pub fn new_generation(
         wrapped: BASE64.encode(wrapped),
         root_fingerprint: new.root.fingerprint().to_string(),
         created: Time(new.now),
+        unused_since: None,
     })
 }
 

@@ -101,3 +101,113 @@ fn rewrap_one(
     generation.root_fingerprint = current.fingerprint().to_string();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::key::{NewKey, new_generation};
+    use super::*;
+    use crate::api::KeyMaterialSpec;
+    use crate::crypto::{Material, OsRandom, SecretKey};
+    use crate::keys::Key;
+    use crate::roots::Providers;
+
+    const ID: &str = "11111111-1111-4111-8111-111111111111";
+
+    fn installation() -> InstallationId {
+        InstallationId::from_bytes([7; 16])
+    }
+
+    /// Two root keys, of which the first is the current one.
+    async fn roots(folder: &std::path::Path) -> (RootKeys, Fingerprint, Fingerprint) {
+        let (one, two) = (folder.join("one"), folder.join("two"));
+        std::fs::write(&one, [1; 32]).unwrap();
+        std::fs::write(&two, [2; 32]).unwrap();
+        let of = |bytes| crate::crypto::SecretArray::from_slice(bytes).unwrap();
+        let fingerprint = |bytes| crate::crypto::RootKey::from_secret(of(bytes)).fingerprint();
+        let (first, second) = (fingerprint(&[1; 32]), fingerprint(&[2; 32]));
+        let roots = RootKeys::open(Providers::of_files(one, two), first);
+        (roots.await.unwrap(), first, second)
+    }
+
+    /// A key with that many generations under the current root key.
+    fn key(roots: &RootKeys, generations: usize) -> KeyMaterial {
+        let mut spec: KeyMaterialSpec = serde_json::from_value(json!({
+            "namespace": "shop", "name": "orders", "namespaceUid": "n", "objectUid": "o",
+            "arn": format!("arn:aws:kms:ks-local-1:123456789012:key/{ID}"), "keySpec": "SymmetricDefault",
+            "keyUsage": "EncryptDecrypt", "origin": "Keystead", "enabled": true, "generations": [],
+        }))
+        .unwrap();
+        for _ in 0..generations {
+            let new = NewKey {
+                installation: installation(),
+                root: &roots.current(),
+                id: ID.parse().unwrap(),
+                now: "2026-01-02T03:04:05Z".parse().unwrap(),
+            };
+            let generation = new_generation(&new, &spec, &mut OsRandom).unwrap();
+            spec.generations.push(generation);
+        }
+        KeyMaterial::new(ID, spec)
+    }
+
+    fn materials(truth: &KeyMaterial, roots: &RootKeys) -> Vec<Material> {
+        let key = Key::load(truth.clone(), installation(), roots).unwrap();
+        let opened = key.generations.into_iter().map(|g| match g.material {
+            Ok(SecretKey::Symmetric(material)) => material,
+            other => panic!("{other:?}"),
+        });
+        opened.collect()
+    }
+
+    #[tokio::test]
+    async fn the_same_material_is_under_the_current_root_key_and_nothing_else_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (roots, first, second) = roots(folder.path()).await;
+        let old = key(&roots, 3);
+        assert!(is_under(&old, first) && !is_under(&old, second));
+        let before = materials(&old, &roots);
+        roots.switch(second).await.unwrap();
+        let new = rewrap(&old, installation(), &roots, &mut OsRandom).unwrap();
+        assert!(is_under(&new, second));
+        assert_eq!(materials(&new, &roots), before);
+        let mut undone = new.clone();
+        for (undone, old) in undone
+            .spec
+            .generations
+            .iter_mut()
+            .zip(&old.spec.generations)
+        {
+            assert_ne!(undone.wrapped, old.wrapped);
+            undone.wrapped.clone_from(&old.wrapped);
+            undone.root_fingerprint.clone_from(&old.root_fingerprint);
+        }
+        assert_eq!(undone.spec, old.spec);
+        // Again there is nothing to do.
+        let again = rewrap(&new, installation(), &roots, &mut OsRandom).unwrap();
+        assert_eq!(again.spec, new.spec);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_open_or_whose_root_key_is_missing_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (roots, first, second) = roots(folder.path()).await;
+        let old = key(&roots, 2);
+        roots.switch(second).await.unwrap();
+        let mut moved = old.clone();
+        moved.spec.name = "other".into();
+        let refused = rewrap(&moved, installation(), &roots, &mut OsRandom);
+        assert!(matches!(
+            refused,
+            Err(RewrapError::Unwrap { version: 1, .. })
+        ));
+        let mut altered = old.clone();
+        altered.spec.generations[1].wrapped = "AAAA".into();
+        let refused = rewrap(&altered, installation(), &roots, &mut OsRandom);
+        assert!(matches!(refused, Err(RewrapError::Malformed(_))));
+        roots.forget(first);
+        let refused = rewrap(&old, installation(), &roots, &mut OsRandom);
+        assert!(matches!(refused, Err(RewrapError::RootMissing(root)) if root == first));
+    }
+}

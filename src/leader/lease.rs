@@ -2,6 +2,7 @@
 //! changed meanwhile.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -17,7 +18,7 @@ use super::Config;
 use super::evaluate::{Candidate, Decision, History, Observed, evaluate};
 use super::record;
 use crate::api::names::FIELD_MANAGER;
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock, process_clock};
 
 /// What was asked of the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,9 @@ pub(super) enum Error {
     /// The Lease is older than it was.
     #[error(transparent)]
     WentBack(WentBack),
+    /// What must be done before leading was not done.
+    #[error("not ready to lead: {0}")]
+    NotYet(String),
 }
 
 /// The Lease is at an earlier resourceVersion than one that was seen before: the cluster's store was put back to an
@@ -62,7 +66,7 @@ impl Error {
     /// Whether the Lease is not as we last saw it: a look at it tells more.
     fn is_outdated(&self) -> bool {
         match self {
-            Self::Timeout { .. } | Self::WentBack(_) => false,
+            Self::Timeout { .. } | Self::WentBack(_) | Self::NotYet(_) => false,
             Self::Request { source, .. } => match &**source {
                 kube::Error::Api(status) => {
                     status.is_conflict() || status.is_already_exists() || status.is_not_found()
@@ -112,6 +116,8 @@ pub(super) struct Elector {
     looked: bool,
     /// See [`Candidate::tenure`]. Set before the first request that carries it is sent.
     tenure: Option<Timestamp>,
+    /// What is written into the Lease. Nobody's leadership is judged by it.
+    clock: Arc<dyn Clock>,
 }
 
 impl Elector {
@@ -124,18 +130,27 @@ impl Elector {
             seen: None,
             looked: false,
             tenure: None,
+            clock: process_clock(),
         }
     }
 
-    /// Looks at the Lease and takes it if it is free.
-    pub(super) async fn campaign(&mut self) -> Result<Campaign, Error> {
+    /// Looks at the Lease and takes it if it is free. Before the first attempt `before` is told when it was last renewed;
+    /// unless that succeeds, the Lease is left alone.
+    pub(super) async fn campaign<F, Fut>(&mut self, before: &mut F) -> Result<Campaign, Error>
+    where
+        F: FnMut(Option<Timestamp>) -> Fut,
+        Fut: Future<Output = Result<(), String>>,
+    {
         self.look().await?;
         match self.decide() {
             Decision::Acquire => {
+                if self.tenure.is_none() {
+                    before(self.renewed()).await.map_err(Error::NotYet)?;
+                }
                 // An attempt whose answer was lost may still succeed, so a further attempt
                 // carries the same tenure.
                 self.tenure
-                    .get_or_insert_with(|| record::microseconds(SystemClock.now()));
+                    .get_or_insert_with(|| record::microseconds(self.clock.now()));
             }
             Decision::Renew => {}
             Decision::Wait {
@@ -219,7 +234,7 @@ impl Elector {
             return Ok(());
         };
         let current = seen.lease.spec.clone().unwrap_or_default();
-        let spec = record::released(&current, SystemClock.now());
+        let spec = record::released(&current, self.clock.now());
         let lease = Lease {
             metadata: seen.lease.metadata.clone(),
             spec: Some(spec),
@@ -244,6 +259,12 @@ impl Elector {
             self.origin.elapsed(),
             &self.config,
         )
+    }
+
+    /// When the Lease was last renewed, by the clock of whoever did.
+    fn renewed(&self) -> Option<Timestamp> {
+        let spec = self.seen.as_ref()?.lease.spec.as_ref()?;
+        spec.renew_time.as_ref().map(|time| time.0)
     }
 
     fn holder(&self) -> String {
@@ -291,7 +312,7 @@ impl Elector {
 
     /// Writes the Lease as ours. Returns when the request was sent.
     async fn write(&mut self) -> Result<Instant, Error> {
-        let now = SystemClock.now();
+        let now = self.clock.now();
         let current = self.seen.as_ref().and_then(|seen| seen.lease.spec.as_ref());
         let tenure = self.tenure.unwrap_or_else(|| record::microseconds(now));
         let spec = record::acquired(current, &self.config, tenure, now);

@@ -27,9 +27,10 @@ mod leadership;
 mod lease;
 mod record;
 
-use std::future::Future;
+use std::future::{self, Future};
 use std::pin::pin;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
@@ -84,9 +85,32 @@ pub async fn run<F, Fut, S>(
     config: Config,
     client: Client,
     shutdown: S,
+    lead: F,
+) -> Result<Option<Fut::Output>, Error>
+where
+    F: FnMut(Leadership) -> Fut,
+    Fut: Future,
+    S: Future<Output = ()>,
+{
+    run_after(config, client, shutdown, |_| future::ready(Ok(())), lead).await
+}
+
+/// The same; but before a Lease is taken, `before` is told when it was last renewed, by the clock of whoever did (`None`: there is
+/// no Lease, or it does not say). What it finds out of an old Lease must be written down before the first renewal hides it.
+/// While it fails, the Lease is not taken.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_after<B, Ready, F, Fut, S>(
+    config: Config,
+    client: Client,
+    shutdown: S,
+    mut before: B,
     mut lead: F,
 ) -> Result<Option<Fut::Output>, Error>
 where
+    B: FnMut(Option<Timestamp>) -> Ready,
+    Ready: Future<Output = Result<(), String>>,
     F: FnMut(Leadership) -> Fut,
     Fut: Future,
     S: Future<Output = ()>,
@@ -102,7 +126,7 @@ where
                 elector.release().await;
                 return Ok(None);
             }
-            leadership = campaign(&mut elector, &config) => leadership.map_err(Error::WentBack)?,
+            leadership = campaign(&mut elector, &mut before, &config) => leadership.map_err(Error::WentBack)?,
         };
         let mut work = Box::pin(lead(leadership.clone()));
         let mut end = tokio::select! {
@@ -139,11 +163,19 @@ where
 }
 
 /// Ends when this process holds the Lease.
-async fn campaign(elector: &mut Elector, config: &Config) -> Result<Leadership, WentBack> {
+async fn campaign<B, Ready>(
+    elector: &mut Elector,
+    before: &mut B,
+    config: &Config,
+) -> Result<Leadership, WentBack>
+where
+    B: FnMut(Option<Timestamp>) -> Ready,
+    Ready: Future<Output = Result<(), String>>,
+{
     let mut rival = None;
     let mut failing = false;
     loop {
-        let pause = match elector.campaign().await {
+        let pause = match elector.campaign(before).await {
             Ok(Campaign::Won { sent }) => {
                 let leadership = Leadership::granted(sent, config.renew_deadline);
                 // The answer may have come too late to be of use.

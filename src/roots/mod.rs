@@ -135,6 +135,15 @@ impl Providers {
         }
     }
 
+    /// Two files and nothing else.
+    #[cfg(test)]
+    pub(crate) fn of_files(file: PathBuf, previous: PathBuf) -> Self {
+        Self {
+            first: ProviderKind::File,
+            all: Arc::new([Box::new(FileRoot::new(file, Some(previous)))]),
+        }
+    }
+
     /// The provider of that kind, if it is configured.
     pub fn of(&self, kind: ProviderKind) -> Option<&dyn RootProvider> {
         let found = self.all.iter().find(|provider| provider.kind() == kind);

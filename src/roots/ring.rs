@@ -146,7 +146,9 @@ impl RootKeys {
         };
         if since.is_none_or(|since| since.elapsed() >= MISSING_FOR) {
             // What is missing is said by whoever needs it.
-            let _ = self.load(wanted).await;
+            if self.load(wanted).await.is_err() {
+                self.write().missing.insert(wanted, Instant::now());
+            }
         }
     }
 
@@ -159,18 +161,11 @@ impl RootKeys {
         let found = match found {
             Ok(Ok(Some(found))) => found,
             Ok(Ok(None)) => {
-                self.write().missing.insert(wanted, Instant::now());
                 let places = self.providers.places().await;
                 return Err(MissingRoot::Nowhere { wanted, places });
             }
-            Ok(Err(source)) => {
-                self.write().missing.insert(wanted, Instant::now());
-                return Err(MissingRoot::Provider { wanted, source });
-            }
-            Err(_) => {
-                self.write().missing.insert(wanted, Instant::now());
-                return Err(MissingRoot::Timeout { wanted });
-            }
+            Ok(Err(source)) => return Err(MissingRoot::Provider { wanted, source }),
+            Err(_) => return Err(MissingRoot::Timeout { wanted }),
         };
         let (root, embedded) = (Arc::new(found.0), found.1);
         let mut state = self.write();
@@ -244,7 +239,6 @@ impl RootKeys {
 mod tests {
     use std::path::Path;
 
-    use super::super::FileRoot;
     use super::*;
 
     fn fingerprint(byte: u8) -> Fingerprint {
@@ -253,11 +247,7 @@ mod tests {
     }
 
     fn providers(folder: &Path) -> Providers {
-        let file = FileRoot::new(folder.join("key"), Some(folder.join("previous")));
-        Providers {
-            first: super::super::ProviderKind::File,
-            all: Arc::new([Box::new(file)]),
-        }
+        Providers::of_files(folder.join("key"), folder.join("previous"))
     }
 
     #[tokio::test]
@@ -276,6 +266,7 @@ mod tests {
             "{missing}"
         );
         assert_eq!(roots.current_fingerprint(), fingerprint(1));
+        roots.want(fingerprint(2)).await;
         assert!(roots.is_missing_any());
         let news = roots.news();
         std::fs::write(folder.path().join("previous"), [2; 32]).unwrap();

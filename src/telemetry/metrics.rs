@@ -34,6 +34,7 @@ pub struct Metrics {
     reconcile_duration: Family<KindLabels, Histogram>,
     objects: Family<ObjectLabels, Gauge>,
     keyring_keys: Gauge,
+    restore_suspected: Gauge,
     truth_age: TruthAge,
     truth_writes: Family<TruthLabels, Counter>,
     target_writes: Family<DeliveryLabels, Counter>,
@@ -85,6 +86,12 @@ impl Metrics {
             "Keys whose material is loaded",
             keyring_keys.clone(),
         );
+        let restore_suspected = Gauge::default();
+        keystead.register(
+            "restore_suspected",
+            "1 if nothing is rotated or destroyed, since the cluster may have been restored from a backup",
+            restore_suspected.clone(),
+        );
         let truth_writes = Family::default();
         keystead.register("truth_writes", "Writes of the truth", truth_writes.clone());
         let target_writes = Family::default();
@@ -96,6 +103,7 @@ impl Metrics {
             reconcile_duration,
             objects,
             keyring_keys,
+            restore_suspected,
             truth_age,
             truth_writes,
             target_writes,
@@ -129,6 +137,11 @@ impl Metrics {
     /// The keyring holds the material of `count` keys.
     pub fn keyring_keys(&self, count: usize) {
         self.keyring_keys.set(gauge(count));
+    }
+
+    /// A restore is suspected, or not.
+    pub fn restore_suspected(&self, suspected: bool) {
+        self.restore_suspected.set(i64::from(suspected));
     }
 
     /// From now on `age` says, whenever somebody asks, how old the newest proof is that this replica knows the keys'
@@ -193,6 +206,7 @@ mod tests {
         );
         metrics.objects(Kind::ManagedSecret, ReadyStatus::False, 3);
         metrics.keyring_keys(5);
+        metrics.restore_suspected(true);
         metrics.truth_written(Truth::SealedSecret);
         metrics.target_written(Delivery::Plain);
         for line in [
@@ -207,6 +221,7 @@ mod tests {
             "keystead_reconcile_duration_seconds_bucket{le=\"0.01\",kind=\"ManagedKey\"} 1",
             "keystead_objects{kind=\"ManagedSecret\",ready=\"false\"} 3",
             "keystead_keyring_keys 5",
+            "keystead_restore_suspected 1",
             "keystead_truth_writes_total{kind=\"SealedSecret\"} 1",
             "keystead_target_writes_total{form=\"Plain\"} 1",
             "# EOF",

@@ -2,7 +2,9 @@
 //! replace with a resource version, so that a leader that was overtaken is refused.
 
 mod key_material;
+mod needed;
 mod sealed;
 
 pub use key_material::KeyMaterials;
+pub use needed::{Needed, needed_by_targets, needed_by_truth};
 pub use sealed::{Claim, Needs, SealedSecrets, Stored, is_truth, owner_of, truth_name};

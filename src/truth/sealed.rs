@@ -97,6 +97,11 @@ impl Needs {
     }
 }
 
+/// Whether that entry of the truth is an envelope.
+pub(super) fn is_envelope_entry(entry: &str) -> bool {
+    entry == MANIFEST || entry.starts_with(VERSION_PREFIX)
+}
+
 /// Whether that metadata belongs to the truth about a `ManagedSecret`, and of which.
 pub fn owner_of(meta: &ObjectMeta) -> Option<ObjectRef<ManagedSecret>> {
     let annotations = meta.annotations.as_ref()?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::Secret;
 use keystead::api::KeyMaterial;
 use keystead::crypto::root_of;
 use kube::api::{DeleteParams, PostParams};
@@ -41,25 +41,19 @@ pub(crate) async fn root(bed: &Bed, args: &[&str]) -> Printed {
     }
 }
 
-async fn record(bed: &Bed) -> BTreeMap<String, String> {
-    let maps: Api<ConfigMap> = Api::namespaced(bed.client.clone(), SYSTEM);
-    let map = maps.get("keystead-installation").await.unwrap();
-    map.data.unwrap_or_default()
-}
-
 pub(crate) async fn current(bed: &Bed) -> String {
-    record(bed).await["rootFingerprint"].clone()
+    bed.record().await["rootFingerprint"].clone()
 }
 
 /// The phase of the rotation under way.
 async fn phase(bed: &Bed) -> Option<String> {
-    let record = record(bed).await;
+    let record = bed.record().await;
     let rotation: Value = serde_json::from_str(record.get("rootRotation")?).unwrap();
     Some(rotation["phase"].as_str().unwrap().to_owned())
 }
 
 async fn problem(bed: &Bed) -> String {
-    let record = record(bed).await;
+    let record = bed.record().await;
     let Some(rotation) = record.get("rootRotation") else {
         return String::new();
     };
@@ -186,7 +180,7 @@ async fn the_root_key_of_fifty_keys_is_rotated_through_kills_and_no_value_change
     assert_eq!(wrapped_under(&after), BTreeSet::from([new.clone()]));
     assert_eq!(generations(&after), generations(&before));
     written_once(&bed, mark, COUNT);
-    assert_eq!(record(&bed).await["retiredRoots"], old);
+    assert_eq!(bed.record().await["retiredRoots"], old);
     let status = root(&bed, &["status"]).await.expect_ok();
     assert!(
         status.contains(&format!("{COUNT} of {COUNT}")) && status.contains(&old),
@@ -366,7 +360,7 @@ async fn the_root_key_moves_to_a_file_and_back_and_the_old_one_is_forgotten_when
     bed.set_clock(25 * 3600);
     rotated(&bed, &embedded).await;
     assert!(secrets.get_opt("keystead-root").await.unwrap().is_none());
-    assert!(!record(&bed).await.contains_key("retiredRoots"));
+    assert!(!bed.record().await.contains_key("retiredRoots"));
     let etcd = bed.cluster.etcd();
     etcd.compact().await.unwrap();
     for needle in [&embedded_bytes, &bytes(7)] {

@@ -92,6 +92,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) dependents: u32,
     /// The loss that is accepted: by the resource, or by an administrator where there is none.
     pub(crate) accepted: Option<u32>,
+    /// Until when nothing is destroyed, since a restore is suspected.
+    pub(crate) held: Option<Timestamp>,
 }
 
 /// What is done.
@@ -125,6 +127,9 @@ pub(crate) fn step(record: &DeletionRecord, facts: &Facts<'_>) -> Step {
     let end = after(due.seen.0, GRACE);
     if facts.now < end {
         return Step::Wait(end);
+    }
+    if let Some(until) = facts.held {
+        return Step::Wait(until);
     }
     if facts.dependents == 0 || is_accepted(due, facts) {
         return Step::Destroy;

@@ -26,6 +26,7 @@ fn facts(second: i64, dependents: u32, accepted: Option<u32>) -> Facts<'static> 
         tenure: "one",
         dependents,
         accepted,
+        held: None,
     }
 }
 
@@ -178,6 +179,18 @@ fn a_clock_that_jumps_back_only_makes_it_later() {
     look(&mut record, &facts(8 * DAY, 0, None));
     assert!(!look(&mut record, &facts(DAY, 0, None)));
     assert!(!look(&mut record, &facts(9 * DAY - 1, 0, None)));
+    assert!(look(&mut record, &facts(9 * DAY, 0, None)));
+}
+
+#[test]
+fn nothing_is_destroyed_while_a_restore_is_suspected() {
+    let mut record = schedule(7);
+    assert!(!look(&mut record, &facts(7 * DAY, 0, None)));
+    let held = Facts {
+        held: Some(at(9 * DAY)),
+        ..facts(8 * DAY, 0, None)
+    };
+    assert_eq!(step(&record, &held), Step::Wait(at(9 * DAY)));
     assert!(look(&mut record, &facts(9 * DAY, 0, None)));
 }
 

@@ -32,10 +32,13 @@ const GATHER: Duration = Duration::from_secs(1);
 /// Looks at the keys that wait for their end when one of them is due, or changes, for ever. The leader only.
 pub(crate) async fn run(ctx: Arc<Context>) {
     let mut changes = ctx.key_changes.subscribe();
+    // A hold after a suspected restore may be ended there.
+    let mut record = ctx.record_changes.clone();
     loop {
         let wait = ctx.clock.timer(look(&ctx).await);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
+            Ok(()) = record.changed() => {}
             () = changed(&ctx, &mut changes) => {
                 tokio::time::sleep(GATHER).await;
                 changes = changes.resubscribe();
@@ -155,6 +158,7 @@ async fn advance(id: KeyId, seen: &Seen, ctx: &Context) -> Result<Option<Timesta
         tenure: &ctx.tenure,
         dependents: seen.dependents.get(&id).copied().unwrap_or_default(),
         accepted: accepted(&truth, &record),
+        held: ctx.installation.hold.at(seen.now).map(|hold| hold.until),
     };
     let record = match deletion::step(&record, &facts) {
         Step::Wait(next) => return Ok(Some(next)),

@@ -11,6 +11,8 @@ mod policy;
 mod rotation;
 #[cfg(test)]
 mod testing;
+mod trim;
+pub(crate) mod trimming;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -11,6 +11,7 @@ use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
 use crate::controllers::namespace::{NamespaceFacts, find_namespace, namespace_facts};
 use crate::crypto::KeyId;
+use crate::installation::RestoreHold;
 use crate::keys::{Key, derive_key_id};
 
 /// Everything that [`super::plan::plan`] may look at.
@@ -33,6 +34,8 @@ pub(crate) struct Observed {
     pub(crate) references: Option<BTreeMap<String, u32>>,
     /// How many stored secrets need the key; counted only when its deletion is scheduled.
     pub(crate) dependents: Option<u32>,
+    /// That nothing is rotated or destroyed, since a restore is suspected.
+    pub(crate) hold: Option<RestoreHold>,
 }
 
 /// The truth about a key, and what this replica could make of it.
@@ -55,6 +58,7 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         namespace: None,
         references: None,
         dependents: None,
+        hold: ctx.installation.hold.at(ctx.now()),
         namespaces: Namespaces::new(),
         key,
     };

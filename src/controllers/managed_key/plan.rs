@@ -12,11 +12,13 @@ use crate::api::condition::{self, NewCondition};
 use crate::api::managed_key::KeyVersionStatus;
 use crate::api::names::ANNOTATION_APPROVE_ADOPTION;
 use crate::api::{
-    DeletionRecord, KeyDependents, KeyMaterial, KeyState, ManagedKeyStatus, MaterialGeneration,
-    Reason,
+    ConditionType, DeletionRecord, KeyDependents, KeyMaterial, KeyState, ManagedKeyStatus,
+    MaterialGeneration, Reason,
 };
 use crate::controllers::adoption::{Adoption, Claimant, Waiting, adoption, approval_message};
+use crate::controllers::restore;
 use crate::crypto::{SecretKey, public_key_pem};
+use crate::installation::RestoreHold;
 use crate::keys::{self, Algorithms};
 
 /// How soon envelopes under old material are counted again while they get fewer.
@@ -24,6 +26,8 @@ const COUNT_SOON: SignedDuration = SignedDuration::from_secs(5);
 /// And otherwise.
 const COUNT_SELDOM: SignedDuration = SignedDuration::from_secs(60);
 
+/// How soon a key whose rotation or destruction waits is looked at again.
+const HELD_LOOK: SignedDuration = SignedDuration::from_secs(30);
 /// How often a namespace is looked for that a policy speaks of and that is not there.
 const LOOK_FOR_NAMESPACES: SignedDuration = SignedDuration::from_secs(60);
 
@@ -146,12 +150,29 @@ fn plan_existing(seen: &Observed, material: &Material, now: Timestamp) -> Plan {
 
 /// The rotation that is due. A key whose material cannot be opened is left as it is: there is something to mend first.
 fn rotation(seen: &Observed, material: &Material, now: Timestamp) -> Option<Step> {
+    let cause = due_rotation(seen, material, now).filter(|_| seen.hold.is_none())?;
+    Some(Step::Rotate(Box::new(material.truth.clone()), cause))
+}
+
+/// The rotation that is due, be it that it waits.
+fn due_rotation(seen: &Observed, material: &Material, now: Timestamp) -> Option<Cause> {
     let loaded = material.loaded.as_ref()?;
     if loaded.generations.iter().any(|g| g.material.is_err()) {
         return None;
     }
-    let cause = rotation::due(&seen.key, loaded.id, &material.truth.spec, now)?;
-    Some(Step::Rotate(Box::new(material.truth.clone()), cause))
+    rotation::due(&seen.key, loaded.id, &material.truth.spec, now)
+}
+
+/// What is said of a key whose rotation or destruction is due and waits, since a restore is suspected.
+fn held<'a>(
+    seen: &'a Observed,
+    material: Option<&Material>,
+    now: Timestamp,
+) -> Option<&'a RestoreHold> {
+    let (hold, material) = (seen.hold.as_ref()?, material?);
+    let ends = material.truth.spec.deletion.as_ref();
+    let ends = ends.is_some_and(|record| record.date.0 <= now);
+    (ends || due_rotation(seen, material, now).is_some()).then_some(hold)
 }
 
 /// The truth as it should be; `None` if it is so.
@@ -305,12 +326,29 @@ fn say(
     let generation = seen.key.metadata.generation.unwrap_or_default();
     let mut conditions: Vec<Condition> = old.conditions.clone();
     condition::set(&mut conditions, ready.clone(), generation, now);
+    let hold = held(seen, material, now);
+    match hold {
+        Some(hold) => {
+            let told = NewCondition {
+                condition: ConditionType::RestoreSuspected,
+                status: true,
+                reason: Reason::RestoreSuspected,
+                message: restore::describe(hold),
+            };
+            condition::set(&mut conditions, told, generation, now);
+        }
+        None => condition::remove(&mut conditions, ConditionType::RestoreSuspected),
+    }
     // A key that cannot be used is not rotated, however long ago that was due, and nothing is encrypted anew under it.
     let usable = material.filter(|_| ready.status);
     let next = usable.and_then(|material| next_rotation(seen, &material.truth));
     let counted = usable.and_then(|_| progress(seen, &old));
+    // While it waits, an administrator may end that at any time.
+    let held = hold.map(|_| now + HELD_LOOK);
+    // What is due already and waits is no instant to look at.
+    let due = next.filter(|next| hold.is_none() || *next > now);
     let namespaces = usable.and_then(|material| next_namespace(seen, &material.truth, now));
-    let look = [next, counted.map(|wait| now + wait), namespaces];
+    let look = [due, counted.map(|wait| now + wait), held, namespaces];
     let status = match material {
         // What was known stays shown: an id that disappears from a status looks like a new key.
         None => ManagedKeyStatus {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::super::testing::{ID, loaded, namespace, new_key, planned, resource, settle};
 use super::*;
+use crate::api::names::ANNOTATION_ROTATE;
 use crate::keys::Generation;
 
 fn state(seen: &Observed) -> Option<KeyState> {
@@ -151,6 +152,33 @@ fn a_request_to_rotate_adds_a_generation_once_and_the_status_shows_it() {
     assert_eq!(status.current_version, Some(2));
     assert_eq!(status.versions.len(), 2);
     assert!(status.next_rotation_time.is_some());
+}
+
+#[test]
+fn while_a_restore_is_suspected_a_rotation_waits_and_says_so() {
+    let mut seen = new_key();
+    settle(&mut seen);
+    let rotate = (ANNOTATION_ROTATE.to_owned(), "now".to_owned());
+    Arc::make_mut(&mut seen.key)
+        .annotations_mut()
+        .extend([rotate]);
+    let hold = json!({"since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z", "cause": "OldLease"});
+    seen.hold = Some(serde_json::from_value(hold).unwrap());
+    settle(&mut seen);
+    let told = |seen: &Observed| {
+        let conditions = seen.key.status.as_ref().unwrap().conditions.clone();
+        condition::find(&conditions, ConditionType::RestoreSuspected).cloned()
+    };
+    let said = told(&seen).unwrap();
+    assert!(said.message.contains("2026-01-02T00:00:00Z"), "{said:?}");
+    assert_eq!(state(&seen), Some(KeyState::Enabled));
+    let generations =
+        |seen: &Observed| seen.material.as_ref().unwrap().truth.spec.generations.len();
+    assert_eq!(generations(&seen), 1);
+    assert!(planned(&seen).next.is_some(), "it is looked at again");
+    seen.hold = None;
+    settle(&mut seen);
+    assert_eq!((generations(&seen), told(&seen)), (2, None));
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub(super) fn new_key() -> Observed {
         namespace: Some(namespace("namespace-1")),
         references: None,
         dependents: None,
+        hold: None,
         namespaces: std::collections::BTreeMap::new(),
     }
 }

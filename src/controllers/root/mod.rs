@@ -92,13 +92,14 @@ async fn look(ctx: &Context) -> Result<Duration, Error> {
         }
     }
     let others = others(&record, ctx).await?;
+    let now = now(&record, ctx).await?;
     let seen = Seen {
         record: &record,
-        now: now(&record, ctx).await?,
+        now,
         next_found,
         next_problem,
         others: others.as_ref().map(Vec::len),
-        held: false,
+        held: ctx.installation.hold.at(now).is_some(),
     };
     let step = step(&seen);
     match step {
@@ -158,11 +159,6 @@ async fn now(record: &Record, ctx: &Context) -> Result<Timestamp, Error> {
     if !is(record, Phase::Forgetting) {
         return Ok(ctx.now());
     }
-    let keys = ctx.keyring.all();
-    let Some(example) = keys.first() else {
-        return Ok(ctx.now());
-    };
-    let server = ctx.materials.server_time(&example.truth);
-    let server = call("ask", "the API server's time", server).await?;
+    let server = ctx.records.server_time().await.map_err(Error::Record)?;
     Ok(ctx.now().min(ctx.clock.server_time(server)))
 }

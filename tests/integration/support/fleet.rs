@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use keystead::api::{KeyMaterial, ManagedKey, ManagedSecret};
 use keystead::truth::truth_name;
 use kube::api::ListParams;
@@ -153,6 +153,21 @@ impl Bed {
         eventually(&format!("parked {namespace}/{name}: {parked}"), || async {
             let mark = self.truth_says(namespace, name, "keystead.dev/parked-since");
             mark.await.is_some() == parked
+        })
+        .await;
+    }
+
+    /// The installation's record.
+    pub(crate) async fn record(&self) -> BTreeMap<String, String> {
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), SYSTEM);
+        let map = maps.get("keystead-installation").await.unwrap();
+        map.data.unwrap_or_default()
+    }
+
+    /// Waits until a restore is suspected, or is not.
+    pub(crate) async fn wait_hold(&self, held: bool) {
+        eventually(&format!("a restore is suspected: {held}"), || async {
+            self.record().await.contains_key("restoreSuspected") == held
         })
         .await;
     }

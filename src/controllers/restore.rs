@@ -1,0 +1,180 @@
+//! A suspected restore: what a candidate looks for before it leads, and what the leader says while nothing is rotated or
+//! destroyed.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::events::EventType;
+use tracing::{info, warn};
+
+use super::context::Context;
+use super::error::Error;
+use crate::api::Reason;
+use crate::api::names::{ANNOTATION_RESTORE_CHECKED, INSTALLATION};
+use crate::clock::Clock;
+use crate::installation::{
+    Record, RecordError, Records, RestoreHold, Suspicion, suspect, suspicion,
+};
+use crate::truth::{KeyMaterials, SealedSecrets};
+
+/// How often it is looked whether the hold is over.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How long to wait before what did not succeed is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// What is looked at before a replica leads.
+#[derive(Clone)]
+pub struct Precaution {
+    /// The installation's record.
+    pub records: Records,
+    /// The truth about keys.
+    pub materials: KeyMaterials,
+    /// The truth about secrets.
+    pub sealed: SealedSecrets,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Precaution {
+    /// Writes down whether a restore is suspected, given when a Lease was last renewed. To be done before the Lease is taken:
+    /// a crash right after that must not hide what it said.
+    ///
+    /// # Errors
+    /// In words, if that could not be found out or written.
+    pub async fn before_leading(self, renewed: Option<Timestamp>) -> Result<(), String> {
+        let text = |error: RecordError| error.to_string();
+        let server = self.server_now().await.map_err(text)?;
+        let has_truth = self
+            .has_truth()
+            .await
+            .map_err(|error| crate::telling::describe(&error))?;
+        if let Some(cause) = suspicion(renewed, server, has_truth) {
+            self.suspect(cause).await.map_err(text)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a suspicion down.
+    ///
+    /// # Errors
+    /// Those of the record.
+    pub async fn suspect(&self, cause: Suspicion) -> Result<(), RecordError> {
+        // The later one of two clocks: neither alone makes the hold shorter.
+        let now = self.clock.now().max(self.server_now().await?);
+        let hold = suspect(&self.records, cause, now).await?;
+        warn!(%cause, until = %hold.until, "a restore is suspected; nothing is rotated or destroyed");
+        Ok(())
+    }
+
+    async fn server_now(&self) -> Result<Timestamp, RecordError> {
+        let told = self.records.server_time().await?;
+        Ok(self.clock.server_time(told))
+    }
+
+    async fn has_truth(&self) -> kube::Result<bool> {
+        Ok(self.materials.any().await? || self.sealed.any().await?)
+    }
+}
+
+/// Looks at the record before anything is decided; tries until that succeeds.
+pub(super) async fn look_first(ctx: &Context) {
+    loop {
+        match ctx.records.get().await {
+            Ok(record) => {
+                ctx.installation.hold.set(&record);
+                return;
+            }
+            Err(error) => {
+                warn!(%error, "the installation's record cannot be read; it is tried again");
+            }
+        }
+        tokio::time::sleep(RETRY_AFTER).await;
+    }
+}
+
+/// Says that a restore is suspected while it is, and takes the hold out of the record when it is over. For ever; the leader only.
+pub(super) async fn run(ctx: Arc<Context>) {
+    let mut changes = ctx.record_changes.clone();
+    let mut said: Option<RestoreHold> = None;
+    loop {
+        let wait = match look(&ctx, &mut said).await {
+            Ok(()) => ctx.clock.timer(LOOK_EVERY),
+            Err(error) => {
+                warn!(%error, "the hold after a restore could not be looked at; it is tried again");
+                RETRY_AFTER
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait), if said.is_some() => {}
+            // The sender lives as long as the process.
+            Ok(()) = changes.changed() => {}
+        }
+    }
+}
+
+async fn look(ctx: &Context, said: &mut Option<RestoreHold>) -> Result<(), Error> {
+    let record = ctx.records.get().await.map_err(Error::Record)?;
+    ctx.installation.hold.set(&record);
+    let Some(stored) = &record.restore else {
+        ctx.metrics.restore_suspected(false);
+        *said = None;
+        return Ok(());
+    };
+    // Both clocks must agree that it is over.
+    let server = ctx.records.server_time().await.map_err(Error::Record)?;
+    let now = ctx.now().min(ctx.clock.server_time(server));
+    if record.hold_at(now).is_none() {
+        return end(stored, ctx).await;
+    }
+    ctx.metrics.restore_suspected(true);
+    if said.as_ref().map(|said| said.since) != Some(stored.since) {
+        tell(EventType::Warning, describe(stored), ctx).await;
+        *said = Some(stored.clone());
+    }
+    Ok(())
+}
+
+/// What is said of a hold, and how it is ended.
+pub(super) fn describe(hold: &RestoreHold) -> String {
+    format!(
+        "the cluster may have been restored from a backup ({}): nothing is rotated or destroyed until {}. Whoever has looked \
+         ends that sooner by the annotation {ANNOTATION_RESTORE_CHECKED}={} on ConfigMap {INSTALLATION} in the operator's namespace",
+        hold.cause, hold.until, hold.since
+    )
+}
+
+async fn end(stored: &RestoreHold, ctx: &Context) -> Result<(), Error> {
+    ctx.check_leadership()?;
+    let changed = ctx
+        .records
+        .change(|record: &mut Record| -> Result<bool, Infallible> {
+            let same = record.restore.as_ref() == Some(stored);
+            if same {
+                record.restore = None;
+            }
+            Ok(same)
+        });
+    let Ok(record) = changed.await.map_err(Error::Record)?;
+    ctx.installation.hold.set(&record);
+    ctx.metrics
+        .truth_written(crate::telemetry::Truth::Installation);
+    info!("keys are rotated and destroyed again");
+    let note = "a restore is no longer suspected: keys are rotated and destroyed again".to_owned();
+    tell(EventType::Normal, note, ctx).await;
+    Ok(())
+}
+
+async fn tell(type_: EventType, note: String, ctx: &Context) {
+    let object = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("ConfigMap".to_owned()),
+        name: Some(INSTALLATION.to_owned()),
+        namespace: Some(ctx.namespace.clone()),
+        ..ObjectReference::default()
+    };
+    ctx.event(&object, type_, Reason::RestoreSuspected, note)
+        .await;
+}
