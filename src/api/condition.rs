@@ -11,6 +11,9 @@ pub enum ConditionType {
     /// The summary. `True`: what the spec asks for is so. `False`: it is not, and the reason says
     /// why. `Unknown`: nobody has looked yet.
     Ready,
+    /// Of a key whose deletion is pending. `True`: somebody wanted to use it since it was scheduled, and was refused. Absent:
+    /// nobody did, as far as is known, or the deletion is not pending.
+    UsedWhilePendingDeletion,
 }
 
 impl ConditionType {
@@ -18,6 +21,7 @@ impl ConditionType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "Ready",
+            Self::UsedWhilePendingDeletion => "UsedWhilePendingDeletion",
         }
     }
 }
@@ -95,6 +99,10 @@ pub enum Reason {
     ApiError,
     /// The operator lacks a right; the message names it.
     Forbidden,
+    /// The audit trail cannot be written, so that no key may be used.
+    AuditUnavailable,
+    /// A key was used, and refused that, while its deletion is pending (Event, and the condition of that name).
+    UsedWhilePendingDeletion,
     /// Someone else's change of a delivered Secret was undone (Event only).
     DriftRepaired,
     /// The resource is back and took over its waiting truth (Event only).
@@ -147,6 +155,8 @@ impl Reason {
             Self::Waiting => "Waiting",
             Self::ApiError => "ApiError",
             Self::Forbidden => "Forbidden",
+            Self::AuditUnavailable => "AuditUnavailable",
+            Self::UsedWhilePendingDeletion => "UsedWhilePendingDeletion",
             Self::DriftRepaired => "DriftRepaired",
             Self::Adopted => "Adopted",
             Self::Rotated => "Rotated",
@@ -211,6 +221,11 @@ pub fn set(conditions: &mut Vec<Condition>, new: NewCondition, generation: i64, 
         last_transition_time,
     });
     conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+}
+
+/// Takes the condition of that type out of the list.
+pub fn remove(conditions: &mut Vec<Condition>, condition: ConditionType) {
+    conditions.retain(|c| c.type_ != condition.as_str());
 }
 
 /// The condition of that type, if the list has it.

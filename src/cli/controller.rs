@@ -13,7 +13,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use super::trail::{self, TrailArgs};
 use crate::api::names::LEASE;
+use crate::audit::Trail;
 use crate::clock::process_clock;
 use crate::controllers::{self, Context, Scope};
 use crate::crypto::Region;
@@ -69,6 +71,8 @@ pub(super) struct Args {
     /// How many stored secrets are encrypted anew in each second after their key was rotated.
     #[arg(long, env = "KEYSTEAD_REENCRYPT_PER_SECOND", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     reencrypt_per_second: u16,
+    #[command(flatten)]
+    trail: TrailArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -150,13 +154,16 @@ impl Operator {
         let found = self.readiness.component("installation");
         let loaded = self.readiness.component("keyring");
         loaded.not_ready("key material is not loaded yet");
+        let audit = self.readiness.component("audit");
         let stop = self.stop.clone();
+        let mut trail = None;
         loop {
             let installation = tokio::select! {
                 () = stopped(stop.clone()) => return Ok(()),
                 installation = self.installation(&found) => installation,
             };
-            match self.serve(installation, &loaded).await? {
+            let trail = trail.get_or_insert_with(|| self.trail(&installation, &audit));
+            match self.serve(installation, trail, &loaded).await? {
                 Served::UntilStopped => return Ok(()),
                 Served::UntilRestored(went_back) => {
                     warn!(%went_back, "forgetting everything and starting over");
@@ -164,6 +171,18 @@ impl Operator {
                 }
             }
         }
+    }
+
+    /// Starts the audit trail of this process.
+    fn trail(&self, installation: &Installation, component: &Component) -> Trail {
+        self.args.trail.start(trail::Start {
+            replica: &self.args.identity,
+            installation: installation.id.to_string(),
+            clock: &process_clock(),
+            metrics: self.metrics.clone(),
+            component: component.clone(),
+            unique: tenure,
+        })
     }
 
     /// Finds or makes the installation. What is missing is named, in the log and by `/readyz`, and waited for.
@@ -205,6 +224,7 @@ impl Operator {
     async fn serve(
         &self,
         installation: Installation,
+        trail: &Trail,
         loaded: &Component,
     ) -> anyhow::Result<Served> {
         let installation = Arc::new(installation);
@@ -229,6 +249,7 @@ impl Operator {
         let lead = |leadership: Leadership| {
             let context = self.context(
                 leadership,
+                trail.clone(),
                 installation.clone(),
                 keyring.clone(),
                 key_changes.clone(),
@@ -257,6 +278,7 @@ impl Operator {
     fn context(
         &self,
         leadership: Leadership,
+        trail: Trail,
         installation: Arc<Installation>,
         keyring: Arc<Keyring>,
         key_changes: tokio::sync::broadcast::Sender<crate::keys::KeyChanged>,
@@ -277,6 +299,8 @@ impl Operator {
             metrics: self.metrics.clone(),
             references: controllers::References::default(),
             creations: controllers::Creations::default(),
+            key_uses: controllers::KeyUses::default(),
+            trail,
             key_failures: controllers::backoff::Failures::default(),
             alias_failures: controllers::backoff::Failures::default(),
             secret_failures: controllers::backoff::Failures::default(),
@@ -292,7 +316,7 @@ impl Operator {
     }
 }
 
-/// A name that no other leadership has. It is no secret, but it must not come again after a restore.
+/// A name that no other leadership has, and no other audit trail. It is no secret, but it must not come again after a restore.
 fn tenure() -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)

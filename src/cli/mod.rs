@@ -4,6 +4,7 @@ mod audit;
 mod check_file;
 mod controller;
 mod crds;
+mod trail;
 
 use std::process::ExitCode;
 

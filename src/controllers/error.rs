@@ -64,6 +64,9 @@ pub enum Error {
     /// A version that the manifest names is neither stored nor new.
     #[error("version {0} has no ciphertext")]
     VersionLost(String),
+    /// The use of a key could not be written to the audit trail, so that nothing of it may leave.
+    #[error(transparent)]
+    Audit(crate::audit::Unavailable),
     /// The operating system gave no randomness.
     #[error("no randomness available")]
     Random,
@@ -95,7 +98,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Api { source, .. } => class_of(source),
-            Self::Timeout { .. } | Self::Random => Class::Transient,
+            Self::Timeout { .. } | Self::Random | Self::Audit(_) => Class::Transient,
             // The state of a key may have changed between look and use; the next look says so.
             Self::NotLeader(_) | Self::Raced { .. } | Self::Crypto { .. } => Class::Conflict,
             Self::Context(_) | Self::VersionLost(_) => Class::Permanent,
@@ -108,6 +111,7 @@ impl Error {
         let answered =
             matches!(self, Self::Api { source, .. } if matches!(**source, kube::Error::Api(_)));
         match self.class() {
+            Class::Transient if matches!(self, Self::Audit(_)) => true,
             Class::Permanent => true,
             Class::Transient => answered && failures >= FAILURES_TOLD,
             Class::Conflict => false,
@@ -136,6 +140,7 @@ impl Error {
             | Self::NotLeader(_)
             | Self::Raced { .. }
             | Self::Random => Reason::ApiError,
+            Self::Audit(_) => Reason::AuditUnavailable,
             Self::Crypto { .. } => Reason::KeyNotReady,
             Self::Context(_) => Reason::InvalidSpec,
             Self::VersionLost(_) => Reason::SourceLost,

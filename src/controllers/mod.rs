@@ -11,12 +11,16 @@ mod crds;
 mod creations;
 mod error;
 mod key_alias;
+mod key_changes;
+mod key_table;
+mod key_uses;
 mod managed_key;
 mod managed_secret;
 mod namespace;
 mod parking;
 mod references;
 mod status;
+mod uses;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -30,6 +34,7 @@ pub use context::{Context, Scope};
 pub use crds::apply as apply_crds;
 pub use creations::Creations;
 pub use error::{Class, Error};
+pub use key_uses::KeyUses;
 pub use references::{Reference, References};
 
 use self::managed_key::absence::KeyTruths;
@@ -86,6 +91,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             count::run(&keys, &ctx.metrics),
             count::run(&aliases, &ctx.metrics),
             count::run(&secrets, &ctx.metrics),
+            key_table::run(&ctx, &keys),
             managed_key::destruction::run(ctx.clone()),
             parking::run::<KeyTruths>(ctx.clone(), keys.clone(), key_news),
             parking::run::<SecretTruths>(ctx.clone(), secrets.clone(), secret_news),

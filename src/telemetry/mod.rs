@@ -1,6 +1,7 @@
 //! What the process shows of itself: log lines, metrics, liveness and readiness.
 
 mod http;
+mod keys;
 mod labels;
 mod logging;
 mod metrics;
@@ -8,6 +9,7 @@ mod process;
 mod readiness;
 
 pub use http::serve;
+pub use keys::KeyFacts;
 pub use labels::{Delivery, Kind, Outcome, ReadyStatus, Truth};
 pub use logging::{Format, InitError, init};
 pub use metrics::{Leading, Metrics};

@@ -9,11 +9,12 @@ mod plan;
 mod rotation;
 #[cfg(test)]
 mod testing;
+mod usage;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt, future};
+use futures::{Stream, StreamExt, future, stream};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action};
@@ -85,16 +86,17 @@ pub(super) fn run(
         })
 }
 
-/// Keys whose material changed. What they waited for may have come: they start over with the shortest wait.
+/// Keys whose material changed, or whose status has to tell of a use. What they waited for may have come: they start over with the shortest wait.
 fn with_changed_material(
     ctx: &Arc<Context>,
 ) -> impl Stream<Item = ObjectRef<ManagedKey>> + Send + use<> + 'static {
     let woken = ctx.clone();
-    changed_keys(ctx).map(move |change| {
+    let changed = changed_keys(ctx).map(move |change| {
         let key = ObjectRef::new(&change.name).within(&change.namespace);
         woken.key_failures.reset(&key);
         key
-    })
+    });
+    stream::select(changed, ctx.key_uses.news())
 }
 
 #[instrument(skip_all, fields(key = %ObjectRef::from_obj(&*key)))]

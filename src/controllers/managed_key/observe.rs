@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use crate::api::{KeyMaterial, ManagedKey};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
+use crate::controllers::key_uses::UsesOfKey;
 use crate::controllers::namespace::{NamespaceFacts, namespace_facts};
 use crate::crypto::KeyId;
 use crate::keys::{Key, derive_key_id};
@@ -30,6 +31,8 @@ pub(crate) struct Observed {
     pub(crate) references: Option<BTreeMap<String, u32>>,
     /// How many stored secrets need the key; counted only when its deletion is scheduled.
     pub(crate) dependents: Option<u32>,
+    /// What is remembered of its uses.
+    pub(crate) uses: UsesOfKey,
 }
 
 /// The truth about a key, and what this replica could make of it.
@@ -52,12 +55,14 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         namespace: None,
         references: None,
         dependents: None,
+        uses: UsesOfKey::default(),
         key,
     };
     if seen.in_operator_namespace || seen.key.metadata.deletion_timestamp.is_some() {
         return Ok(seen);
     }
     seen.material = find_material(&namespace, &seen.key.name_any(), &uid, ctx).await?;
+    seen.uses = ctx.key_uses.of(id_of(&seen));
     if let Some(Material {
         truth,
         loaded: Some(key),
