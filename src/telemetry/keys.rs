@@ -58,18 +58,23 @@ impl Keys {
     }
 }
 
+/// Not `namespace`: scraping puts that of the operator there, and would rename ours.
+#[allow(
+    clippy::struct_field_names,
+    reason = "they are the names of the labels"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
-    namespace: String,
-    name: String,
+    key_namespace: String,
+    key_name: String,
     key_id: String,
 }
 
 impl KeyFacts {
     fn labels(&self) -> Labels {
         Labels {
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
+            key_namespace: self.namespace.clone(),
+            key_name: self.name.clone(),
             key_id: self.key_id.clone(),
         }
     }
