@@ -1,7 +1,7 @@
 # Every command of the project. `make help` lists them.
 #
 # What is built once stays in KEYSTEAD_CACHE, outside the checkout, so that a fresh clone finds it again:
-# target/ (compiled code), tools/ (cargo-deny, cargo-fuzz), and the Kubernetes programs.
+# target/ (compiled code), tools/ (cargo-deny, cargo-fuzz, promtool), and the Kubernetes programs.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -33,8 +33,8 @@ demo-down: ## Stop the demo and leave nothing of it behind
 	@scripts/demo.sh down
 
 .PHONY: test
-test: ## Everything below, in order: lint unit docs deny fuzz integration e2e
-	@scripts/steps.sh lint unit docs deny fuzz integration e2e
+test: ## Everything below, in order: lint alerts unit docs deny fuzz integration e2e
+	@scripts/steps.sh lint alerts unit docs deny fuzz integration e2e
 
 .PHONY: lint
 lint: ## Formatting, clippy, the chart, the scripts; warnings are errors
@@ -43,6 +43,10 @@ lint: ## Formatting, clippy, the chart, the scripts; warnings are errors
 	@scripts/lint-scripts.sh
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@scripts/lint-chart.sh
+
+.PHONY: alerts
+alerts: ## The chart's alerts and dashboard, with promtool (taken from Debian once)
+	@scripts/alerts.sh
 
 .PHONY: unit
 unit: ## Unit, property, vector, interop and documentation tests; generated files are up to date

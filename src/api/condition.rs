@@ -14,6 +14,9 @@ pub enum ConditionType {
     /// `True`: a rotation or destruction is due and waits, since the cluster may have been restored from a backup. Absent
     /// otherwise.
     RestoreSuspected,
+    /// Of a key whose deletion is pending. `True`: somebody wanted to use it since it was scheduled, and was refused. Absent:
+    /// nobody did, as far as is known, or the deletion is not pending.
+    UsedWhilePendingDeletion,
 }
 
 impl ConditionType {
@@ -22,6 +25,7 @@ impl ConditionType {
         match self {
             Self::Ready => "Ready",
             Self::RestoreSuspected => "RestoreSuspected",
+            Self::UsedWhilePendingDeletion => "UsedWhilePendingDeletion",
         }
     }
 }
@@ -99,6 +103,10 @@ pub enum Reason {
     ApiError,
     /// The operator lacks a right; the message names it.
     Forbidden,
+    /// The audit trail cannot be written, so that no key may be used.
+    AuditUnavailable,
+    /// A key was used, and refused that, while its deletion is pending (Event, and the condition of that name).
+    UsedWhilePendingDeletion,
     /// Someone else's change of a delivered Secret was undone (Event only).
     DriftRepaired,
     /// The resource is back and took over its waiting truth (Event only).
@@ -159,6 +167,8 @@ impl Reason {
             Self::Waiting => "Waiting",
             Self::ApiError => "ApiError",
             Self::Forbidden => "Forbidden",
+            Self::AuditUnavailable => "AuditUnavailable",
+            Self::UsedWhilePendingDeletion => "UsedWhilePendingDeletion",
             Self::DriftRepaired => "DriftRepaired",
             Self::Adopted => "Adopted",
             Self::Rotated => "Rotated",
@@ -229,7 +239,7 @@ pub fn set(conditions: &mut Vec<Condition>, new: NewCondition, generation: i64, 
     conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
 }
 
-/// Takes the condition of that type out.
+/// Takes the condition of that type out of the list.
 pub fn remove(conditions: &mut Vec<Condition>, condition: ConditionType) {
     conditions.retain(|c| c.type_ != condition.as_str());
 }

@@ -304,6 +304,11 @@ pub struct ManagedKeyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependents: Option<KeyDependents>,
 
+    /// The last use of the key that was let through, to the day: it is written at most once a day. The metrics have the exact
+    /// time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<KeyLastUsed>,
+
     /// When the key is rotated next by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_rotation_time: Option<Time>,
@@ -316,6 +321,16 @@ pub struct ManagedKeyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// A use of a key.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyLastUsed {
+    /// What was done with it: `Decrypt`, `GenerateDataKey`.
+    pub operation: String,
+    /// The beginning of the day (UTC) on which it was done.
+    pub time: Time,
 }
 
 /// What would be lost with a key.

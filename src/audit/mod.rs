@@ -27,5 +27,5 @@ pub use record::{
 };
 pub use search::{KeyQuery, UsedBy, Users};
 pub use sink::{Sink, StreamSink};
-pub use trail::{OnFailure, Origin, Trail, Unavailable};
+pub use trail::{OnFailure, Origin, Progress, Trail, Unavailable};
 pub use verify::{Finding, Problem, Report, Verifier};

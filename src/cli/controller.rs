@@ -10,17 +10,19 @@ use k8s_openapi::jiff::SignedDuration;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tracing::{error, info, warn};
 
 use super::process::{client, stop_signal, stopped};
 use super::root_args::RootArgs;
+use super::trail::{self, TrailArgs};
 use crate::api::names::LEASE;
+use crate::audit::Trail;
 use crate::clock::process_clock;
 use crate::controllers::{self, Context, Precaution, Scope};
 use crate::crypto::{OsRandom, Region};
 use crate::installation::{Bootstrap, Follower, Installation, Records, Suspicion};
-use crate::keys::{Keyring, Loader};
+use crate::keys::{KeyChanged, Keyring, Loader};
 use crate::leader::{self, Leadership};
 use crate::roots::Providers;
 use crate::secrets::generate;
@@ -71,6 +73,8 @@ pub(super) struct Args {
     /// Further DNS names of the server's certificate, separated by commas.
     #[arg(long, env = "KEYSTEAD_SERVER_NAMES", value_delimiter = ',')]
     server_names: Vec<String>,
+    #[command(flatten)]
+    trail: TrailArgs,
 }
 
 /// 0, or 30 to 3650.
@@ -132,8 +136,10 @@ impl Operator {
         let found = self.readiness.component("installation");
         let loaded = self.readiness.component("keyring");
         loaded.not_ready("key material is not loaded yet");
+        let audit = self.readiness.component("audit");
         let stop = self.stop.clone();
         let mut suspected = None;
+        let mut trail = None;
         loop {
             let installation = tokio::select! {
                 () = stopped(stop.clone()) => return Ok(()),
@@ -142,7 +148,8 @@ impl Operator {
             if let Some(cause) = suspected.take() {
                 self.remember(cause).await;
             }
-            match Box::pin(self.serve(installation, &loaded)).await? {
+            let trail = trail.get_or_insert_with(|| self.trail(&installation, &audit));
+            match Box::pin(self.serve(installation, trail, &loaded)).await? {
                 Served::UntilStopped => return Ok(()),
                 Served::UntilRestored(went_back) => {
                     warn!(%went_back, "forgetting everything and starting over");
@@ -151,6 +158,18 @@ impl Operator {
                 }
             }
         }
+    }
+
+    /// Starts the audit trail of this process.
+    fn trail(&self, installation: &Installation, component: &Component) -> Trail {
+        self.args.trail.start(trail::Start {
+            replica: &self.args.identity,
+            installation: installation.id.to_string(),
+            clock: &process_clock(),
+            metrics: self.metrics.clone(),
+            component: component.clone(),
+            unique: unique_name,
+        })
     }
 
     /// Finds or makes the installation. What is missing is named, in the log and by `/readyz`, and waited for.
@@ -213,6 +232,7 @@ impl Operator {
     async fn serve(
         &self,
         installation: Installation,
+        trail: &Trail,
         loaded: &Component,
     ) -> anyhow::Result<Served> {
         let installation = Arc::new(installation);
@@ -248,16 +268,16 @@ impl Operator {
         // A name that no other leadership has, also not after a restore. It is no secret.
         let life = generate::uuid(&mut OsRandom).context("no randomness available")?;
         let terms = AtomicU64::new(1);
+        let shared = Shared {
+            trail: trail.clone(),
+            installation,
+            keyring,
+            key_changes,
+            record_changes,
+        };
         let lead = |leadership: Leadership| {
             let term = terms.fetch_add(1, Ordering::Relaxed);
-            let context = self.context(
-                leadership,
-                format!("{life}-{term}"),
-                installation.clone(),
-                keyring.clone(),
-                key_changes.clone(),
-                record_changes.clone(),
-            );
+            let context = self.context(leadership, format!("{life}-{term}"), shared.clone());
             let is_complete = is_complete.clone();
             let metrics = self.metrics.clone();
             let caches = &caches;
@@ -284,15 +304,14 @@ impl Operator {
         }
     }
 
-    fn context(
-        &self,
-        leadership: Leadership,
-        tenure: String,
-        installation: Arc<Installation>,
-        keyring: Arc<Keyring>,
-        key_changes: tokio::sync::broadcast::Sender<crate::keys::KeyChanged>,
-        record_changes: watch::Receiver<()>,
-    ) -> Context {
+    fn context(&self, leadership: Leadership, tenure: String, shared: Shared) -> Context {
+        let Shared {
+            trail,
+            installation,
+            keyring,
+            key_changes,
+            record_changes,
+        } = shared;
         let (client, namespace) = (self.client.clone(), self.args.operator_namespace.clone());
         let reporter = Reporter {
             controller: "keystead".to_owned(),
@@ -312,6 +331,8 @@ impl Operator {
             metrics: self.metrics.clone(),
             references: controllers::References::default(),
             creations: controllers::Creations::default(),
+            key_uses: controllers::KeyUses::default(),
+            trail,
             key_failures: controllers::backoff::Failures::default(),
             alias_failures: controllers::backoff::Failures::default(),
             secret_failures: controllers::backoff::Failures::default(),
@@ -327,6 +348,28 @@ impl Operator {
             leadership,
         }
     }
+}
+
+/// What outlives a leadership.
+#[derive(Clone)]
+struct Shared {
+    trail: Trail,
+    installation: Arc<Installation>,
+    keyring: Arc<Keyring>,
+    key_changes: broadcast::Sender<KeyChanged>,
+    record_changes: watch::Receiver<()>,
+}
+
+/// A name that no other audit trail has. It is no secret, but it must not come again after a restore.
+fn unique_name() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .expect("the operating system gives randomness, without which no key can be made");
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        use std::fmt::Write;
+        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
+        hex
+    })
 }
 
 /// A leader is ready when it has seen everything once; a replica that does not lead needs to see nothing.

@@ -8,6 +8,7 @@ mod process;
 mod root;
 mod root_args;
 mod server;
+mod trail;
 
 use std::process::ExitCode;
 

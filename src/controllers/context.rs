@@ -14,10 +14,13 @@ use tracing::warn;
 use super::backoff::{Failures, Pace, Repairs};
 use super::creations::Creations;
 use super::error::Error;
+use super::key_uses::KeyUses;
 use super::references::References;
 use super::replicas::Replicas;
 use crate::api::{KeyAlias, ManagedKey, ManagedSecret, Reason};
+use crate::audit::{Resource, ResourceType, Trail};
 use crate::clock::Clock;
+use crate::crypto::KeyId;
 use crate::installation::{Installation, Records};
 use crate::keys::{KeyChanged, Keyring};
 use crate::leader::Leadership;
@@ -77,6 +80,10 @@ pub struct Context {
     pub tenure: String,
     /// Counters.
     pub metrics: Metrics,
+    /// The audit trail.
+    pub trail: Trail,
+    /// What is remembered of the uses of keys.
+    pub key_uses: KeyUses,
     /// Publishes Events.
     pub recorder: Recorder,
     /// Who waits for what.
@@ -108,6 +115,20 @@ impl Context {
     /// To be asked before every write: a replica that was paused and does not lead any more must not.
     pub fn check_leadership(&self) -> Result<(), Error> {
         self.leadership.check().map_err(Error::NotLeader)
+    }
+
+    /// A key, as the audit trail names it.
+    pub(crate) fn key_resource(&self, id: KeyId) -> Resource {
+        let known = self.keyring.get(id);
+        let spec = known.as_ref().map(|key| &key.truth.spec);
+        Resource {
+            type_: ResourceType::ManagedKey,
+            namespace: spec.map(|spec| spec.namespace.clone()).unwrap_or_default(),
+            name: spec.map(|spec| spec.name.clone()).unwrap_or_default(),
+            uid: spec.map(|spec| spec.object_uid.clone()),
+            // Of a key that is not known there is only its id.
+            arn: Some(spec.map_or_else(|| format!("key/{id}"), |spec| spec.arn.clone())),
+        }
     }
 
     /// Publishes an Event. Best effort: an Event that is lost loses nothing.
@@ -143,6 +164,14 @@ pub(super) fn changed_keys(
         let changed = change.map_or_else(|_| keyring.places(), |change| vec![change]);
         futures::stream::iter(changed)
     })
+}
+
+/// A name for what one look at an object does, in the audit trail.
+pub(super) fn request_id() -> String {
+    let mut bytes = [0; 16];
+    // Without randomness the lines of two looks cannot be told apart, which loses nothing that was done.
+    let _ = getrandom::fill(&mut bytes);
+    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 /// A random byte for jitter; nothing secret.

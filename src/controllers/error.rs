@@ -64,6 +64,9 @@ pub enum Error {
     /// A version that the manifest names is neither stored nor new.
     #[error("version {0} has no ciphertext")]
     VersionLost(String),
+    /// The use of a key could not be written to the audit trail, so that nothing of it may leave.
+    #[error(transparent)]
+    Audit(crate::audit::Unavailable),
     /// The operating system gave no randomness.
     #[error("no randomness available")]
     Random,
@@ -106,6 +109,7 @@ impl Error {
             Self::Api { source, .. } => class_of(source),
             Self::Timeout { .. }
             | Self::Random
+            | Self::Audit(_)
             | Self::Record(_)
             | Self::Root(_)
             | Self::RootProvider(_) => Class::Transient,
@@ -121,6 +125,7 @@ impl Error {
         let answered =
             matches!(self, Self::Api { source, .. } if matches!(**source, kube::Error::Api(_)));
         match self.class() {
+            Class::Transient if matches!(self, Self::Audit(_)) => true,
             Class::Permanent => true,
             Class::Transient => answered && failures >= FAILURES_TOLD,
             Class::Conflict => false,
@@ -152,6 +157,7 @@ impl Error {
             | Self::Record(_)
             | Self::RootProvider(_) => Reason::ApiError,
             Self::Root(_) => Reason::MaterialUnreadable,
+            Self::Audit(_) => Reason::AuditUnavailable,
             Self::Crypto { .. } => Reason::KeyNotReady,
             Self::Context(_) => Reason::InvalidSpec,
             Self::VersionLost(_) => Reason::SourceLost,

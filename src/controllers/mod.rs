@@ -12,6 +12,9 @@ mod crds;
 mod creations;
 mod error;
 mod key_alias;
+mod key_changes;
+mod key_table;
+mod key_uses;
 mod managed_key;
 mod managed_secret;
 mod namespace;
@@ -22,6 +25,7 @@ mod restore;
 mod root;
 mod run;
 mod status;
+mod uses;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -35,6 +39,7 @@ pub use context::{Context, Scope};
 pub use crds::apply as apply_crds;
 pub use creations::Creations;
 pub use error::{Class, Error};
+pub use key_uses::KeyUses;
 pub use references::{Reference, References};
 pub use restore::Precaution;
 
@@ -93,6 +98,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             count::run(&keys, &ctx.metrics),
             count::run(&aliases, &ctx.metrics),
             count::run(&secrets, &ctx.metrics),
+            key_table::run(&ctx, &keys),
             managed_key::destruction::run(ctx.clone()),
             managed_key::trimming::run(ctx.clone()),
             root::run(ctx.clone()),

@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::keys::{KeyFacts, Keys};
 use super::labels::{
     BuildLabels, Delivery, DeliveryLabels, Kind, KindLabels, ObjectLabels, Outcome, ReadyStatus,
     ReconcileLabels, Truth, TruthLabels,
@@ -38,6 +39,11 @@ pub struct Metrics {
     truth_age: TruthAge,
     truth_writes: Family<TruthLabels, Counter>,
     target_writes: Family<DeliveryLabels, Counter>,
+    audit_lines: Counter,
+    audit_failures: Counter,
+    audit_failing: Gauge,
+    used_while_pending_deletion: Counter,
+    keys: Keys,
 }
 
 impl Default for Metrics {
@@ -53,6 +59,8 @@ impl Metrics {
         registry.register_collector(Box::new(Process));
         let truth_age = TruthAge::default();
         registry.register_collector(Box::new(truth_age.clone()));
+        let keys = Keys::default();
+        registry.register_collector(Box::new(keys.clone()));
         let keystead = registry.sub_registry_with_prefix("keystead");
         let build = Info::new(BuildLabels {
             version: env!("CARGO_PKG_VERSION"),
@@ -96,6 +104,30 @@ impl Metrics {
         keystead.register("truth_writes", "Writes of the truth", truth_writes.clone());
         let target_writes = Family::default();
         keystead.register("target_writes", "Writes of targets", target_writes.clone());
+        let audit_lines = Counter::default();
+        keystead.register(
+            "audit_lines",
+            "Lines written to audit logs",
+            audit_lines.clone(),
+        );
+        let audit_failures = Counter::default();
+        keystead.register(
+            "audit_failed_lines",
+            "Lines that could not be written to audit logs",
+            audit_failures.clone(),
+        );
+        let audit_failing = Gauge::default();
+        keystead.register(
+            "audit_failing",
+            "1 while an audit log cannot be written, so that no key is used unless that is relaxed",
+            audit_failing.clone(),
+        );
+        let used_while_pending_deletion = Counter::default();
+        keystead.register(
+            "key_used_while_pending_deletion",
+            "Uses of keys that were refused because the deletion of the key is pending",
+            used_while_pending_deletion.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             leader,
@@ -107,6 +139,11 @@ impl Metrics {
             truth_age,
             truth_writes,
             target_writes,
+            audit_lines,
+            audit_failures,
+            audit_failing,
+            used_while_pending_deletion,
+            keys,
         }
     }
 
@@ -162,6 +199,31 @@ impl Metrics {
             .inc();
     }
 
+    /// That many lines were written to an audit log.
+    pub fn audit_written(&self, lines: u64) {
+        self.audit_lines.inc_by(lines);
+    }
+
+    /// That many lines could not be written to an audit log.
+    pub fn audit_failed(&self, lines: u64) {
+        self.audit_failures.inc_by(lines);
+    }
+
+    /// Whether an audit log cannot be written.
+    pub fn audit_failing(&self, failing: bool) {
+        self.audit_failing.set(i64::from(failing));
+    }
+
+    /// A use of a key was refused because its deletion is pending.
+    pub fn used_while_pending_deletion(&self) {
+        self.used_while_pending_deletion.inc();
+    }
+
+    /// These are the keys of the installation, as far as this replica shows them.
+    pub fn keys(&self, keys: Vec<KeyFacts>) {
+        self.keys.show(keys);
+    }
+
     /// Everything, in the `OpenMetrics` text format.
     pub(super) fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
@@ -209,6 +271,19 @@ mod tests {
         metrics.restore_suspected(true);
         metrics.truth_written(Truth::SealedSecret);
         metrics.target_written(Delivery::Plain);
+        metrics.audit_written(3);
+        metrics.audit_failed(2);
+        metrics.audit_failing(true);
+        metrics.used_while_pending_deletion();
+        metrics.keys(vec![KeyFacts {
+            namespace: "shop".to_owned(),
+            name: "orders".to_owned(),
+            key_id: "1".to_owned(),
+            next_rotation: Some(3),
+            deletion: Some(4),
+            last_used: Some(5),
+            refused: 6,
+        }]);
         for line in [
             concat!(
                 "keystead_build_info{version=\"",
@@ -224,6 +299,15 @@ mod tests {
             "keystead_restore_suspected 1",
             "keystead_truth_writes_total{kind=\"SealedSecret\"} 1",
             "keystead_target_writes_total{form=\"Plain\"} 1",
+            "keystead_key_next_rotation_timestamp_seconds{key_namespace=\"shop\",key_name=\"orders\",key_id=\"1\"} 3",
+            "keystead_key_deletion_timestamp_seconds{key_namespace=\"shop\",key_name=\"orders\",key_id=\"1\"} 4",
+            "keystead_key_last_used_timestamp_seconds{key_namespace=\"shop\",key_name=\"orders\",key_id=\"1\"} 5",
+            "keystead_key_refused_while_pending_deletion_total{key_namespace=\"shop\",key_name=\"orders\",key_id=\"1\"} 6",
+            "keystead_key_metrics_omitted 0",
+            "keystead_audit_lines_total 3",
+            "keystead_audit_failed_lines_total 2",
+            "keystead_audit_failing 1",
+            "keystead_key_used_while_pending_deletion_total 1",
             "# EOF",
         ] {
             shows(&metrics, line);

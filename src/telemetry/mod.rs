@@ -1,6 +1,7 @@
 //! What the process shows of itself: log lines, metrics, liveness and readiness.
 
 mod http;
+mod keys;
 mod labels;
 mod logging;
 mod metrics;
@@ -9,6 +10,7 @@ mod readiness;
 mod truth_age;
 
 pub use http::serve;
+pub use keys::KeyFacts;
 pub use labels::{Delivery, Kind, Outcome, ReadyStatus, Truth};
 pub use logging::{Format, InitError, init};
 pub use metrics::{Leading, Metrics};

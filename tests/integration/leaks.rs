@@ -192,7 +192,13 @@ async fn generated(bed: &Bed) -> BTreeMap<String, Vec<u8>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn canaries_are_in_no_log_status_event_metric_or_store_but_where_they_must_be() {
     let bed = Bed::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let trail = folder.path().join("audit.log");
     let arguments = [
+        "--audit-log",
+        "stdout,file",
+        "--audit-file",
+        &trail.to_string_lossy(),
         "--log",
         "trace,kube=trace,hyper=trace,tower=trace,rustls=trace,h2=trace",
     ];
@@ -227,6 +233,17 @@ async fn canaries_are_in_no_log_status_event_metric_or_store_but_where_they_must
         secret.insert((*value).to_owned(), value.as_bytes().to_vec());
     }
     nothing_tells(&bed, &operator, &secret).await;
+    let trail = std::fs::read_to_string(trail).unwrap();
+    for used in [
+        "GenerateDataKey",
+        "Decrypt",
+        "CreateKey",
+        "DisabledException",
+    ] {
+        assert!(trail.contains(used), "the trail has {used}: {trail}");
+        assert!(operator.log().contains(used));
+    }
+    assert_nowhere("the audit trail", trail.as_bytes(), &secret);
     operator.stop().await;
     etcd_holds_only_what_must_be(&bed, &delivered).await;
 }

@@ -8,6 +8,7 @@
 mod access;
 mod alias;
 mod assumptions;
+mod audit;
 mod author_rights;
 mod chaos;
 mod chart;

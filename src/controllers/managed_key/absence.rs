@@ -6,8 +6,10 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::deletion;
 use crate::api::{KeyMaterial, KeyMaterialSpec, ManagedKey};
+use crate::audit::Identity;
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
+use crate::controllers::key_changes::{self, KeyChange};
 use crate::controllers::parking::Truths;
 use crate::telemetry::Truth;
 
@@ -64,10 +66,18 @@ impl Truths for KeyTruths {
             let needed = id.and_then(|id| dependents.get(&id)).copied();
             let record = material.spec.deletion.as_ref();
             let record = deletion::absent(record, needed.unwrap_or_default(), ctx.now());
+            let before = material.spec.clone();
             material.spec.deletion = Some(record);
             material.spec.parked_since.get_or_insert(Time(ctx.now()));
             let object = format!("KeyMaterial {}", material.name_any());
-            call("replace", object, ctx.materials.replace(&material)).await?;
+            let change = KeyChange {
+                truth: &material,
+                changes: key_changes::changes(&before, &material.spec),
+                who: Identity::controller(),
+                reason: "the ManagedKey is gone",
+            };
+            let replaced = call("replace", object, ctx.materials.replace(&material));
+            change.carry_out(ctx, replaced).await?;
             ctx.metrics.truth_written(Truth::KeyMaterial);
         }
         Ok(())

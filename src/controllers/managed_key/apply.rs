@@ -9,8 +9,10 @@ use super::plan::Step;
 use super::policy;
 use super::rotation::{self, Cause};
 use crate::api::{KeyMaterial, KeyMaterialSpec, MaterialGeneration, Reason};
+use crate::audit::Identity;
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call, is};
+use crate::controllers::key_changes::{self, Change, KeyChange, on_behalf_of};
 use crate::crypto::{AccountId, Arn, KeyId, OsRandom};
 use crate::keys::{NewKey, new_generation};
 
@@ -20,14 +22,38 @@ pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result
     match step {
         Step::Create => create(seen, ctx).await,
         Step::Replace(material) => {
+            let before = seen.material.as_ref().map(|material| &material.truth.spec);
+            let changes = before.map(|before| key_changes::changes(before, &material.spec));
+            let change = change(material, changes.unwrap_or_default(), seen, ctx).await;
             let object = format!("KeyMaterial {}", material.name_any());
-            call("replace", object, ctx.materials.replace(material)).await?;
+            let replaced = call("replace", object, ctx.materials.replace(material));
+            change.carry_out(ctx, replaced).await?;
             ctx.metrics
                 .truth_written(crate::telemetry::Truth::KeyMaterial);
             announce_adoption(material, seen, ctx).await;
             Ok(())
         }
         Step::Rotate(material, cause) => rotate(material.as_ref().clone(), cause, seen, ctx).await,
+    }
+}
+
+/// Changes that the resource asks for.
+async fn change<'a>(
+    truth: &'a KeyMaterial,
+    changes: Vec<Change>,
+    seen: &Observed,
+    ctx: &Context,
+) -> KeyChange<'a> {
+    let who = if changes.is_empty() {
+        Identity::controller()
+    } else {
+        on_behalf_of(&seen.key, ctx).await
+    };
+    KeyChange {
+        truth,
+        changes,
+        who,
+        reason: "the ManagedKey asks for it",
     }
 }
 
@@ -45,14 +71,26 @@ async fn rotate(
     let version = generation.version;
     material.spec.generations.push(generation);
     rotation::record(cause, &mut material.spec.rotation, ctx.now());
+    let (call_name, why) = match cause {
+        Cause::Period => ("RotateKey", "its period is over"),
+        Cause::Token(_) => ("RotateKeyOnDemand", "on demand"),
+    };
+    let parameters = vec![("version", version.to_string())];
+    let rotation = KeyChange {
+        reason: why,
+        ..change(
+            &material,
+            vec![Change::new(call_name, parameters)],
+            seen,
+            ctx,
+        )
+        .await
+    };
     let object = format!("KeyMaterial {}", material.name_any());
-    call("replace", object, ctx.materials.replace(&material)).await?;
+    let replaced = call("replace", object, ctx.materials.replace(&material));
+    rotation.carry_out(ctx, replaced).await?;
     ctx.metrics
         .truth_written(crate::telemetry::Truth::KeyMaterial);
-    let why = match cause {
-        Cause::Period => "its period is over",
-        Cause::Token(_) => "on demand",
-    };
     let note = format!("version {version} of the material encrypts from now on: {why}");
     let key = seen.key.object_ref(&());
     ctx.event(&key, EventType::Normal, Reason::Rotated, note)
@@ -122,13 +160,11 @@ async fn create(seen: &Observed, ctx: &Context) -> Result<(), Error> {
     let first = generation(seen.new_id, &material, ctx).await?;
     material.generations.push(first);
     let object = format!("KeyMaterial {}", seen.new_id);
-    match call(
-        "create",
-        object,
-        ctx.materials.create(seen.new_id, material),
-    )
-    .await
-    {
+    let truth = KeyMaterial::new(&seen.new_id.to_string(), material.clone());
+    let changes = vec![Change::new("CreateKey", Vec::new())];
+    let making = change(&truth, changes, seen, ctx).await;
+    let made = ctx.materials.create(seen.new_id, material);
+    match making.carry_out(ctx, call("create", object, made)).await {
         // Made by an earlier attempt whose answer was lost, or by another leader: that one counts.
         Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_already_exists) => {
             Ok(())

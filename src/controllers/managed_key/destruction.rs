@@ -13,9 +13,11 @@ use tracing::{info, warn};
 use super::deletion::{self, Facts, Step};
 use crate::api::names::ANNOTATION_ACCEPT_DATA_LOSS;
 use crate::api::{DeletionRecord, KeyMaterial, KeyMaterialSpec, PolicyRecord};
+use crate::audit::Identity;
 use crate::controllers::backoff::jittered;
 use crate::controllers::context::{Context, jitter};
 use crate::controllers::error::{Error, call};
+use crate::controllers::key_changes::{Change, KeyChange};
 use crate::crypto::KeyId;
 use crate::keys::{Key, KeyChanged};
 use crate::telemetry::Truth;
@@ -202,7 +204,13 @@ async fn destroy(mut truth: KeyMaterial, now: Timestamp, ctx: &Context) -> Resul
     *policy = PolicyRecord::default();
     grants.clear();
     *destroyed = Some(Time(now));
-    replace(&truth, ctx).await?;
+    let change = KeyChange {
+        truth: &truth,
+        changes: vec![Change::new("DeleteKey", Vec::new())],
+        who: Identity::controller(),
+        reason: "its date came a day ago or more, and nothing that is known needs it, or the loss was accepted",
+    };
+    change.carry_out(ctx, replace(&truth, ctx)).await?;
     let spec = &truth.spec;
     info!(
         key = truth.name_any(),

@@ -13,11 +13,12 @@ mod rotation;
 mod testing;
 mod trim;
 pub(crate) mod trimming;
+mod usage;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action};
@@ -84,16 +85,17 @@ pub(super) fn run(
     drive(controller)
 }
 
-/// Keys whose material changed. What they waited for may have come: they start over with the shortest wait.
+/// Keys whose material changed, or whose status has to tell of a use. What they waited for may have come: they start over with the shortest wait.
 fn with_changed_material(
     ctx: &Arc<Context>,
 ) -> impl Stream<Item = ObjectRef<ManagedKey>> + Send + use<> + 'static {
     let woken = ctx.clone();
-    changed_keys(ctx).map(move |change| {
+    let changed = changed_keys(ctx).map(move |change| {
         let key = ObjectRef::new(&change.name).within(&change.namespace);
         woken.key_failures.reset(&key);
         key
-    })
+    });
+    stream::select(changed, ctx.key_uses.news())
 }
 
 #[instrument(skip_all, fields(key = %ObjectRef::from_obj(&*key)))]
@@ -103,7 +105,7 @@ async fn reconcile(
     presence: Presence<ManagedKey>,
 ) -> Result<Action, Error> {
     let started = Instant::now();
-    let result = reconcile_once(key.clone(), &ctx).await;
+    let result = Box::pin(reconcile_once(key.clone(), &ctx)).await;
     presence.look_again(&ObjectRef::from_obj(&*key));
     let outcome = match &result {
         Ok(_) => Outcome::Success,

@@ -9,6 +9,7 @@ use super::policy::{self, Namespaces};
 use crate::api::{KeyMaterial, ManagedKey};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
+use crate::controllers::key_uses::UsesOfKey;
 use crate::controllers::namespace::{NamespaceFacts, find_namespace, namespace_facts};
 use crate::crypto::KeyId;
 use crate::installation::RestoreHold;
@@ -36,6 +37,8 @@ pub(crate) struct Observed {
     pub(crate) dependents: Option<u32>,
     /// That nothing is rotated or destroyed, since a restore is suspected.
     pub(crate) hold: Option<RestoreHold>,
+    /// What is remembered of its uses.
+    pub(crate) uses: UsesOfKey,
 }
 
 /// The truth about a key, and what this replica could make of it.
@@ -60,12 +63,14 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         dependents: None,
         hold: ctx.installation.hold.at(ctx.now()),
         namespaces: Namespaces::new(),
+        uses: UsesOfKey::default(),
         key,
     };
     if seen.in_operator_namespace || seen.key.metadata.deletion_timestamp.is_some() {
         return Ok(seen);
     }
     seen.material = find_material(&namespace, &seen.key.name_any(), &uid, ctx).await?;
+    seen.uses = ctx.key_uses.of(id_of(&seen));
     if let Some(Material {
         truth,
         loaded: Some(key),

@@ -8,6 +8,7 @@ use super::deletion;
 use super::observe::{Material, Observed};
 use super::policy;
 use super::rotation::{self, Cause};
+use super::usage;
 use crate::api::condition::{self, NewCondition};
 use crate::api::managed_key::KeyVersionStatus;
 use crate::api::names::ANNOTATION_APPROVE_ADOPTION;
@@ -339,6 +340,9 @@ fn say(
         }
         None => condition::remove(&mut conditions, ConditionType::RestoreSuspected),
     }
+    if let Some(material) = material {
+        usage::alarm(&mut conditions, seen, material, generation, now);
+    }
     // A key that cannot be used is not rotated, however long ago that was due, and nothing is encrypted anew under it.
     let usable = material.filter(|_| ready.status);
     let next = usable.and_then(|material| next_rotation(seen, &material.truth));
@@ -372,6 +376,7 @@ fn say(
                 .deletion
                 .as_ref()
                 .map(|d| d.date.clone()),
+            last_used: usage::last_used(old.last_used, &seen.uses),
             dependents: seen.dependents.map(|secrets| KeyDependents { secrets }),
             next_rotation_time: next.map(Time),
             versions: versions(seen, &material.truth),

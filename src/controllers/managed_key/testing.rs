@@ -10,6 +10,7 @@ use super::observe::{Material, Observed};
 use super::plan::{Plan, Step, plan};
 use super::rotation;
 use crate::api::{KeyMaterial, ManagedKey};
+use crate::controllers::key_uses::UsesOfKey;
 use crate::controllers::namespace::NamespaceFacts;
 use crate::crypto::KeyId;
 use crate::keys::{Generation, Key};
@@ -30,6 +31,7 @@ pub(super) fn new_key() -> Observed {
         dependents: None,
         hold: None,
         namespaces: std::collections::BTreeMap::new(),
+        uses: UsesOfKey::default(),
     }
 }
 

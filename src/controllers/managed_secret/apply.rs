@@ -24,7 +24,6 @@ use crate::controllers::context::Context;
 use crate::controllers::creations::Creation;
 use crate::controllers::error::{Error, call, is};
 use crate::controllers::references::Reference;
-use crate::crypto::OsRandom;
 use crate::telemetry::Delivery;
 
 /// Does one step.
@@ -96,6 +95,7 @@ async fn apply_target(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Re
     };
     let api = secrets(seen, ctx);
     let patch = Patch::Apply(&body);
+    seen.uses.record(ctx).await?;
     // Once more, since the look above took a while, and an apply that makes an object has no resourceVersion that would
     // keep it from what a successor made meanwhile.
     ctx.check_leadership()?;
@@ -208,9 +208,9 @@ fn target_data(
     let user = user_context(&seen.secret).map_err(Error::Context)?;
     let seal = |(name, bytes): (&str, &[u8])| {
         let context = sealed_context(&seen.secret, name, &user).map_err(Error::Context)?;
-        let envelope = ctx
-            .keyring
-            .seal(key, &namespace, &context, bytes, &mut OsRandom)
+        let envelope = seen
+            .uses
+            .seal(key, &namespace, &context, bytes, ctx)
             .map_err(|source| Error::Crypto {
                 operation: "seal",
                 source,

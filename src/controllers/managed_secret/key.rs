@@ -7,6 +7,7 @@ use crate::api::names::DEFAULT_KEY;
 use crate::api::{KeyAlias, KeyState, ManagedSecret, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
+use crate::controllers::uses::Uses;
 use crate::crypto::{KeyId, KeyKind, MaterialId};
 
 /// The key that a secret names.
@@ -47,7 +48,7 @@ pub(super) async fn name_of_key(
 }
 
 /// Finds the key of that name.
-pub(super) fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
+pub(super) fn find_key(namespace: &str, name: &str, uses: &Uses, ctx: &Context) -> KeySeen {
     let Some(key) = ctx.keyring.named(namespace, name).into_iter().next() else {
         if name == DEFAULT_KEY {
             return KeySeen::DefaultMissing;
@@ -69,14 +70,16 @@ pub(super) fn find_key(namespace: &str, name: &str, ctx: &Context) -> KeySeen {
             material: current.id,
             namespace_uid: key.truth.spec.namespace_uid.clone(),
         },
-        (KeyState::Disabled, _) => KeySeen::Problem(
-            Reason::KeyDisabled,
-            format!("ManagedKey {namespace}/{name} is disabled"),
-        ),
+        (state @ KeyState::Disabled, _) => {
+            uses.refused(key.id, state);
+            let message = format!("ManagedKey {namespace}/{name} is disabled");
+            KeySeen::Problem(Reason::KeyDisabled, message)
+        }
         (KeyState::PendingDeletion | KeyState::DestructionDue, _) if name == DEFAULT_KEY => {
             KeySeen::DefaultMissing
         }
-        (KeyState::PendingDeletion | KeyState::DestructionDue, _) => {
+        (state @ (KeyState::PendingDeletion | KeyState::DestructionDue), _) => {
+            uses.refused(key.id, state);
             let message = format!(
                 "ManagedKey {namespace}/{name} was deleted, or its deletion is scheduled: apply it again, or, if it \
                  is there, look at its own condition"

@@ -214,24 +214,37 @@ async fn reconcile_once(
             return Err(error);
         }
     };
-    let plan = plan(&seen, ctx.now(), &mut OsRandom);
-    if let Some(wait) = repair_delay(&plan, &object, ctx) {
+    let planned = carry_out(&seen, &object, failures, ctx).await;
+    // After the steps, which may have been refused a key that changed meanwhile.
+    seen.uses.record_refused(ctx).await;
+    planned
+}
+
+/// Decides, does it, and says it.
+async fn carry_out(
+    seen: &Observed,
+    object: &ObjectRef<ManagedSecret>,
+    failures: u32,
+    ctx: &Context,
+) -> Result<(Action, Outcome), Error> {
+    let plan = plan(seen, ctx.now(), &mut OsRandom);
+    if let Some(wait) = repair_delay(&plan, object, ctx) {
         return Ok((Action::requeue(wait), Outcome::Waiting));
     }
     if plan.background
-        && let Some(wait) = ctx.reencryptions.admit(&object, Instant::now())
+        && let Some(wait) = ctx.reencryptions.admit(object, Instant::now())
     {
         return Ok((Action::requeue(wait), Outcome::Waiting));
     }
     for step in &plan.steps {
-        if let Err(error) = apply::apply(step, &seen, ctx).await {
+        if let Err(error) = apply::apply(step, seen, ctx).await {
             if error.is_told(failures) {
-                publish(&seen, &Plan::failed(&error), ctx).await?;
+                publish(seen, &Plan::failed(&error), ctx).await?;
             }
             return Err(error);
         }
     }
-    publish(&seen, &plan, ctx).await?;
+    publish(seen, &plan, ctx).await?;
     Ok(next_look(&plan))
 }
 

@@ -17,6 +17,7 @@ use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
 use crate::controllers::namespace::{NamespaceFacts, namespace_facts};
 use crate::controllers::references::Reference;
+use crate::controllers::uses::Uses;
 use crate::truth::truth_name;
 
 /// Everything that [`super::plan::plan`] may look at.
@@ -37,6 +38,8 @@ pub(crate) struct Observed {
     pub(crate) leftovers: Vec<Target>,
     /// The namespace, looked at only when truth is to be made or adopted.
     pub(crate) namespace: Option<NamespaceFacts>,
+    /// The uses of keys that are not in the audit trail yet.
+    pub(crate) uses: Uses,
 }
 
 impl Observed {
@@ -51,6 +54,7 @@ impl Observed {
             target: None,
             leftovers: Vec::new(),
             namespace: None,
+            uses: Uses::of(&secret),
             secret,
         }
     }
@@ -68,7 +72,7 @@ pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result
     seen.key = match name_of_key(&seen.secret, ctx).await? {
         Ok(name) => {
             refer(&seen.secret, &namespace, Some(&name), ctx);
-            find_key(&namespace, &name, ctx)
+            find_key(&namespace, &name, &seen.uses, ctx)
         }
         Err(problem) => problem,
     };
@@ -86,7 +90,7 @@ pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result
     {
         seen.namespace = Some(namespace_facts(&namespace, ctx).await?);
     }
-    seen.truth = truth::open(stored, ctx);
+    seen.truth = truth::open(stored, &seen.uses, ctx);
     look_outside(&mut seen, &namespace, ctx).await?;
     Ok(seen)
 }
@@ -114,7 +118,8 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
             secrets.get_opt(name),
         )
         .await?;
-        seen.target = found.map(|found| target::read(found, &seen.secret, &seen.key, ctx));
+        seen.target =
+            found.map(|found| target::read(found, &seen.secret, &seen.key, &seen.uses, ctx));
     }
     let former: Vec<_> = seen
         .truth
@@ -128,7 +133,8 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
     {
         let object = format!("Secret {namespace}/{}", record.name);
         let found = call("get", object, secrets.get_opt(&record.name)).await?;
-        let target = found.map(|found| target::read(found, &seen.secret, &seen.key, ctx));
+        let target =
+            found.map(|found| target::read(found, &seen.secret, &seen.key, &seen.uses, ctx));
         seen.leftovers.extend(target.filter(Target::is_ours));
     }
     Ok(())

@@ -16,7 +16,8 @@ use crate::api::names::{
     FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX,
 };
 use crate::controllers::context::Context;
-use crate::crypto::{self, EncryptionContext, KeyId, MaterialId, Purpose, SecretBytes};
+use crate::controllers::uses::Uses;
+use crate::crypto::{self, EncryptionContext, MaterialId, Purpose, SecretBytes};
 
 /// A Secret of the target's name.
 pub(crate) struct Target {
@@ -77,6 +78,7 @@ pub(super) fn read(
     secret: Secret,
     managed: &ManagedSecret,
     key: &KeySeen,
+    uses: &Uses,
     ctx: &Context,
 ) -> Target {
     let owner = owner_of(&secret, managed);
@@ -112,7 +114,7 @@ pub(super) fn read(
         dressed: owner == Owner::Us && is_dressed(&secret, managed, existing),
         owner,
         materials: materials(&secret),
-        delivered: delivered(secret, managed, key, ctx),
+        delivered: delivered(secret, managed, key, uses, ctx),
         keys,
     }
 }
@@ -247,6 +249,7 @@ fn delivered(
     secret: Secret,
     managed: &ManagedSecret,
     key: &KeySeen,
+    uses: &Uses,
     ctx: &Context,
 ) -> BTreeMap<String, SecretBytes> {
     let data = plain(secret);
@@ -256,29 +259,18 @@ fn delivered(
     let (KeySeen::Usable { id: key, .. }, Ok(user)) = (key, user_context(managed)) else {
         return BTreeMap::new();
     };
+    // What was made for another place or under another key is none that a consumer could read.
     let open = |(entry, envelope): (String, SecretBytes)| {
         let name = entry.strip_suffix(SEALED_SUFFIX)?.to_owned();
-        let opened = open_entry(envelope.expose(), &name, managed, *key, &user, ctx)?;
-        Some((name, opened))
+        if crypto::peek(envelope.expose()).ok()?.key != *key {
+            return None;
+        }
+        let namespace = managed.namespace()?;
+        let context = sealed_context(managed, &name, &user).ok()?;
+        let opened = uses.open(envelope.expose(), &namespace, &context, ctx);
+        Some((name, opened.ok()?))
     };
     data.into_iter().filter_map(open).collect()
-}
-
-/// Opens one sealed entry, if it was made for this place and under this key.
-fn open_entry(
-    envelope: &[u8],
-    key_name: &str,
-    managed: &ManagedSecret,
-    key: KeyId,
-    user: &EncryptionContext,
-    ctx: &Context,
-) -> Option<SecretBytes> {
-    if crypto::peek(envelope).ok()?.key != key {
-        return None;
-    }
-    let namespace = managed.namespace()?;
-    let context = sealed_context(managed, key_name, user).ok()?;
-    ctx.keyring.open(envelope, &namespace, &context).ok()
 }
 
 /// The context of one sealed entry.

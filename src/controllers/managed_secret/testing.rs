@@ -19,6 +19,7 @@ use crate::api::managed_secret::Existing;
 use crate::api::names::SEALED_SUFFIX;
 use crate::api::{ManagedSecret, Reason};
 use crate::controllers::namespace::NamespaceFacts;
+use crate::controllers::uses::Uses;
 use crate::crypto::{KeyId, MaterialId, OsRandom, SecretBytes};
 use crate::truth::{Needs, Stored};
 
@@ -72,6 +73,7 @@ impl World {
                 created: None,
                 approved_before: None,
             }),
+            uses: Uses::default(),
         };
         Self {
             seen,

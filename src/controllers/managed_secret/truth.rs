@@ -2,6 +2,7 @@
 
 use crate::api::Reason;
 use crate::controllers::context::Context;
+use crate::controllers::uses::Uses;
 use crate::crypto::{ContextError, EncryptionContext, MaterialId, Purpose, SecretBytes};
 use crate::keys::UseError;
 use crate::secrets::{Manifest, SecretValue, VersionRecord};
@@ -91,7 +92,11 @@ pub(crate) fn version_context(
 
 /// Opens what is stored. Every context is computed from where it was found; the envelopes' own words count
 /// for nothing.
-pub(super) fn open(stored: Option<Result<Stored, String>>, ctx: &Context) -> TruthSeen {
+pub(super) fn open(
+    stored: Option<Result<Stored, String>>,
+    uses: &Uses,
+    ctx: &Context,
+) -> TruthSeen {
     match stored {
         None => TruthSeen::Absent,
         Some(Err(problem)) => TruthSeen::Unreadable {
@@ -99,7 +104,7 @@ pub(super) fn open(stored: Option<Result<Stored, String>>, ctx: &Context) -> Tru
             reason: Reason::TruthUnreadable,
             message: format!("the stored secret was not written by the operator: {problem}"),
         },
-        Some(Ok(stored)) => match open_stored(&stored, ctx) {
+        Some(Ok(stored)) => match open_stored(&stored, uses, ctx) {
             Ok((manifest, current)) => TruthSeen::Present(Box::new(Truth {
                 needs: stored.needed(),
                 stored,
@@ -117,19 +122,27 @@ pub(super) fn open(stored: Option<Result<Stored, String>>, ctx: &Context) -> Tru
 
 fn open_stored(
     stored: &Stored,
+    uses: &Uses,
     ctx: &Context,
 ) -> Result<(Manifest, SecretValue), (Reason, String)> {
     let (namespace, name) = (&stored.namespace, &stored.name);
     let unreadable = |what: String| (Reason::TruthUnreadable, what);
     let context = manifest_context(namespace, name)
         .map_err(|error| unreadable(format!("the manifest's context: {error}")))?;
-    let json = unseal(&stored.manifest, namespace, &context, "the manifest", ctx)?;
+    let json = unseal(
+        &stored.manifest,
+        namespace,
+        &context,
+        "the manifest",
+        uses,
+        ctx,
+    )?;
     let manifest = Manifest::from_json(json.expose())
         .map_err(|error| unreadable(format!("the manifest: {error}")))?;
     let current = manifest
         .current()
         .ok_or_else(|| unreadable("no version is current".to_owned()))?;
-    let value = read_version(stored, current, ctx)?;
+    let value = read_version(stored, current, uses, ctx)?;
     Ok((manifest, value))
 }
 
@@ -137,6 +150,7 @@ fn open_stored(
 pub(super) fn read_version(
     stored: &Stored,
     version: &VersionRecord,
+    uses: &Uses,
     ctx: &Context,
 ) -> Result<SecretValue, (Reason, String)> {
     let what = format!("version {}", version.id);
@@ -149,7 +163,7 @@ pub(super) fn read_version(
     })?;
     let context = version_context(&stored.namespace, &stored.name, version)
         .map_err(|error| unreadable(error.to_string()))?;
-    let bytes = unseal(envelope, &stored.namespace, &context, &what, ctx)?;
+    let bytes = unseal(envelope, &stored.namespace, &context, &what, uses, ctx)?;
     SecretValue::decode(bytes.expose()).map_err(|error| unreadable(error.to_string()))
 }
 
@@ -158,10 +172,10 @@ fn unseal(
     namespace: &str,
     context: &EncryptionContext,
     what: &str,
+    uses: &Uses,
     ctx: &Context,
 ) -> Result<SecretBytes, (Reason, String)> {
-    ctx.keyring
-        .open(envelope, namespace, context)
+    uses.open(envelope, namespace, context, ctx)
         .map_err(|error| {
             let reason = match &error {
                 UseError::State {

@@ -12,7 +12,7 @@ use super::truth::{manifest_context, version_context};
 use crate::api::Reason;
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
-use crate::crypto::{EncryptionContext, OsRandom, peek};
+use crate::crypto::{EncryptionContext, peek};
 use crate::secrets::VersionRecord;
 use crate::telemetry::Truth;
 use crate::truth::Stored;
@@ -33,10 +33,7 @@ pub(super) async fn write_truth(
     let mut manifest = write.manifest.clone();
     let mut versions = BTreeMap::new();
     for version in write.manifest.versions() {
-        versions.insert(
-            version.id.to_string(),
-            envelope(version, write, &namespace, &name, ctx)?,
-        );
+        versions.insert(version.id.to_string(), envelope(version, write, seen, ctx)?);
     }
     for dropped in manifest.make_room(
         |id| versions.get(id.as_str()).map_or(0, Vec::len),
@@ -46,7 +43,7 @@ pub(super) async fn write_truth(
     }
     let context = manifest_context(&namespace, &name).map_err(Error::Context)?;
     let stored = Stored {
-        manifest: seal(write, &namespace, &context, &manifest.to_json(), ctx)?,
+        manifest: seal(write, seen, &context, &manifest.to_json(), ctx)?,
         claim: write.claim.clone(),
         parked_since: None,
         approved: None,
@@ -56,6 +53,9 @@ pub(super) async fn write_truth(
         namespace,
         name,
     };
+    seen.uses.record(ctx).await?;
+    // Once more, since that may have taken a while.
+    ctx.check_leadership()?;
     let object = format!("truth of {}/{}", stored.namespace, stored.name);
     let written = call("write", object, ctx.sealed.write(&stored)).await?;
     ctx.references.wrote(
@@ -86,14 +86,17 @@ async fn announce_adoption(write: &TruthWrite, seen: &Observed, ctx: &Context) {
 fn envelope(
     version: &VersionRecord,
     write: &TruthWrite,
-    namespace: &str,
-    name: &str,
+    seen: &Observed,
     ctx: &Context,
 ) -> Result<Vec<u8>, Error> {
-    let context = version_context(namespace, name, version).map_err(Error::Context)?;
+    let (namespace, name) = (
+        seen.secret.namespace().unwrap_or_default(),
+        seen.secret.name_any(),
+    );
+    let context = version_context(&namespace, &name, version).map_err(Error::Context)?;
     let fresh = write.fresh.iter().find(|(id, _)| id == version.id.as_str());
     if let Some((_, value)) = fresh {
-        return seal(write, namespace, &context, value.encode().expose(), ctx);
+        return seal(write, seen, &context, value.encode().expose(), ctx);
     }
     let before = write.before.as_ref().and_then(|(stored, manifest)| {
         Some((
@@ -110,26 +113,27 @@ fn envelope(
     }
     // The old message's header is never rewritten: its authentication tag uses nonce 0 under the message's key,
     // and a second header under the same key would give the authentication key away. So: a new message.
-    let old_context = version_context(namespace, name, old).map_err(Error::Context)?;
-    let opened = ctx
-        .keyring
-        .open(envelope, namespace, &old_context)
+    let old_context = version_context(&namespace, &name, old).map_err(Error::Context)?;
+    let opened = seen
+        .uses
+        .open(envelope, &namespace, &old_context, ctx)
         .map_err(|source| Error::Crypto {
             operation: "open a version to encrypt it anew",
             source,
         })?;
-    seal(write, namespace, &context, opened.expose(), ctx)
+    seal(write, seen, &context, opened.expose(), ctx)
 }
 
 fn seal(
     write: &TruthWrite,
-    namespace: &str,
+    seen: &Observed,
     context: &EncryptionContext,
     plaintext: &[u8],
     ctx: &Context,
 ) -> Result<Vec<u8>, Error> {
-    ctx.keyring
-        .seal(write.key, namespace, context, plaintext, &mut OsRandom)
+    let namespace = seen.secret.namespace().unwrap_or_default();
+    seen.uses
+        .seal(write.key, &namespace, context, plaintext, ctx)
         .map_err(|source| Error::Crypto {
             operation: "seal the truth",
             source,

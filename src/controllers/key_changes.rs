@@ -1,0 +1,227 @@
+//! What changes in the life of a key, as lines of the audit trail.
+
+use std::future::Future;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::{Api, ResourceExt};
+
+use super::context::{Context, request_id};
+use super::error::{Error, call};
+use crate::api::names::FIELD_MANAGER;
+use crate::api::{KeyMaterial, KeyMaterialSpec, ManagedKey};
+use crate::audit::{Entry, EventSource, Identity, Resource, ResourceType};
+
+/// One change, as the AWS KMS call that does the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    name: &'static str,
+    parameters: Vec<(&'static str, String)>,
+    /// Whether it only takes possibilities away. Such a change is made also when the trail cannot be written: a full disk must
+    /// not keep anybody from disabling a key.
+    protects: bool,
+}
+
+impl Change {
+    /// A change that is made only if it can be written to the trail.
+    pub(crate) fn new(name: &'static str, parameters: Vec<(&'static str, String)>) -> Self {
+        Self {
+            name,
+            parameters,
+            protects: false,
+        }
+    }
+
+    fn protecting(name: &'static str, parameters: Vec<(&'static str, String)>) -> Self {
+        Self {
+            protects: true,
+            ..Self::new(name, parameters)
+        }
+    }
+}
+
+/// What becomes of a key whose truth changes so. Generations are not compared: whoever makes or destroys them knows why.
+pub(crate) fn changes(before: &KeyMaterialSpec, after: &KeyMaterialSpec) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if before.object_uid != after.object_uid {
+        changes.push(Change::new("AdoptKeyMaterial", Vec::new()));
+    }
+    match (before.enabled, after.enabled) {
+        (true, false) => changes.push(Change::protecting("DisableKey", Vec::new())),
+        (false, true) => changes.push(Change::new("EnableKey", Vec::new())),
+        _ => {}
+    }
+    match (&before.deletion, &after.deletion) {
+        (Some(_), None) => changes.push(Change::new("CancelKeyDeletion", Vec::new())),
+        (old, Some(new)) => {
+            let same = old.as_ref().is_some_and(|old| {
+                old.date == new.date && old.accept_data_loss == new.accept_data_loss
+            });
+            if !same {
+                let mut parameters = vec![("deletionDate", new.date.0.to_string())];
+                if let Some(count) = new.accept_data_loss {
+                    parameters.push(("acceptDataLoss", count.to_string()));
+                }
+                changes.push(Change::protecting("ScheduleKeyDeletion", parameters));
+            }
+        }
+        (None, None) => {}
+    }
+    changes
+}
+
+/// Changes of one key that are about to be made.
+pub(crate) struct KeyChange<'a> {
+    /// The truth about the key.
+    pub(crate) truth: &'a KeyMaterial,
+    /// The changes.
+    pub(crate) changes: Vec<Change>,
+    /// Who wants them.
+    pub(crate) who: Identity,
+    /// Why.
+    pub(crate) reason: &'a str,
+}
+
+impl KeyChange<'_> {
+    /// Writes the changes to the trail, makes them, and writes that they failed if they did.
+    ///
+    /// # Errors
+    /// [`Error::Audit`]: nothing was done; otherwise that of `effect`.
+    pub(crate) async fn carry_out<T>(
+        &self,
+        ctx: &Context,
+        effect: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let request = request_id();
+        let written = ctx.trail.write_all(self.entries(&request, None)).await;
+        if !self.changes.iter().all(|change| change.protects) {
+            written.map_err(Error::Audit)?;
+        }
+        ctx.check_leadership()?;
+        let done = effect.await;
+        if let Err(error) = &done {
+            let code = error.reason().as_str();
+            // What was not done needs no line to be safe; that it is lost is counted and shown by the trail itself.
+            let _ = ctx
+                .trail
+                .write_all(self.entries(&request, Some(code)))
+                .await;
+        }
+        done
+    }
+
+    fn entries(&self, request: &str, error: Option<&str>) -> Vec<Entry> {
+        let spec = &self.truth.spec;
+        let entry = |change: &Change| {
+            let mut entry =
+                Entry::allowed(EventSource::Kms, change.name, self.who.clone(), request);
+            entry.resources = vec![Resource {
+                type_: ResourceType::ManagedKey,
+                namespace: spec.namespace.clone(),
+                name: spec.name.clone(),
+                uid: Some(spec.object_uid.clone()),
+                arn: Some(spec.arn.clone()),
+            }];
+            let parameters = change.parameters.iter();
+            entry.request_parameters.other = parameters
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect();
+            self.reason.clone_into(&mut entry.reason);
+            entry.error_code = error.map(str::to_owned);
+            entry
+        };
+        self.changes.iter().map(entry).collect()
+    }
+}
+
+/// The controller, in the name of whoever last wrote the resource. The API server tells the operator no user, only the name of
+/// the program that wrote: the cluster's own audit log knows who ran it.
+pub(crate) async fn on_behalf_of(key: &ManagedKey, ctx: &Context) -> Identity {
+    let (namespace, name) = (key.namespace().unwrap_or_default(), key.name_any());
+    let keys: Api<ManagedKey> = Api::namespaced(ctx.client.clone(), &namespace);
+    let object = format!("ManagedKey {namespace}/{name}");
+    let found = call("get", object, keys.get_metadata_opt(&name)).await;
+    let fields = found
+        .ok()
+        .flatten()
+        .and_then(|key| key.metadata.managed_fields);
+    Identity {
+        field_manager: last_writer(&fields.unwrap_or_default()),
+        ..Identity::controller()
+    }
+}
+
+/// The field manager that wrote last, and no status.
+fn last_writer(fields: &[ManagedFieldsEntry]) -> Option<String> {
+    let written = fields
+        .iter()
+        .filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty());
+    let last = written.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
+    last.manager
+        .clone()
+        .filter(|manager| manager != FIELD_MANAGER)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn spec(value: &serde_json::Value) -> KeyMaterialSpec {
+        let mut spec = json!({
+            "namespace": "shop", "name": "orders", "namespaceUid": "n", "objectUid": "o",
+            "arn": "arn:aws:kms:eu-1:000000000001:key/11111111-1111-4111-8111-111111111111",
+            "keySpec": "SymmetricDefault", "keyUsage": "EncryptDecrypt", "origin": "Keystead",
+            "enabled": true, "generations": [],
+        });
+        for (key, value) in value.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        serde_json::from_value(spec).unwrap()
+    }
+
+    fn names(before: &serde_json::Value, after: &serde_json::Value) -> Vec<(&'static str, bool)> {
+        let changes = changes(&spec(before), &spec(after));
+        changes.iter().map(|c| (c.name, c.protects)).collect()
+    }
+
+    #[test]
+    fn each_change_has_its_call_and_only_what_protects_goes_on_without_a_line() {
+        let (none, off) = (json!({}), json!({"enabled": false}));
+        let due = |date: &str| json!({"deletion": {"since": "2026-11-01T00:00:00Z", "date": date}});
+        let (soon, late) = (due("2026-11-08T00:00:00Z"), due("2026-12-01T00:00:00Z"));
+        assert_eq!(names(&none, &none), []);
+        assert_eq!(names(&none, &off), [("DisableKey", true)]);
+        assert_eq!(names(&off, &none), [("EnableKey", false)]);
+        assert_eq!(names(&none, &soon), [("ScheduleKeyDeletion", true)]);
+        assert_eq!(names(&soon, &soon), []);
+        assert_eq!(names(&soon, &late), [("ScheduleKeyDeletion", true)]);
+        assert_eq!(names(&late, &none), [("CancelKeyDeletion", false)]);
+        let adopted = json!({"objectUid": "other"});
+        assert_eq!(names(&none, &adopted), [("AdoptKeyMaterial", false)]);
+    }
+
+    #[test]
+    fn the_last_writer_is_no_status_writer() {
+        let entry = |manager: &str, time: &str, subresource: Option<&str>| -> ManagedFieldsEntry {
+            serde_json::from_value(
+                json!({"manager": manager, "time": time, "subresource": subresource}),
+            )
+            .unwrap()
+        };
+        let fields = [
+            entry("helm", "2026-11-01T00:00:00Z", None),
+            entry("kubectl-client-side-apply", "2026-11-02T00:00:00Z", None),
+            entry(
+                "keystead/managed-key",
+                "2026-11-03T00:00:00Z",
+                Some("status"),
+            ),
+        ];
+        assert_eq!(
+            last_writer(&fields).as_deref(),
+            Some("kubectl-client-side-apply")
+        );
+        assert_eq!(last_writer(&[]), None);
+    }
+}

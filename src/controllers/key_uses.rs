@@ -1,0 +1,263 @@
+//! What is remembered of the uses of keys between reconciles: when each was last used, and who was refused while it waits for its
+//! deletion. In memory only; a new leader begins anew, and what a status says already stays.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::jiff::Timestamp;
+use kube::Resource;
+use kube::runtime::events::EventType;
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+
+use super::context::Context;
+use super::uses::Operation;
+use crate::api::{ManagedKey, Reason};
+use crate::crypto::KeyId;
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+/// Most things that are remembered as told. Beyond it something may be told a second time within its hour.
+const MAX_TOLD: usize = 100_000;
+
+/// Something that is told once an hour.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Told {
+    /// The key.
+    pub(crate) key: KeyId,
+    /// Who used it.
+    pub(crate) user: String,
+    /// What is told.
+    pub(crate) what: String,
+}
+
+/// A use that a key refused while it waits for its deletion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RefusedUse {
+    /// Who.
+    pub(crate) user: String,
+    /// What.
+    pub(crate) operation: Operation,
+    /// The beginning of the hour in which it was.
+    pub(crate) hour: Timestamp,
+}
+
+/// What is remembered of one key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UsesOfKey {
+    /// The last use that was let through.
+    pub(crate) last: Option<(Operation, Timestamp)>,
+    /// The last user of the last hour in which uses were refused.
+    pub(crate) refused: Option<RefusedUse>,
+    /// How many uses were refused while it waits for its deletion.
+    pub(crate) refused_count: u64,
+}
+
+/// What is remembered of all keys.
+#[derive(Debug)]
+pub struct KeyUses {
+    memory: Mutex<Memory>,
+    news: broadcast::Sender<(String, String)>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    keys: HashMap<KeyId, UsesOfKey>,
+    told: HashMap<Told, i64>,
+}
+
+impl Default for KeyUses {
+    fn default() -> Self {
+        Self {
+            memory: Mutex::default(),
+            news: broadcast::channel(1024).0,
+        }
+    }
+}
+
+impl KeyUses {
+    /// What is remembered of that key.
+    pub(crate) fn of(&self, key: KeyId) -> UsesOfKey {
+        self.memory().keys.get(&key).cloned().unwrap_or_default()
+    }
+
+    /// Forgets keys that are no more.
+    pub(crate) fn retain(&self, known: impl Fn(&KeyId) -> bool) {
+        self.memory().keys.retain(|key, _| known(key));
+    }
+
+    /// A use was let through; whether it is the first of its day.
+    pub(crate) fn used(&self, key: KeyId, operation: Operation, now: Timestamp) -> bool {
+        let mut memory = self.memory();
+        let last = &mut memory.keys.entry(key).or_default().last;
+        let before = last.map(|(_, time)| time.as_second().div_euclid(DAY));
+        *last = Some((operation, now));
+        before != Some(now.as_second().div_euclid(DAY))
+    }
+
+    /// A use was refused while the key waits for its deletion; whether it is the first by that user in this hour.
+    fn refused(&self, key: KeyId, user: &str, operation: Operation, now: Timestamp) -> bool {
+        let told = Told {
+            key,
+            user: user.to_owned(),
+            what: "alarm".to_owned(),
+        };
+        let first = self.tell(told, now);
+        let mut memory = self.memory();
+        let uses = memory.keys.entry(key).or_default();
+        uses.refused_count = uses.refused_count.saturating_add(1);
+        if first {
+            uses.refused = Some(RefusedUse {
+                user: user.to_owned(),
+                operation,
+                hour: hour(now),
+            });
+        }
+        first
+    }
+
+    /// Whether that is to be told: once an hour.
+    pub(crate) fn tell(&self, told: Told, now: Timestamp) -> bool {
+        let hour = now.as_second().div_euclid(HOUR);
+        let mut memory = self.memory();
+        if memory.told.len() >= MAX_TOLD {
+            memory.told.retain(|_, at| *at == hour);
+        }
+        if memory.told.len() >= MAX_TOLD {
+            memory.told.clear();
+        }
+        memory.told.insert(told, hour) != Some(hour)
+    }
+
+    /// The status of that key may have something new to say.
+    fn announce(&self, namespace: &str, name: &str) {
+        // An error only says that nobody listens.
+        let _ = self.news.send((namespace.to_owned(), name.to_owned()));
+    }
+
+    /// Keys whose status may have something new to say. What is missed is said at the next look.
+    pub(super) fn news(
+        &self,
+    ) -> impl Stream<Item = ObjectRef<ManagedKey>> + Send + use<> + 'static {
+        BroadcastStream::new(self.news.subscribe()).filter_map(|news| {
+            let key = news
+                .ok()
+                .map(|(namespace, name)| ObjectRef::new(&name).within(&namespace));
+            futures::future::ready(key)
+        })
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The beginning of the day of that instant, in UTC.
+pub(crate) fn day(time: Timestamp) -> Timestamp {
+    floor(time, DAY)
+}
+
+/// The beginning of the hour of that instant.
+pub(crate) fn hour(time: Timestamp) -> Timestamp {
+    floor(time, HOUR)
+}
+
+fn floor(time: Timestamp, seconds: i64) -> Timestamp {
+    let floored = time.as_second().div_euclid(seconds).saturating_mul(seconds);
+    Timestamp::from_second(floored).unwrap_or(time)
+}
+
+impl Context {
+    /// A use of a key was let through and is in the audit trail.
+    pub(crate) fn used(&self, key: KeyId, operation: Operation) {
+        if self.key_uses.used(key, operation, self.now())
+            && let Some(key) = self.keyring.get(key)
+        {
+            let spec = &key.truth.spec;
+            self.key_uses.announce(&spec.namespace, &spec.name);
+        }
+    }
+}
+
+/// The alarm: a metric for each use, and once for each key, user and hour an Event and a look at the key's condition.
+pub(super) async fn announce_refused_use(
+    key: KeyId,
+    user: &str,
+    operation: Operation,
+    ctx: &Context,
+) {
+    ctx.metrics.used_while_pending_deletion();
+    if !ctx.key_uses.refused(key, user, operation, ctx.now()) {
+        return;
+    }
+    let Some(key) = ctx.keyring.get(key) else {
+        return;
+    };
+    let spec = &key.truth.spec;
+    ctx.key_uses.announce(&spec.namespace, &spec.name);
+    let object = ObjectReference {
+        api_version: Some(ManagedKey::api_version(&()).into_owned()),
+        kind: Some(ManagedKey::kind(&()).into_owned()),
+        namespace: Some(spec.namespace.clone()),
+        name: Some(spec.name.clone()),
+        uid: Some(spec.object_uid.clone()),
+        ..ObjectReference::default()
+    };
+    let note = format!(
+        "refused {} by {user}: the deletion of the key is pending",
+        operation.as_str()
+    );
+    ctx.event(
+        &object,
+        EventType::Warning,
+        Reason::UsedWhilePendingDeletion,
+        note,
+    )
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: KeyId = KeyId::from_bytes([1; 16]);
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn only_the_first_use_of_a_day_is_news() {
+        let uses = KeyUses::default();
+        let used = |time| uses.used(KEY, Operation::Decrypt, at(time));
+        assert!(used("2026-11-25T00:00:00Z"));
+        assert!(!used("2026-11-25T23:59:59Z"));
+        assert!(used("2026-11-26T00:00:00Z"));
+        let last = uses.of(KEY).last.unwrap().1;
+        assert_eq!(day(last), at("2026-11-26T00:00:00Z"));
+    }
+
+    #[test]
+    fn a_refused_use_is_an_alarm_once_for_each_user_and_hour_and_is_counted_always() {
+        let uses = KeyUses::default();
+        let refused = |user, time| uses.refused(KEY, user, Operation::Decrypt, at(time));
+        assert!(refused("a", "2026-11-25T10:01:00Z"));
+        assert!(!refused("a", "2026-11-25T10:59:00Z"));
+        assert!(refused("b", "2026-11-25T10:59:00Z"));
+        assert!(!refused("a", "2026-11-25T10:59:30Z"));
+        assert_eq!(
+            uses.of(KEY).refused.unwrap().user,
+            "b",
+            "what the condition says is steady"
+        );
+        assert!(refused("a", "2026-11-25T11:00:00Z"));
+        assert_eq!(uses.of(KEY).refused_count, 5);
+        assert_eq!(
+            uses.of(KEY).refused.unwrap().hour,
+            at("2026-11-25T11:00:00Z")
+        );
+    }
+}

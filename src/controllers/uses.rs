@@ -1,0 +1,300 @@
+//! The uses of keys by one reconcile of a secret: gathered while it goes on, and written to the audit trail before anything
+//! that was decrypted or encrypted leaves the operator.
+//!
+//! One line stands for all uses of one kind: a reconcile that opens three versions under one key is one line with a count. A look
+//! that finds everything as it should be writes none, since nothing leaves: what it opened is forgotten.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use kube::ResourceExt;
+
+use super::context::{Context, request_id};
+use super::error::Error;
+use super::key_uses::{Told, announce_refused_use};
+use crate::api::{KeyState, ManagedSecret};
+use crate::audit::{Decision, Entry, EventSource, Identity, Resource, ResourceType};
+use crate::crypto::{EncryptionContext, KeyId, OsRandom, SecretBytes, peek};
+use crate::keys::UseError;
+
+/// What is done with a key for a secret, in the words of AWS KMS: its envelopes are encrypted under a data key of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Operation {
+    /// An envelope is opened.
+    Decrypt,
+    /// An envelope is made.
+    GenerateDataKey,
+}
+
+impl Operation {
+    /// The name of the AWS call.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Decrypt => "Decrypt",
+            Self::GenerateDataKey => "GenerateDataKey",
+        }
+    }
+}
+
+/// Why a use was refused, or failed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Refusal {
+    /// The AWS error.
+    code: &'static str,
+    /// Why, in words.
+    reason: String,
+    /// Whether the key waits for its deletion, which makes its use an alarm.
+    pending_deletion: bool,
+}
+
+impl Refusal {
+    fn of(error: &UseError) -> Self {
+        Self {
+            code: error_code(error),
+            reason: error.to_string(),
+            pending_deletion: matches!(
+                error,
+                UseError::State {
+                    state: KeyState::PendingDeletion | KeyState::DestructionDue,
+                    ..
+                }
+            ),
+        }
+    }
+}
+
+/// The error that AWS KMS has for it.
+fn error_code(error: &UseError) -> &'static str {
+    match error {
+        UseError::NotFound { .. } => "NotFoundException",
+        UseError::OtherNamespace { .. } => "AccessDeniedException",
+        UseError::State {
+            state: KeyState::Disabled,
+            ..
+        } => "DisabledException",
+        UseError::State {
+            state: KeyState::Unavailable,
+            ..
+        }
+        | UseError::MaterialMissing { .. } => "KeyUnavailableException",
+        UseError::State { .. } => "KMSInvalidStateException",
+        UseError::Open(_) => "InvalidCiphertextException",
+        UseError::Stale(_) | UseError::Seal(_) => "KMSInternalException",
+    }
+}
+
+/// Uses of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Use {
+    key: KeyId,
+    operation: Operation,
+    context: BTreeMap<String, String>,
+    refusal: Option<Refusal>,
+}
+
+/// The uses of one reconcile that are not written yet, with how often each was made.
+#[derive(Debug, Default)]
+pub(crate) struct Uses {
+    namespace: String,
+    name: String,
+    uid: Option<String>,
+    waiting: Mutex<BTreeMap<Use, u32>>,
+}
+
+impl Uses {
+    /// Nothing was used yet for that secret.
+    pub(crate) fn of(secret: &ManagedSecret) -> Self {
+        Self {
+            namespace: secret.namespace().unwrap_or_default(),
+            name: secret.name_any(),
+            uid: secret.uid(),
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// Opens an envelope of the secret's namespace.
+    pub(crate) fn open(
+        &self,
+        envelope: &[u8],
+        namespace: &str,
+        context: &EncryptionContext,
+        ctx: &Context,
+    ) -> Result<SecretBytes, UseError> {
+        let opened = ctx.keyring.open(envelope, namespace, context);
+        // What names no key used none.
+        if let Ok(info) = peek(envelope) {
+            let refusal = opened.as_ref().err().map(Refusal::of);
+            self.note(info.key, Operation::Decrypt, context, refusal);
+        }
+        opened
+    }
+
+    /// Makes an envelope under a key of the secret's namespace.
+    pub(crate) fn seal(
+        &self,
+        key: KeyId,
+        namespace: &str,
+        context: &EncryptionContext,
+        plaintext: &[u8],
+        ctx: &Context,
+    ) -> Result<Vec<u8>, UseError> {
+        let sealed = ctx
+            .keyring
+            .seal(key, namespace, context, plaintext, &mut OsRandom);
+        let refusal = sealed.as_ref().err().map(Refusal::of);
+        self.note(key, Operation::GenerateDataKey, context, refusal);
+        sealed
+    }
+
+    /// The key that the secret names refuses to be used, so that nobody even tries.
+    pub(crate) fn refused(&self, key: KeyId, state: KeyState) {
+        let refusal = Refusal::of(&UseError::State { key, state });
+        let context = EncryptionContext::empty();
+        self.note(key, Operation::GenerateDataKey, &context, Some(refusal));
+    }
+
+    fn note(
+        &self,
+        key: KeyId,
+        operation: Operation,
+        context: &EncryptionContext,
+        refusal: Option<Refusal>,
+    ) {
+        let user = context
+            .pairs()
+            .filter(|(key, _)| !key.starts_with("keystead:"));
+        let noted = Use {
+            key,
+            operation,
+            context: user
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+            refusal,
+        };
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = waiting.entry(noted).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// Takes out what was let through, or what was not.
+    fn take(&self, allowed: bool) -> Vec<(Use, u32)> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = std::mem::take(&mut *waiting).into_iter();
+        let (taken, left) = taken.partition(|(used, _)| used.refusal.is_none() == allowed);
+        *waiting = left;
+        let taken: BTreeMap<_, _> = taken;
+        taken.into_iter().collect()
+    }
+
+    /// Writes what was used so far. To be called before anything of it leaves the operator.
+    ///
+    /// # Errors
+    /// [`Error::Audit`]: it could not be written, and nothing may leave.
+    pub(crate) async fn record(&self, ctx: &Context) -> Result<(), Error> {
+        let used = self.take(true);
+        let request = request_id();
+        let entries = used
+            .iter()
+            .map(|(used, count)| self.entry(used, *count, &request, ctx));
+        ctx.trail
+            .write_all(entries.collect())
+            .await
+            .map_err(Error::Audit)?;
+        for (used, _) in &used {
+            ctx.used(used.key, used.operation);
+        }
+        Ok(())
+    }
+
+    /// Writes what was refused, and raises the alarm about keys that wait for their deletion: once for each key, secret and
+    /// hour, since a secret that waits tries again and again.
+    pub(crate) async fn record_refused(&self, ctx: &Context) {
+        let (request, user) = (
+            request_id(),
+            Identity::secret(&self.namespace, &self.name).user,
+        );
+        let mut entries = Vec::new();
+        for (used, count) in self.take(false) {
+            let Some(refusal) = &used.refusal else {
+                continue;
+            };
+            if refusal.pending_deletion {
+                announce_refused_use(used.key, &user, used.operation, ctx).await;
+            }
+            let told = Told {
+                key: used.key,
+                user: user.clone(),
+                what: format!("{} {}", used.operation.as_str(), refusal.code),
+            };
+            if ctx.key_uses.tell(told, ctx.now()) {
+                entries.push(self.entry(&used, count, &request, ctx));
+            }
+        }
+        // It is refused already; that the line is lost is counted and shown by the trail itself.
+        let _ = ctx.trail.write_all(entries).await;
+    }
+
+    fn entry(&self, used: &Use, count: u32, request: &str, ctx: &Context) -> Entry {
+        let who = Identity::secret(&self.namespace, &self.name);
+        let name = used.operation.as_str();
+        let mut entry = Entry::allowed(EventSource::SecretsManager, name, who, request);
+        entry.resources = vec![
+            ctx.key_resource(used.key),
+            Resource {
+                type_: ResourceType::ManagedSecret,
+                namespace: self.namespace.clone(),
+                name: self.name.clone(),
+                uid: self.uid.clone(),
+                arn: None,
+            },
+        ];
+        entry
+            .request_parameters
+            .encryption_context
+            .clone_from(&used.context);
+        entry.count = (count > 1).then_some(count);
+        match &used.refusal {
+            None => "the secret may use keys of its namespace".clone_into(&mut entry.reason),
+            Some(refusal) => {
+                entry.decision = Decision::Deny;
+                entry.error_code = Some(refusal.code.to_owned());
+                entry.reason.clone_from(&refusal.reason);
+            }
+        }
+        entry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uses_of_one_kind_are_counted_and_our_own_pairs_are_left_out() {
+        let uses = Uses::default();
+        let key = KeyId::from_bytes([1; 16]);
+        let user = EncryptionContext::user([("team", "orders")]).unwrap();
+        for version in ["v1", "v2"] {
+            let place = crate::crypto::Purpose::Value {
+                namespace: "shop",
+                secret: "db",
+                version,
+            };
+            let context = place.context(&user).unwrap();
+            uses.note(key, Operation::Decrypt, &context, None);
+        }
+        uses.refused(key, KeyState::PendingDeletion);
+        let allowed = uses.take(true);
+        assert_eq!(allowed.len(), 1);
+        assert_eq!(allowed[0].1, 2);
+        assert_eq!(
+            allowed[0].0.context,
+            BTreeMap::from([("team".to_owned(), "orders".to_owned())])
+        );
+        assert!(uses.take(true).is_empty(), "nothing is written twice");
+        let refused = uses.take(false);
+        let refusal = refused[0].0.refusal.as_ref().unwrap();
+        assert_eq!(refusal.code, "KMSInvalidStateException");
+        assert!(refusal.pending_deletion);
+    }
+}
