@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::key_import::ImportRecord;
 use super::managed_key::{KeyOrigin, KeySpec, KeyUsage};
 
 /// The truth about one key, named by its key id: the wrapped generations, the attributes that they
@@ -40,8 +41,8 @@ use super::managed_key::{KeyOrigin, KeySpec, KeyUsage};
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
     ),
-    validation = Rule::new("has(self.spec.destroyed) == (size(self.spec.generations) == 0)")
-        .message("spec.generations has at least 1 item, and none of a key whose material was destroyed")
+    validation = Rule::new("has(self.spec.destroyed) ? size(self.spec.generations) == 0 : size(self.spec.generations) > 0 || self.spec.origin == 'External'")
+        .message("spec.generations has at least 1 item, and none of a key whose material was destroyed, or is to be imported")
         .field_path(".spec.generations")
 )]
 #[serde(rename_all = "camelCase")]
@@ -81,6 +82,9 @@ pub struct KeyMaterialSpec {
     /// What was rotated, and what that depends on.
     #[serde(default, skip_serializing_if = "RotationRecord::is_empty")]
     pub rotation: RotationRecord,
+    /// What is known of imported material, of a key of origin `External`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<ImportRecord>,
     /// The generations, oldest first; the last one encrypts, each decrypts. None is left of a key that was destroyed.
     #[schemars(length(max = 256))]
     pub generations: Vec<MaterialGeneration>,

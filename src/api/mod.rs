@@ -7,6 +7,7 @@
 pub mod condition;
 pub mod crds;
 pub mod key_alias;
+pub mod key_import;
 pub mod key_material;
 pub mod managed_key;
 pub mod managed_secret;

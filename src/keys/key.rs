@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
 use super::kind::kind;
-use crate::api::{KeyMaterial, KeyMaterialSpec, KeyState, MaterialGeneration};
+use crate::api::{KeyMaterial, KeyMaterialSpec, KeyOrigin, KeyState, MaterialGeneration};
 use crate::crypto::{
     Arn, InstallationId, KeyError, KeyId, KeyKind, MaterialBinding, MaterialId, MaterialLookup,
     Random, RandomError, RootKey, SecretKey, WrappingKey, unwrap_material, wrap_material,
@@ -81,6 +81,8 @@ impl Key {
             KeyState::DestructionDue
         } else if spec.parked_since.is_some() || spec.deletion.is_some() {
             KeyState::PendingDeletion
+        } else if spec.origin == KeyOrigin::External && self.generations.is_empty() {
+            KeyState::PendingImport
         } else if !spec.enabled {
             KeyState::Disabled
         } else if self.current().is_some_and(|g| g.material.is_ok()) {

@@ -6,6 +6,7 @@
 //!                                                                       └──▶ operations (policy, audit) ──▶ API
 //! ```
 
+mod import;
 mod key;
 mod keyring;
 mod kind;
@@ -15,6 +16,7 @@ mod state_table;
 #[cfg(test)]
 mod testing;
 
+pub use import::{ImportRefusal, Imported, Opening, import_token, imported_generation, new_offer};
 pub use key::{GenerateError, Generation, Key, NewKey, binding, derive_key_id, new_generation};
 pub use keyring::{KeyChanged, Keyring, UseError};
 pub use kind::{Algorithms, SYMMETRIC_DEFAULT, kind};

@@ -4,14 +4,16 @@ use kube::runtime::events::EventType;
 use kube::{Resource, ResourceExt};
 
 use super::deletion;
+use super::import::{self, Found};
 use super::observe::Observed;
 use super::plan::Step;
 use super::rotation::{self, Cause};
-use crate::api::{KeyMaterial, KeyMaterialSpec, MaterialGeneration, Reason};
+use crate::api::key_import::ImportOffer;
+use crate::api::{KeyMaterial, KeyMaterialSpec, KeyOrigin, MaterialGeneration, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call, is};
 use crate::crypto::{AccountId, Arn, KeyId, OsRandom};
-use crate::keys::{NewKey, new_generation};
+use crate::keys::{GenerateError, NewKey, imported_generation, new_generation, new_offer};
 
 /// Does one step.
 pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result<(), Error> {
@@ -19,15 +21,76 @@ pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result
     match step {
         Step::Create => create(seen, ctx).await,
         Step::Replace(material) => {
-            let object = format!("KeyMaterial {}", material.name_any());
-            call("replace", object, ctx.materials.replace(material)).await?;
-            ctx.metrics
-                .truth_written(crate::telemetry::Truth::KeyMaterial);
+            replace(material, ctx).await?;
             announce_adoption(material, seen, ctx).await;
             Ok(())
         }
+        Step::OfferImport(material, token) => {
+            offer_import(material.as_ref().clone(), token, ctx).await
+        }
+        Step::Import(material) => take_import(material.as_ref().clone(), seen, ctx).await,
         Step::Rotate(material, cause) => rotate(material.as_ref().clone(), cause, seen, ctx).await,
     }
+}
+
+/// Offers a wrapping key, and writes down who asked, in one update.
+async fn offer_import(mut material: KeyMaterial, token: &str, ctx: &Context) -> Result<(), Error> {
+    let Ok(id) = material.name_any().parse() else {
+        return Ok(());
+    };
+    let offer = offer(id, &material.spec, ctx).await?;
+    let record = material.spec.import.get_or_insert_default();
+    record.offer = Some(offer);
+    record.offer_token = Some(token.to_owned());
+    replace(&material, ctx).await
+}
+
+async fn offer(id: KeyId, spec: &KeyMaterialSpec, ctx: &Context) -> Result<ImportOffer, Error> {
+    made_aside(id, spec, ctx, |new, spec| {
+        new_offer(new, spec, &mut OsRandom)
+    })
+    .await
+}
+
+/// Takes the material that was found, and ends the offer, in one update. What waits to be destroyed is the same material.
+async fn take_import(
+    mut material: KeyMaterial,
+    seen: &Observed,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let (Ok(id), Some(Found::Material(imported))) = (material.name_any().parse(), &seen.import)
+    else {
+        return Ok(());
+    };
+    let new = NewKey {
+        installation: ctx.installation.id,
+        root: &ctx.installation.root,
+        id,
+        now: ctx.now(),
+    };
+    let made = imported_generation(&new, &material.spec, imported, &mut OsRandom);
+    let (generation, identity) = made.map_err(|_| Error::Random)?;
+    material.spec.generations = vec![generation];
+    let record = material.spec.import.get_or_insert_default();
+    record.offer = None;
+    record.parked = None;
+    record.identity = Some(identity);
+    let import = seen.key.spec.import.as_ref();
+    record.valid_to = import.and_then(|import| import.valid_to.clone());
+    replace(&material, ctx).await?;
+    let key = seen.key.object_ref(&());
+    let note = "the material was imported; the Secret that it came in is not needed any more";
+    ctx.event(&key, EventType::Normal, Reason::Imported, note.to_owned())
+        .await;
+    Ok(())
+}
+
+async fn replace(material: &KeyMaterial, ctx: &Context) -> Result<(), Error> {
+    let object = format!("KeyMaterial {}", material.name_any());
+    call("replace", object, ctx.materials.replace(material)).await?;
+    ctx.metrics
+        .truth_written(crate::telemetry::Truth::KeyMaterial);
+    Ok(())
 }
 
 /// Adds a generation, and writes down why, in one update.
@@ -44,10 +107,7 @@ async fn rotate(
     let version = generation.version;
     material.spec.generations.push(generation);
     rotation::record(cause, &mut material.spec.rotation, ctx.now());
-    let object = format!("KeyMaterial {}", material.name_any());
-    call("replace", object, ctx.materials.replace(&material)).await?;
-    ctx.metrics
-        .truth_written(crate::telemetry::Truth::KeyMaterial);
+    replace(&material, ctx).await?;
     let why = match cause {
         Cause::Period => "its period is over",
         Cause::Token(_) => "on demand",
@@ -64,8 +124,20 @@ async fn generation(
     spec: &KeyMaterialSpec,
     ctx: &Context,
 ) -> Result<MaterialGeneration, Error> {
+    made_aside(id, spec, ctx, |new, spec| {
+        new_generation(new, spec, &mut OsRandom)
+    })
+    .await
+}
+
+/// Makes something with a key pair. One of RSA takes up to seconds, which others shall not wait for.
+async fn made_aside<T: Send + 'static>(
+    id: KeyId,
+    spec: &KeyMaterialSpec,
+    ctx: &Context,
+    make: impl FnOnce(&NewKey<'_>, &KeyMaterialSpec) -> Result<T, GenerateError> + Send + 'static,
+) -> Result<T, Error> {
     let (installation, spec, now) = (ctx.installation.clone(), spec.clone(), ctx.now());
-    // A key pair of RSA takes up to seconds, which others shall not wait for.
     let made = tokio::task::spawn_blocking(move || {
         let new = NewKey {
             installation: installation.id,
@@ -73,7 +145,7 @@ async fn generation(
             id,
             now,
         };
-        new_generation(&new, &spec, &mut OsRandom)
+        make(&new, &spec)
     });
     made.await.ok().and_then(Result::ok).ok_or(Error::Random)
 }
@@ -114,10 +186,16 @@ async fn create(seen: &Observed, ctx: &Context) -> Result<(), Error> {
         deletion: deletion::asked(spec.deletion.as_ref(), None, ctx.now()),
         destroyed: None,
         rotation: rotation::of_new(&seen.key, ctx.now()),
+        import: None,
         generations: Vec::new(),
     };
-    let first = generation(seen.new_id, &material, ctx).await?;
-    material.generations.push(first);
+    if material.origin == KeyOrigin::External {
+        let offer = offer(seen.new_id, &material, ctx).await?;
+        material.import = Some(import::of_new(&seen.key, offer));
+    } else {
+        let first = generation(seen.new_id, &material, ctx).await?;
+        material.generations.push(first);
+    }
     let object = format!("KeyMaterial {}", seen.new_id);
     match call(
         "create",

@@ -180,9 +180,11 @@ async fn destroy(mut truth: KeyMaterial, now: Timestamp, ctx: &Context) -> Resul
     let KeyMaterialSpec {
         generations,
         destroyed,
+        import,
         ..
     } = &mut truth.spec;
     generations.clear();
+    *import = None;
     *destroyed = Some(Time(now));
     replace(&truth, ctx).await?;
     let spec = &truth.spec;

@@ -4,6 +4,8 @@ pub(crate) mod absence;
 mod apply;
 pub(crate) mod deletion;
 pub(crate) mod destruction;
+pub(crate) mod import;
+mod import_source;
 mod observe;
 mod plan;
 mod rotation;

@@ -5,6 +5,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::deletion;
+use super::import::{self, Found};
 use super::observe::{Material, Observed};
 use super::rotation::{self, Cause};
 use crate::api::condition::{self, NewCondition};
@@ -22,6 +23,9 @@ use crate::keys::{self, Algorithms};
 const COUNT_SOON: SignedDuration = SignedDuration::from_secs(5);
 /// And otherwise.
 const COUNT_SELDOM: SignedDuration = SignedDuration::from_secs(60);
+
+/// How soon the Secret of an import that is missing or refused is looked at again.
+const SOURCE_LOOK: SignedDuration = SignedDuration::from_secs(15);
 
 /// What to do, and what to say.
 pub(crate) struct Plan {
@@ -43,6 +47,10 @@ pub(crate) enum Step {
     Replace(Box<KeyMaterial>),
     /// Add a generation to that truth, in exactly the state that it was seen in.
     Rotate(Box<KeyMaterial>, Cause),
+    /// Offer a wrapping key for material to import, as that token asks.
+    OfferImport(Box<KeyMaterial>, String),
+    /// Take the material that was found.
+    Import(Box<KeyMaterial>),
 }
 
 /// Decides.
@@ -129,11 +137,22 @@ fn plan_existing(seen: &Observed, material: &Material, now: Timestamp) -> Plan {
         Adoption::Own | Adoption::Adopt => {
             let step = claimed(seen, truth, &uid, now)
                 .map(|wanted| Step::Replace(Box::new(wanted)))
+                .or_else(|| import(seen, truth))
                 .or_else(|| rotation(seen, material, now));
             let steps = step.into_iter().collect();
-            say(seen, steps, Some(material), ready(seen, material), now)
+            say(seen, steps, Some(material), ready(seen, material, now), now)
         }
     }
+}
+
+/// The material that was found, or the offer that is asked for.
+fn import(seen: &Observed, truth: &KeyMaterial) -> Option<Step> {
+    let truth_as_seen = || Box::new(truth.clone());
+    if let Some(Found::Material(_)) = &seen.import {
+        return Some(Step::Import(truth_as_seen()));
+    }
+    let token = import::offer_asked(&seen.key, &truth.spec)?;
+    Some(Step::OfferImport(truth_as_seen(), token))
 }
 
 /// The rotation that is due. A key whose material cannot be opened is left as it is: there is something to mend first.
@@ -159,6 +178,7 @@ fn claimed(seen: &Observed, truth: &KeyMaterial, uid: &str, now: Timestamp) -> O
     let record = truth.spec.deletion.as_ref();
     wanted.spec.deletion = deletion::asked(seen.key.spec.deletion.as_ref(), record, now);
     wanted.spec.rotation = rotation::kept(&seen.key, &truth.spec.rotation, now);
+    import::settle(&seen.key, &mut wanted.spec, now, seen.trusted_time);
     (wanted.spec != truth.spec).then_some(wanted)
 }
 
@@ -166,7 +186,7 @@ fn enabled(seen: &Observed) -> bool {
     seen.key.spec.enabled.unwrap_or(true)
 }
 
-fn ready(seen: &Observed, material: &Material) -> NewCondition {
+fn ready(seen: &Observed, material: &Material, now: Timestamp) -> NewCondition {
     let Some(loaded) = &material.loaded else {
         return NewCondition::not_ready(Reason::Creating, "the key is being loaded");
     };
@@ -181,6 +201,9 @@ fn ready(seen: &Observed, material: &Material) -> NewCondition {
     if let Some(record) = &material.truth.spec.deletion {
         return ending(record, seen.dependents.unwrap_or_default());
     }
+    if import::waits(&material.truth.spec) {
+        return import::waiting(&seen.key, &material.truth.spec, seen.import.as_ref(), now);
+    }
     if enabled(seen) {
         let truth = &material.truth.spec;
         let note = if rotation::is_asked_in_vain(&seen.key, truth) {
@@ -188,7 +211,7 @@ fn ready(seen: &Observed, material: &Material) -> NewCondition {
         } else if rotation::is_full(truth) {
             FULL
         } else {
-            ""
+            import::note(&seen.key, truth)
         };
         NewCondition::ready(Reason::Enabled, format!("{}{note}", usable(seen)))
     } else {
@@ -205,7 +228,7 @@ const DESTROYED: &str = "the material was destroyed; nothing that it encrypted c
 
 /// Said of a key that somebody asks to rotate, and that is none that is rotated.
 const NOT_ROTATED: &str =
-    "; a key of its keySpec is not rotated: make a new key, and point an alias at it";
+    "; a key of its keySpec or origin is not rotated: make a new key, and point an alias at it";
 
 /// Said of a key that cannot be rotated any more.
 const FULL: &str = "; it has 256 generations and is not rotated any more: make a new key, and point an alias at it";
@@ -268,7 +291,12 @@ fn say(
     let usable = material.filter(|_| ready.status);
     let next = usable.and_then(|material| next_rotation(seen, &material.truth));
     let counted = usable.and_then(|_| progress(seen, &old));
-    let look = [next, counted.map(|wait| now + wait)];
+    let look = [
+        next,
+        counted.map(|wait| now + wait),
+        material.and_then(|material| import::next(&material.truth.spec)),
+        source_look(seen, &ready, now),
+    ];
     let status = match material {
         // What was known stays shown: an id that disappears from a status looks like a new key.
         None => ManagedKeyStatus {
@@ -306,6 +334,16 @@ fn say(
     }
 }
 
+/// When to look again for material to import: nobody tells of a Secret that comes or changes.
+fn source_look(seen: &Observed, ready: &NewCondition, now: Timestamp) -> Option<Timestamp> {
+    let source = matches!(seen.import, Some(Found::Missing(_) | Found::Refused(_)));
+    let waits = matches!(
+        ready.reason,
+        Reason::ImportSourceMissing | Reason::ImportRefused
+    );
+    (source && waits).then(|| now + SOURCE_LOOK)
+}
+
 /// What the key can be used with. What was known of one that is not loaded yet is seen again soon.
 fn described(material: &Material, conditions: Vec<Condition>) -> ManagedKeyStatus {
     let spec = &material.truth.spec;
@@ -319,6 +357,13 @@ fn described(material: &Material, conditions: Vec<Condition>) -> ManagedKeyStatu
         encryption_algorithms: texts(algorithms.encryption),
         signing_algorithms: texts(algorithms.signing),
         mac_algorithms: texts(algorithms.mac),
+        import: material
+            .truth
+            .name_any()
+            .parse()
+            .ok()
+            .and_then(|id| import::status(id, spec)),
+        valid_to: spec.import.as_ref().and_then(|i| i.valid_to.clone()),
         conditions,
         ..ManagedKeyStatus::default()
     }
@@ -356,6 +401,9 @@ fn state_of(ready: &NewCondition) -> KeyState {
         Reason::Enabled => KeyState::Enabled,
         Reason::Disabled => KeyState::Disabled,
         Reason::Creating => KeyState::Creating,
+        Reason::PendingImport | Reason::ImportRefused | Reason::ImportSourceMissing => {
+            KeyState::PendingImport
+        }
         Reason::PendingDeletion => KeyState::PendingDeletion,
         Reason::DestructionDue | Reason::DeletionBlocked => KeyState::DestructionDue,
         _ => KeyState::Unavailable,

@@ -27,6 +27,8 @@ pub(super) fn new_key() -> Observed {
         root_is_embedded: false,
         namespace: Some(namespace("namespace-1")),
         references: None,
+        import: None,
+        trusted_time: None,
         dependents: None,
     }
 }
@@ -121,6 +123,7 @@ pub(super) fn settle(seen: &mut Observed) {
                 Step::Create => truth(seen),
                 Step::Replace(truth) => *truth,
                 Step::Rotate(truth, cause) => rotated(*truth, &cause),
+                Step::OfferImport(..) | Step::Import(_) => panic!("nothing is imported here"),
             };
             let loaded = Some(loaded(&truth, Vec::new()));
             seen.material = Some(Material { truth, loaded });
