@@ -39,6 +39,10 @@ pub enum Reason {
     Enabled,
     /// `spec.enabled` is false: the key refuses every use.
     Disabled,
+    /// The key waits for its material to be imported: it refuses every use.
+    PendingImport,
+    /// The material to import is refused; the message says why, and what to do.
+    ImportRefused,
     /// The deletion of the key is scheduled: it refuses every use, and can be cancelled.
     PendingDeletion,
     /// The date of the deletion has come: the key is destroyed at least a day later.
@@ -109,6 +113,8 @@ pub enum Reason {
     UsedWhilePendingDeletion,
     /// Someone else's change of a delivered Secret was undone (Event only).
     DriftRepaired,
+    /// The material of the key was imported (Event only).
+    Imported,
     /// The resource is back and took over its waiting truth (Event only).
     Adopted,
     /// The key has a new generation of material, which encrypts from now on (Event only).
@@ -126,7 +132,10 @@ pub enum Reason {
 impl Reason {
     /// Whether `Ready=False` for this reason is a step on the way and nothing to worry about.
     pub fn is_progress(self) -> bool {
-        matches!(self, Self::Pending | Self::Creating | Self::Waiting)
+        matches!(
+            self,
+            Self::Pending | Self::Creating | Self::PendingImport | Self::Waiting
+        )
     }
 
     /// The name in `status.conditions[].reason`, in Events and metric labels.
@@ -135,6 +144,8 @@ impl Reason {
             Self::Pending => "Pending",
             Self::Enabled => "Enabled",
             Self::Disabled => "Disabled",
+            Self::PendingImport => "PendingImport",
+            Self::ImportRefused => "ImportRefused",
             Self::PendingDeletion => "PendingDeletion",
             Self::DestructionDue => "DestructionDue",
             Self::DeletionBlocked => "DeletionBlocked",
@@ -170,6 +181,7 @@ impl Reason {
             Self::AuditUnavailable => "AuditUnavailable",
             Self::UsedWhilePendingDeletion => "UsedWhilePendingDeletion",
             Self::DriftRepaired => "DriftRepaired",
+            Self::Imported => "Imported",
             Self::Adopted => "Adopted",
             Self::Rotated => "Rotated",
             Self::Trimmed => "Trimmed",

@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::key_grant::{GrantConstraints, GrantOperation};
+use super::key_import::ImportRecord;
 use super::key_policy::KeyPolicy;
 use super::managed_key::{KeyOrigin, KeySpec, KeyUsage};
 
@@ -42,8 +43,8 @@ use super::managed_key::{KeyOrigin, KeySpec, KeyUsage};
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
     ),
-    validation = Rule::new("has(self.spec.destroyed) == (size(self.spec.generations) == 0)")
-        .message("spec.generations has at least 1 item, and none of a key whose material was destroyed")
+    validation = Rule::new("has(self.spec.destroyed) ? size(self.spec.generations) == 0 : size(self.spec.generations) > 0 || self.spec.origin == 'External'")
+        .message("spec.generations has at least 1 item, and none of a key whose material was destroyed, or is to be imported")
         .field_path(".spec.generations")
 )]
 #[serde(rename_all = "camelCase")]
@@ -90,6 +91,9 @@ pub struct KeyMaterialSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 500))]
     pub grants: Vec<GrantRecord>,
+    /// What is known of imported material, of a key of origin `External`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<ImportRecord>,
     /// The generations, oldest first; the last one encrypts, each decrypts. None is left of a key that was destroyed.
     #[schemars(length(max = 256))]
     pub generations: Vec<MaterialGeneration>,

@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::key_import::{KeyImport, KeyImportStatus};
 use super::key_policy::KeyPolicy;
 
 /// A customer-managed key. Its material never leaves the operator; deleting this resource does not
@@ -57,6 +58,12 @@ use super::key_policy::KeyPolicy;
     validation = Rule::new("!has(self.spec.rotation) || !has(self.spec.keySpec) || self.spec.keySpec == 'SymmetricDefault'")
         .message("only keys of keySpec SymmetricDefault are rotated: take spec.rotation out, and make a new key when it is time")
         .field_path(".spec.rotation"),
+    validation = Rule::new("!has(self.spec.rotation) || !has(self.spec.origin) || self.spec.origin == 'Keystead'")
+        .message("only material that Keystead makes is rotated: take spec.rotation out, and make a new key when it is time")
+        .field_path(".spec.rotation"),
+    validation = Rule::new("!has(self.spec.import) || has(self.spec.origin) && self.spec.origin == 'External'")
+        .message("material is imported into keys of origin External only: take spec.import out, or make a new key")
+        .field_path(".spec.import"),
     printcolumn(name = "Next-Rotation", type_ = "date", json_path = ".status.nextRotationTime", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
@@ -76,9 +83,14 @@ pub struct ManagedKeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_usage: Option<KeyUsage>,
 
-    /// Where the material comes from. Immutable. `Keystead`, the default, generates it.
+    /// Where the material comes from. Immutable. `Keystead`, the default, generates it; with `External` you import it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<KeyOrigin>,
+
+    /// The material to import, of a key of origin `External`. Taking it out leaves the material where it is, unless the
+    /// annotation `keystead.dev/delete-imported-material` has a new value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<KeyImport>,
 
     /// Whether the key may be used; default true. While false every use is refused, and what was
     /// delivered before stays delivered.
@@ -222,9 +234,11 @@ impl KeyUsage {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[schemars(transform = crate::api::schema::without_description)]
 pub enum KeyOrigin {
-    /// Keystead generates it.
+    /// Keystead generates it (`AWS_KMS`).
     #[default]
     Keystead,
+    /// It is imported (`EXTERNAL`).
+    External,
 }
 
 impl KeyOrigin {
@@ -232,6 +246,7 @@ impl KeyOrigin {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Keystead => "Keystead",
+            Self::External => "External",
         }
     }
 }
@@ -295,6 +310,15 @@ pub struct ManagedKeyStatus {
     /// The algorithms that the key can be asked to make message authentication codes with, by their names in AWS KMS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mac_algorithms: Vec<String>,
+
+    /// What material to import is wrapped with. There when the key was made, and for 24 hours after a new value of the
+    /// annotation `keystead.dev/offer-import`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<KeyImportStatus>,
+
+    /// When the imported material expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_to: Option<Time>,
 
     /// When the key's scheduled deletion is due. It is destroyed at least a day later.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@ pub mod condition;
 pub mod crds;
 pub mod key_alias;
 pub mod key_grant;
+pub mod key_import;
 pub mod key_material;
 pub mod key_policy;
 pub mod managed_key;

@@ -58,6 +58,10 @@ pub const ANNOTATION_IMPORT: &str = "keystead.dev/import";
 pub const ANNOTATION_ACCEPT_DATA_LOSS: &str = "keystead.dev/accept-data-loss";
 /// On a `ManagedKey`, by its user: each new value rotates the key once.
 pub const ANNOTATION_ROTATE: &str = "keystead.dev/rotate";
+/// On a `ManagedKey` of origin External, by its user: each new value has a wrapping key offered for 24 hours.
+pub const ANNOTATION_OFFER_IMPORT: &str = "keystead.dev/offer-import";
+/// On a `ManagedKey` of origin External, by its user: a new value, once `spec.import` is taken out, deletes the material.
+pub const ANNOTATION_DELETE_IMPORTED: &str = "keystead.dev/delete-imported-material";
 /// Label of truth about a secret: the id of the key that it is encrypted under.
 pub const LABEL_KEY_ID: &str = "keystead.dev/key-id";
 /// On truth about a secret: the ids of the key material that its envelopes need, separated by commas; for counting

@@ -39,7 +39,7 @@ impl Change {
     }
 }
 
-/// What becomes of a key whose truth changes so. Generations are not compared: whoever makes or destroys them knows why.
+/// What becomes of a key whose truth changes so. Generations that are added are not compared: whoever makes them knows why.
 pub(crate) fn changes(before: &KeyMaterialSpec, after: &KeyMaterialSpec) -> Vec<Change> {
     let mut changes = Vec::new();
     if before.object_uid != after.object_uid {
@@ -66,7 +66,21 @@ pub(crate) fn changes(before: &KeyMaterialSpec, after: &KeyMaterialSpec) -> Vec<
         }
         (None, None) => {}
     }
+    changes.extend(imported_material_gone(before, after));
     changes
+}
+
+/// That imported material is taken out of use, or destroyed after its window.
+fn imported_material_gone(before: &KeyMaterialSpec, after: &KeyMaterialSpec) -> Option<Change> {
+    let (old, new) = (before.import.as_ref()?, after.import.as_ref()?);
+    match (&old.parked, &new.parked) {
+        (None, Some(_)) if old.delete_token != new.delete_token => {
+            Some(Change::protecting("DeleteImportedKeyMaterial", Vec::new()))
+        }
+        (None, Some(_)) => Some(Change::protecting("DeleteExpiredKeyMaterial", Vec::new())),
+        (Some(_), None) => Some(Change::new("DestroyImportedKeyMaterial", Vec::new())),
+        _ => None,
+    }
 }
 
 /// Changes of one key that are about to be made.
@@ -199,6 +213,28 @@ mod tests {
         assert_eq!(names(&late, &none), [("CancelKeyDeletion", false)]);
         let adopted = json!({"objectUid": "other"});
         assert_eq!(names(&none, &adopted), [("AdoptKeyMaterial", false)]);
+    }
+
+    #[test]
+    fn imported_material_that_goes_out_of_use_or_is_destroyed_is_told() {
+        let generation = json!({"version": 1, "materialId": "m", "wrapped": "w", "rootFingerprint": "r", "created": "2026-11-01T00:00:00Z"});
+        let parked = json!({"generation": generation, "since": "2026-11-01T00:00:00Z", "date": "2026-12-01T00:00:00Z"});
+        let present = json!({"import": {"deleteToken": "1"}});
+        let expired = json!({"import": {"deleteToken": "1", "parked": parked}});
+        let deleted = json!({"import": {"deleteToken": "2", "parked": parked}});
+        assert_eq!(names(&present, &present), []);
+        assert_eq!(
+            names(&present, &expired),
+            [("DeleteExpiredKeyMaterial", true)]
+        );
+        assert_eq!(
+            names(&present, &deleted),
+            [("DeleteImportedKeyMaterial", true)]
+        );
+        assert_eq!(
+            names(&expired, &present),
+            [("DestroyImportedKeyMaterial", false)]
+        );
     }
 
     #[test]

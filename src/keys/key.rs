@@ -1,6 +1,5 @@
 //! One key in memory: its attributes and the unwrapped generations of its material.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -11,11 +10,11 @@ use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
 use super::kind::kind;
-use crate::api::{KeyMaterial, KeyMaterialSpec, KeyState, MaterialGeneration};
+use crate::api::{KeyMaterial, KeyMaterialSpec, KeyOrigin, KeyState, MaterialGeneration};
 use crate::crypto::{
-    Arn, Fingerprint, InstallationId, KeyError, KeyId, KeyKind, MaterialBinding, MaterialId,
-    MaterialLookup, Random, RandomError, RootKey, SecretKey, UnwrapError, WrappingKey, root_of,
-    unwrap_material, wrap_material,
+    Arn, InstallationId, KeyError, KeyId, KeyKind, MaterialBinding, MaterialId, MaterialLookup,
+    Random, RandomError, RootKey, SecretKey, UnwrapError, WrappingKey, root_of, unwrap_material,
+    wrap_material,
 };
 use crate::policy::{KeyRules, RuleError};
 use crate::roots::RootKeys;
@@ -90,6 +89,8 @@ impl Key {
             KeyState::DestructionDue
         } else if spec.parked_since.is_some() || spec.deletion.is_some() {
             KeyState::PendingDeletion
+        } else if spec.origin == KeyOrigin::External && self.generations.is_empty() {
+            KeyState::PendingImport
         } else if !spec.enabled {
             KeyState::Disabled
         } else if self.current().is_some_and(|g| g.material.is_ok()) {
@@ -168,21 +169,6 @@ fn root_under(wrapped: &[u8], roots: &RootKeys) -> Result<Arc<RootKey>, String> 
     let root = root_of(wrapped).map_err(|error| UnwrapError::Malformed(error).to_string())?;
     let missing = || format!("it is wrapped under root key {root}, which is missing");
     roots.find(root).ok_or_else(missing)
-}
-
-/// The root keys that a key's generations say they are wrapped under.
-pub fn roots_of(truth: &KeyMaterialSpec) -> HashSet<Fingerprint> {
-    truth
-        .generations
-        .iter()
-        .filter_map(root_of_generation)
-        .collect()
-}
-
-/// The root key that a generation says it is wrapped under; `None` if it says nothing that can be read.
-pub(super) fn root_of_generation(generation: &MaterialGeneration) -> Option<Fingerprint> {
-    let wrapped = BASE64.decode(&generation.wrapped).ok()?;
-    root_of(&wrapped).ok()
 }
 
 /// What a generation is bound to: it opens for this key of this name in this installation only.

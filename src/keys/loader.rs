@@ -11,8 +11,9 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::{broadcast, watch};
 use tracing::warn;
 
-use super::key::{Key, roots_of};
+use super::key::Key;
 use super::keyring::{KeyChanged, Keyring};
+use super::wrapped::roots_of;
 use crate::api::KeyMaterial;
 use crate::crypto::{InstallationId, KeyId};
 use crate::roots::RootKeys;

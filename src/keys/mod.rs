@@ -9,6 +9,7 @@
 mod freshness;
 #[cfg(test)]
 mod guarded_tests;
+mod import;
 mod key;
 mod keyring;
 mod kind;
@@ -18,13 +19,14 @@ mod rewrap;
 mod state_table;
 #[cfg(test)]
 mod testing;
+mod wrapped;
 
 pub use freshness::{Freshness, NotFresh};
-pub use key::{
-    GenerateError, Generation, Key, NewKey, binding, derive_key_id, new_generation, roots_of,
-};
+pub use import::{ImportRefusal, Imported, Opening, import_token, imported_generation, new_offer};
+pub use key::{GenerateError, Generation, Key, NewKey, binding, derive_key_id, new_generation};
 pub use keyring::{KeyChanged, Keyring, UseError};
 pub use kind::{Algorithms, SYMMETRIC_DEFAULT, kind};
 pub use loader::Loader;
 pub use rewrap::{RewrapError, is_under, rewrap};
 pub use state_table::{StateRefusal, permitted};
+pub use wrapped::roots_of;

@@ -4,10 +4,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use kube::ResourceExt;
 
-use super::key::{binding, root_of_generation};
-use crate::api::{KeyMaterial, MaterialGeneration};
+use super::key::binding;
+use super::wrapped::{Part, parts, slots};
+use crate::api::KeyMaterial;
 use crate::crypto::{
-    Fingerprint, InstallationId, KeyId, MaterialBinding, Random, RandomError, UnwrapError,
+    Fingerprint, InstallationId, KeyId, MaterialBinding, Random, RandomError, RootKey, UnwrapError,
     unwrap_material, wrap_material,
 };
 use crate::roots::RootKeys;
@@ -17,37 +18,37 @@ use crate::roots::RootKeys;
 pub enum RewrapError {
     /// The object, or a generation of it, was not written by the operator.
     #[error("{0}")]
-    Malformed(&'static str),
+    Malformed(String),
     /// The root key that it is wrapped under is missing.
     #[error("it is wrapped under root key {0}, which is missing")]
     RootMissing(Fingerprint),
     /// It does not open.
-    #[error("version {version} of the material cannot be opened: {source}")]
+    #[error("{what} cannot be opened: {source}")]
     Unwrap {
-        /// For people: 1, 2, ...
-        version: u32,
+        /// What it is, for people.
+        what: String,
         /// Why.
         source: UnwrapError,
     },
     /// What was wrapped does not open to the same material. This is a fault of the machine or of this program.
-    #[error("version {version} of the material was not wrapped rightly")]
+    #[error("{what} was not wrapped rightly")]
     Unequal {
-        /// For people: 1, 2, ...
-        version: u32,
+        /// What it is, for people.
+        what: String,
     },
     /// The operating system gave no randomness.
     #[error("draw randomness")]
     Random(#[source] RandomError),
 }
 
-/// Whether every generation is wrapped under that root key. What says of none is under none.
+/// Whether everything of it is wrapped under that root key. What says of none is under none.
 pub fn is_under(truth: &KeyMaterial, root: Fingerprint) -> bool {
-    let under = |g: &MaterialGeneration| root_of_generation(g) == Some(root);
-    truth.spec.generations.iter().all(under)
+    let mut parts = parts(&truth.spec).into_iter();
+    parts.all(|part| part.root() == Some(root))
 }
 
-/// Wraps every generation under the current root key that is wrapped under another one. What results is opened again and
-/// compared before anybody writes it over the old.
+/// Wraps everything under the current root key that is wrapped under another one. What results is opened again and compared
+/// before anybody writes it over the old.
 ///
 /// # Errors
 /// If anything of it cannot be opened: nothing is changed then.
@@ -57,49 +58,58 @@ pub fn rewrap(
     roots: &RootKeys,
     random: &mut dyn Random,
 ) -> Result<KeyMaterial, RewrapError> {
-    let mut wanted = truth.clone();
     let id: KeyId = truth
         .name_any()
         .parse()
-        .map_err(|_| RewrapError::Malformed("its name is no key id"))?;
-    for generation in &mut wanted.spec.generations {
-        let material = generation
-            .material_id
-            .parse()
-            .map_err(|_| RewrapError::Malformed("a material id is malformed"))?;
-        let bound = binding(&truth.spec, id, material, installation);
-        rewrap_one(generation, &bound, roots, random)?;
+        .map_err(|_| RewrapError::Malformed("its name is no key id".to_owned()))?;
+    let current = roots.current();
+    let mut wrapped = Vec::new();
+    for part in parts(&truth.spec) {
+        let material = part.id.parse();
+        let material = material
+            .map_err(|_| RewrapError::Malformed("a material id is malformed".to_owned()))?;
+        let mut bound = binding(&truth.spec, id, material, installation);
+        bound.usage = part.usage.unwrap_or(bound.usage);
+        wrapped.push(rewrap_one(&part, &bound, &current, roots, random)?);
+    }
+    let mut wanted = truth.clone();
+    for (slot, anew) in slots(&mut wanted.spec).into_iter().zip(wrapped) {
+        let Some(anew) = anew else { continue };
+        *slot.wrapped = anew;
+        if let Some(fingerprint) = slot.root_fingerprint {
+            *fingerprint = current.fingerprint().to_string();
+        }
     }
     Ok(wanted)
 }
 
+/// The part under the current root key; `None` if it is.
 fn rewrap_one(
-    generation: &mut MaterialGeneration,
+    part: &Part<'_>,
     bound: &MaterialBinding<'_>,
+    current: &RootKey,
     roots: &RootKeys,
     random: &mut dyn Random,
-) -> Result<(), RewrapError> {
-    let version = generation.version;
-    let malformed = RewrapError::Malformed("wrapped is no wrapped material");
-    let root = root_of_generation(generation).ok_or(malformed)?;
-    let current = roots.current();
+) -> Result<Option<String>, RewrapError> {
+    let malformed = || RewrapError::Malformed(format!("{} is malformed", part.what));
+    let root = part.root().ok_or_else(malformed)?;
     if root == current.fingerprint() {
-        return Ok(());
+        return Ok(None);
     }
     let old = roots.find(root).ok_or(RewrapError::RootMissing(root))?;
-    let wrapped = BASE64.decode(&generation.wrapped);
-    let wrapped = wrapped.map_err(|_| RewrapError::Malformed("wrapped is no base64"))?;
-    let failed = |source| RewrapError::Unwrap { version, source };
-    let opened = unwrap_material(&old, bound, &wrapped).map_err(failed)?;
-    let anew = wrap_material(&current, bound, &opened, random).map_err(RewrapError::Random)?;
+    let wrapped = BASE64.decode(part.wrapped).map_err(|_| malformed())?;
+    let opened = unwrap_material(&old, bound, &wrapped).map_err(|source| RewrapError::Unwrap {
+        what: part.what.clone(),
+        source,
+    })?;
+    let anew = wrap_material(current, bound, &opened, random).map_err(RewrapError::Random)?;
     // Compared in constant time, as all secrets are.
-    match unwrap_material(&current, bound, &anew) {
-        Ok(again) if again == opened => {}
-        _ => return Err(RewrapError::Unequal { version }),
+    match unwrap_material(current, bound, &anew) {
+        Ok(again) if again == opened => Ok(Some(BASE64.encode(anew))),
+        _ => Err(RewrapError::Unequal {
+            what: part.what.clone(),
+        }),
     }
-    generation.wrapped = BASE64.encode(anew);
-    generation.root_fingerprint = current.fingerprint().to_string();
-    Ok(())
 }
 
 #[cfg(test)]
@@ -125,7 +135,7 @@ mod tests {
         std::fs::write(&one, [1; 32]).unwrap();
         std::fs::write(&two, [2; 32]).unwrap();
         let of = |bytes| crate::crypto::SecretArray::from_slice(bytes).unwrap();
-        let fingerprint = |bytes| crate::crypto::RootKey::from_secret(of(bytes)).fingerprint();
+        let fingerprint = |bytes| RootKey::from_secret(of(bytes)).fingerprint();
         let (first, second) = (fingerprint(&[1; 32]), fingerprint(&[2; 32]));
         let roots = RootKeys::open(Providers::of_files(one, two), first);
         (roots.await.unwrap(), first, second)
@@ -198,10 +208,9 @@ mod tests {
         let mut moved = old.clone();
         moved.spec.name = "other".into();
         let refused = rewrap(&moved, installation(), &roots, &mut OsRandom);
-        assert!(matches!(
-            refused,
-            Err(RewrapError::Unwrap { version: 1, .. })
-        ));
+        assert!(
+            matches!(refused, Err(RewrapError::Unwrap { what, .. }) if what == "version 1 of the material")
+        );
         let mut altered = old.clone();
         altered.spec.generations[1].wrapped = "AAAA".into();
         let refused = rewrap(&altered, installation(), &roots, &mut OsRandom);

@@ -23,8 +23,8 @@ pub(super) fn id(number: u8) -> KeyId {
     KeyId::from_bytes([number; 16])
 }
 
-/// A new key of that spec and usage, of the namespace `shop`.
-pub(super) fn made(number: u8, spec: &str, usage: &str) -> Key {
+/// The truth about a key of that spec, usage and origin, of the namespace `shop`, without material.
+pub(super) fn truth(number: u8, spec: &str, usage: &str, origin: &str) -> KeyMaterial {
     let id = id(number);
     let truth = json!({
         "apiVersion": "keystead.dev/v1alpha1",
@@ -33,10 +33,15 @@ pub(super) fn made(number: u8, spec: &str, usage: &str) -> Key {
         "spec": {
             "namespace": "shop", "name": format!("key-{number}"), "namespaceUid": "n", "objectUid": "o",
             "arn": format!("arn:aws:kms:ks-local-1:123456789012:key/{id}"),
-            "keySpec": spec, "keyUsage": usage, "origin": "Keystead", "enabled": true, "generations": [],
+            "keySpec": spec, "keyUsage": usage, "origin": origin, "enabled": true, "generations": [],
         },
     });
-    rotated(serde_json::from_value(truth).unwrap())
+    serde_json::from_value(truth).unwrap()
+}
+
+/// A new key of that spec and usage, with material.
+pub(super) fn made(number: u8, spec: &str, usage: &str) -> Key {
+    rotated(truth(number, spec, usage, "Keystead"))
 }
 
 /// The key with one generation more.

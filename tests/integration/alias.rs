@@ -90,6 +90,7 @@ async fn pointing_an_alias_and_using_it_need_a_right_each() {
     ann.grant("shop", "all", rules).await;
     ann.can(&["create", "keyaliases.keystead.dev", "-n", "shop"])
         .await;
+    bed.policies_in_force().await;
     let may_alias = |key: &str| {
         format!(
             "[{{apiGroups: [keystead.dev], resources: [managedkeys/alias], resourceNames: [{key}], verbs: [update]}}]"

@@ -19,6 +19,7 @@ mod failover;
 mod gitops;
 mod guard;
 mod idle;
+mod key_import;
 mod key_specs;
 mod leader;
 mod leaks;

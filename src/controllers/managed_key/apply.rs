@@ -4,41 +4,43 @@ use kube::runtime::events::EventType;
 use kube::{Resource, ResourceExt};
 
 use super::deletion;
+use super::import::{self, Found};
 use super::observe::Observed;
 use super::plan::Step;
 use super::policy;
 use super::rotation::{self, Cause};
-use crate::api::{KeyMaterial, KeyMaterialSpec, MaterialGeneration, Reason};
+use crate::api::key_import::ImportOffer;
+use crate::api::{KeyMaterial, KeyMaterialSpec, KeyOrigin, MaterialGeneration, Reason};
 use crate::audit::Identity;
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call, is};
 use crate::controllers::key_changes::{self, Change, KeyChange, on_behalf_of};
 use crate::crypto::{AccountId, Arn, KeyId, OsRandom};
-use crate::keys::{NewKey, new_generation};
+use crate::keys::{GenerateError, NewKey, imported_generation, new_generation, new_offer};
 
 /// Does one step.
 pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result<(), Error> {
     ctx.check_leadership()?;
     match step {
-        Step::Create => create(seen, ctx).await,
+        Step::Create => Box::pin(create(seen, ctx)).await,
         Step::Replace(material) => {
             let before = seen.material.as_ref().map(|material| &material.truth.spec);
             let changes = before.map(|before| key_changes::changes(before, &material.spec));
-            let change = change(material, changes.unwrap_or_default(), seen, ctx).await;
-            let object = format!("KeyMaterial {}", material.name_any());
-            let replaced = call("replace", object, ctx.materials.replace(material));
-            change.carry_out(ctx, replaced).await?;
-            ctx.metrics
-                .truth_written(crate::telemetry::Truth::KeyMaterial);
+            let change = asked(material, changes.unwrap_or_default(), seen, ctx).await;
+            replace(change, ctx).await?;
             announce_adoption(material, seen, ctx).await;
             Ok(())
         }
+        Step::OfferImport(material, token) => {
+            offer_import(material.as_ref().clone(), token, seen, ctx).await
+        }
+        Step::Import(material) => take_import(material.as_ref().clone(), seen, ctx).await,
         Step::Rotate(material, cause) => rotate(material.as_ref().clone(), cause, seen, ctx).await,
     }
 }
 
 /// Changes that the resource asks for.
-async fn change<'a>(
+async fn asked<'a>(
     truth: &'a KeyMaterial,
     changes: Vec<Change>,
     seen: &Observed,
@@ -55,6 +57,86 @@ async fn change<'a>(
         who,
         reason: "the ManagedKey asks for it",
     }
+}
+
+/// Offers a wrapping key, and writes down who asked, in one update.
+async fn offer_import(
+    mut material: KeyMaterial,
+    token: &str,
+    seen: &Observed,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let Ok(id) = material.name_any().parse() else {
+        return Ok(());
+    };
+    let offer = offer(id, &material.spec, ctx).await?;
+    let record = material.spec.import.get_or_insert_default();
+    record.offer = Some(offer);
+    record.offer_token = Some(token.to_owned());
+    let change = Change::new("GetParametersForImport", Vec::new());
+    replace(asked(&material, vec![change], seen, ctx).await, ctx).await
+}
+
+async fn offer(id: KeyId, spec: &KeyMaterialSpec, ctx: &Context) -> Result<ImportOffer, Error> {
+    made_aside(id, spec, ctx, |new, spec| {
+        new_offer(new, spec, &mut OsRandom)
+    })
+    .await
+}
+
+/// Takes the material that was found, and ends the offer, in one update. What waits to be destroyed is the same material.
+async fn take_import(
+    mut material: KeyMaterial,
+    seen: &Observed,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let (Ok(id), Some(Found::Material(imported))) = (material.name_any().parse(), &seen.import)
+    else {
+        return Ok(());
+    };
+    let new = NewKey {
+        installation: ctx.installation.id,
+        root: &ctx.installation.roots.current(),
+        id,
+        now: ctx.now(),
+    };
+    let made = imported_generation(&new, &material.spec, imported, &mut OsRandom);
+    let (generation, identity) = made.map_err(|_| Error::Random)?;
+    material.spec.generations = vec![generation];
+    let record = material.spec.import.get_or_insert_default();
+    record.offer = None;
+    record.parked = None;
+    record.identity = Some(identity);
+    let import = seen.key.spec.import.as_ref();
+    record.valid_to = import.and_then(|import| import.valid_to.clone());
+    let change = Change::new("ImportKeyMaterial", valid_to(&material.spec));
+    replace(asked(&material, vec![change], seen, ctx).await, ctx).await?;
+    let key = seen.key.object_ref(&());
+    let note = "the material was imported; the Secret that it came in is not needed any more";
+    ctx.event(&key, EventType::Normal, Reason::Imported, note.to_owned())
+        .await;
+    Ok(())
+}
+
+/// What the trail says of imported material.
+fn valid_to(spec: &KeyMaterialSpec) -> Vec<(&'static str, String)> {
+    let end = spec
+        .import
+        .as_ref()
+        .and_then(|import| import.valid_to.as_ref());
+    end.map(|end| ("validTo", end.0.to_string()))
+        .into_iter()
+        .collect()
+}
+
+/// Replaces the truth that was seen by the changed one, with a line in the audit trail for each change.
+async fn replace(change: KeyChange<'_>, ctx: &Context) -> Result<(), Error> {
+    let object = format!("KeyMaterial {}", change.truth.name_any());
+    let replaced = call("replace", object, ctx.materials.replace(change.truth));
+    change.carry_out(ctx, replaced).await?;
+    ctx.metrics
+        .truth_written(crate::telemetry::Truth::KeyMaterial);
+    Ok(())
 }
 
 /// Adds a generation, and writes down why, in one update.
@@ -76,21 +158,12 @@ async fn rotate(
         Cause::Token(_) => ("RotateKeyOnDemand", "on demand"),
     };
     let parameters = vec![("version", version.to_string())];
+    let changes = vec![Change::new(call_name, parameters)];
     let rotation = KeyChange {
         reason: why,
-        ..change(
-            &material,
-            vec![Change::new(call_name, parameters)],
-            seen,
-            ctx,
-        )
-        .await
+        ..asked(&material, changes, seen, ctx).await
     };
-    let object = format!("KeyMaterial {}", material.name_any());
-    let replaced = call("replace", object, ctx.materials.replace(&material));
-    rotation.carry_out(ctx, replaced).await?;
-    ctx.metrics
-        .truth_written(crate::telemetry::Truth::KeyMaterial);
+    replace(rotation, ctx).await?;
     let note = format!("version {version} of the material encrypts from now on: {why}");
     let key = seen.key.object_ref(&());
     ctx.event(&key, EventType::Normal, Reason::Rotated, note)
@@ -103,8 +176,20 @@ async fn generation(
     spec: &KeyMaterialSpec,
     ctx: &Context,
 ) -> Result<MaterialGeneration, Error> {
+    made_aside(id, spec, ctx, |new, spec| {
+        new_generation(new, spec, &mut OsRandom)
+    })
+    .await
+}
+
+/// Makes something with a key pair. One of RSA takes up to seconds, which others shall not wait for.
+async fn made_aside<T: Send + 'static>(
+    id: KeyId,
+    spec: &KeyMaterialSpec,
+    ctx: &Context,
+    make: impl FnOnce(&NewKey<'_>, &KeyMaterialSpec) -> Result<T, GenerateError> + Send + 'static,
+) -> Result<T, Error> {
     let (installation, spec, now) = (ctx.installation.clone(), spec.clone(), ctx.now());
-    // A key pair of RSA takes up to seconds, which others shall not wait for.
     let made = tokio::task::spawn_blocking(move || {
         let new = NewKey {
             installation: installation.id,
@@ -112,7 +197,7 @@ async fn generation(
             id,
             now,
         };
-        new_generation(&new, &spec, &mut OsRandom)
+        make(&new, &spec)
     });
     made.await.ok().and_then(Result::ok).ok_or(Error::Random)
 }
@@ -155,14 +240,20 @@ async fn create(seen: &Observed, ctx: &Context) -> Result<(), Error> {
         rotation: rotation::of_new(&seen.key, ctx.now()),
         policy: policy::of_new(seen),
         grants: Vec::new(),
+        import: None,
         generations: Vec::new(),
     };
-    let first = generation(seen.new_id, &material, ctx).await?;
-    material.generations.push(first);
+    if material.origin == KeyOrigin::External {
+        let offer = offer(seen.new_id, &material, ctx).await?;
+        material.import = Some(import::of_new(&seen.key, offer));
+    } else {
+        let first = generation(seen.new_id, &material, ctx).await?;
+        material.generations.push(first);
+    }
     let object = format!("KeyMaterial {}", seen.new_id);
     let truth = KeyMaterial::new(&seen.new_id.to_string(), material.clone());
     let changes = vec![Change::new("CreateKey", Vec::new())];
-    let making = change(&truth, changes, seen, ctx).await;
+    let making = asked(&truth, changes, seen, ctx).await;
     let made = ctx.materials.create(seen.new_id, material);
     match making.carry_out(ctx, call("create", object, made)).await {
         // Made by an earlier attempt whose answer was lost, or by another leader: that one counts.

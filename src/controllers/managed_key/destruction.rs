@@ -196,11 +196,13 @@ async fn destroy(mut truth: KeyMaterial, now: Timestamp, ctx: &Context) -> Resul
     let KeyMaterialSpec {
         generations,
         destroyed,
+        import,
         policy,
         grants,
         ..
     } = &mut truth.spec;
     generations.clear();
+    *import = None;
     *policy = PolicyRecord::default();
     grants.clear();
     *destroyed = Some(Time(now));

@@ -5,6 +5,8 @@ mod agreement;
 mod apply;
 pub(crate) mod deletion;
 pub(crate) mod destruction;
+pub(crate) mod import;
+mod import_source;
 mod observe;
 mod plan;
 mod policy;

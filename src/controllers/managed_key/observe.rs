@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::import::Found;
+use super::import_source;
 use super::policy::{self, Namespaces};
 use crate::api::{KeyMaterial, ManagedKey};
 use crate::controllers::context::Context;
@@ -33,6 +36,10 @@ pub(crate) struct Observed {
     pub(crate) namespaces: Namespaces,
     /// How many stored secrets need each generation, by material id; counted only of a key that was rotated.
     pub(crate) references: Option<BTreeMap<String, u32>>,
+    /// What was found where material to import should be; looked for only when the key waits for it.
+    pub(crate) import: Option<Found>,
+    /// The earlier one of this process's clock and the API server's; asked only when parked material seems due.
+    pub(crate) trusted_time: Option<Timestamp>,
     /// How many stored secrets need the key; counted only when its deletion is scheduled.
     pub(crate) dependents: Option<u32>,
     /// That nothing is rotated or destroyed, since a restore is suspected.
@@ -60,6 +67,8 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         root_is_embedded: ctx.installation.roots.is_embedded(),
         namespace: None,
         references: None,
+        import: None,
+        trusted_time: None,
         dependents: None,
         hold: ctx.installation.hold.at(ctx.now()),
         namespaces: Namespaces::new(),
@@ -84,6 +93,10 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         let counted = call("count", "the truth of secrets", ctx.sealed.dependents()).await?;
         seen.dependents = Some(counted.get(&id_of(&seen)).copied().unwrap_or_default());
     }
+    if let Some(Material { truth, .. }) = &seen.material {
+        seen.import = import_source::find(&seen.key, truth, ctx).await?;
+        seen.trusted_time = trusted_time(truth, ctx).await?;
+    }
     if seen
         .material
         .as_ref()
@@ -98,6 +111,19 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         seen.namespaces.insert(name, facts);
     }
     Ok(seen)
+}
+
+/// A time that no clock alone tells, if parked material seems due: it is about to be destroyed.
+async fn trusted_time(truth: &KeyMaterial, ctx: &Context) -> Result<Option<Timestamp>, Error> {
+    let now = ctx.now();
+    let record = truth.spec.import.as_ref();
+    let parked = record.and_then(|record| record.parked.as_ref());
+    if parked.is_none_or(|parked| now < parked.date.0) {
+        return Ok(None);
+    }
+    let server = ctx.materials.server_time(truth);
+    let server = call("ask", "the API server's time", server).await?;
+    Ok(Some(now.min(ctx.clock.server_time(server))))
 }
 
 /// The id of the key: that of its material, or that which it would get.

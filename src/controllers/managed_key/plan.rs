@@ -5,6 +5,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::deletion;
+use super::import::{self, Found};
 use super::observe::{Material, Observed};
 use super::policy;
 use super::rotation::{self, Cause};
@@ -31,6 +32,8 @@ const COUNT_SELDOM: SignedDuration = SignedDuration::from_secs(60);
 const HELD_LOOK: SignedDuration = SignedDuration::from_secs(30);
 /// How often a namespace is looked for that a policy speaks of and that is not there.
 const LOOK_FOR_NAMESPACES: SignedDuration = SignedDuration::from_secs(60);
+/// How soon the Secret of an import that is missing or refused is looked at again.
+const SOURCE_LOOK: SignedDuration = SignedDuration::from_secs(15);
 
 /// What to do, and what to say.
 pub(crate) struct Plan {
@@ -52,6 +55,10 @@ pub(crate) enum Step {
     Replace(Box<KeyMaterial>),
     /// Add a generation to that truth, in exactly the state that it was seen in.
     Rotate(Box<KeyMaterial>, Cause),
+    /// Offer a wrapping key for material to import, as that token asks.
+    OfferImport(Box<KeyMaterial>, String),
+    /// Take the material that was found.
+    Import(Box<KeyMaterial>),
 }
 
 /// Decides.
@@ -142,11 +149,22 @@ fn plan_existing(seen: &Observed, material: &Material, now: Timestamp) -> Plan {
         Adoption::Own | Adoption::Adopt => {
             let step = claimed(seen, truth, &uid, now)
                 .map(|wanted| Step::Replace(Box::new(wanted)))
+                .or_else(|| import(seen, truth))
                 .or_else(|| rotation(seen, material, now));
             let steps = step.into_iter().collect();
-            say(seen, steps, Some(material), ready(seen, material), now)
+            say(seen, steps, Some(material), ready(seen, material, now), now)
         }
     }
+}
+
+/// The material that was found, or the offer that is asked for.
+fn import(seen: &Observed, truth: &KeyMaterial) -> Option<Step> {
+    let truth_as_seen = || Box::new(truth.clone());
+    if let Some(Found::Material(_)) = &seen.import {
+        return Some(Step::Import(truth_as_seen()));
+    }
+    let token = import::offer_asked(&seen.key, &truth.spec)?;
+    Some(Step::OfferImport(truth_as_seen(), token))
 }
 
 /// The rotation that is due. A key whose material cannot be opened is left as it is: there is something to mend first.
@@ -191,6 +209,8 @@ fn claimed(seen: &Observed, truth: &KeyMaterial, uid: &str, now: Timestamp) -> O
     wanted.spec.rotation = rotation::kept(&seen.key, &truth.spec.rotation, now);
     let adopts = truth.spec.object_uid != uid;
     wanted.spec.policy = policy::kept(seen, &truth.spec.policy, adopts);
+    let trusted = seen.trusted_time.filter(|_| seen.hold.is_none());
+    import::settle(&seen.key, &mut wanted.spec, now, trusted);
     (wanted.spec != truth.spec).then_some(wanted)
 }
 
@@ -198,7 +218,7 @@ fn enabled(seen: &Observed) -> bool {
     seen.key.spec.enabled.unwrap_or(true)
 }
 
-fn ready(seen: &Observed, material: &Material) -> NewCondition {
+fn ready(seen: &Observed, material: &Material, now: Timestamp) -> NewCondition {
     let Some(loaded) = &material.loaded else {
         return NewCondition::not_ready(Reason::Creating, "the key is being loaded");
     };
@@ -217,6 +237,9 @@ fn ready(seen: &Observed, material: &Material) -> NewCondition {
         let message = format!("{problem}. The policy before stays in force");
         return NewCondition::not_ready(Reason::InvalidSpec, message);
     }
+    if import::waits(&material.truth.spec) {
+        return import::waiting(&seen.key, &material.truth.spec, seen.import.as_ref(), now);
+    }
     if enabled(seen) {
         let truth = &material.truth.spec;
         let note = if rotation::is_asked_in_vain(&seen.key, truth) {
@@ -224,7 +247,7 @@ fn ready(seen: &Observed, material: &Material) -> NewCondition {
         } else if rotation::is_full(truth) {
             FULL
         } else {
-            ""
+            import::note(&seen.key, truth)
         };
         let policy = policy_note(seen, &material.truth);
         NewCondition::ready(Reason::Enabled, format!("{}{note}{policy}", usable(seen)))
@@ -242,7 +265,7 @@ const DESTROYED: &str = "the material was destroyed; nothing that it encrypted c
 
 /// Said of a key that somebody asks to rotate, and that is none that is rotated.
 const NOT_ROTATED: &str =
-    "; a key of its keySpec is not rotated: make a new key, and point an alias at it";
+    "; a key of its keySpec or origin is not rotated: make a new key, and point an alias at it";
 
 /// Said of a key that cannot be rotated any more.
 const FULL: &str = "; it has 256 generations and is not rotated any more: make a new key, and point an alias at it";
@@ -351,8 +374,17 @@ fn say(
     let held = hold.map(|_| now + HELD_LOOK);
     // What is due already and waits is no instant to look at.
     let due = next.filter(|next| hold.is_none() || *next > now);
-    let namespaces = usable.and_then(|material| next_namespace(seen, &material.truth, now));
-    let look = [due, counted.map(|wait| now + wait), held, namespaces];
+    let look = [
+        due,
+        counted.map(|wait| now + wait),
+        held,
+        usable.and_then(|material| next_namespace(seen, &material.truth, now)),
+        // What is due and waits, for a trusted time or the end of a hold, is not looked at without a pause.
+        material
+            .and_then(|material| import::next(&material.truth.spec))
+            .map(|next| if next > now { next } else { now + SOURCE_LOOK }),
+        source_look(seen, &ready, now),
+    ];
     let status = match material {
         // What was known stays shown: an id that disappears from a status looks like a new key.
         None => ManagedKeyStatus {
@@ -391,6 +423,16 @@ fn say(
     }
 }
 
+/// When to look again for material to import: nobody tells of a Secret that comes or changes.
+fn source_look(seen: &Observed, ready: &NewCondition, now: Timestamp) -> Option<Timestamp> {
+    let source = matches!(seen.import, Some(Found::Missing(_) | Found::Refused(_)));
+    let waits = matches!(
+        ready.reason,
+        Reason::ImportSourceMissing | Reason::ImportRefused
+    );
+    (source && waits).then(|| now + SOURCE_LOOK)
+}
+
 /// What the key can be used with. What was known of one that is not loaded yet is seen again soon.
 fn described(material: &Material, conditions: Vec<Condition>) -> ManagedKeyStatus {
     let spec = &material.truth.spec;
@@ -404,6 +446,13 @@ fn described(material: &Material, conditions: Vec<Condition>) -> ManagedKeyStatu
         encryption_algorithms: texts(algorithms.encryption),
         signing_algorithms: texts(algorithms.signing),
         mac_algorithms: texts(algorithms.mac),
+        import: material
+            .truth
+            .name_any()
+            .parse()
+            .ok()
+            .and_then(|id| import::status(id, spec)),
+        valid_to: spec.import.as_ref().and_then(|i| i.valid_to.clone()),
         conditions,
         ..ManagedKeyStatus::default()
     }
@@ -443,6 +492,9 @@ fn state_of(ready: &NewCondition, seen: &Observed) -> KeyState {
         Reason::Enabled => KeyState::Enabled,
         Reason::InvalidSpec | Reason::Disabled => KeyState::Disabled,
         Reason::Creating => KeyState::Creating,
+        Reason::PendingImport | Reason::ImportRefused | Reason::ImportSourceMissing => {
+            KeyState::PendingImport
+        }
         Reason::PendingDeletion => KeyState::PendingDeletion,
         Reason::DestructionDue | Reason::DeletionBlocked => KeyState::DestructionDue,
         _ => KeyState::Unavailable,

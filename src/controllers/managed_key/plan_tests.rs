@@ -256,7 +256,7 @@ fn a_key_that_is_not_rotated_says_so_to_whoever_asks() {
     key.annotations_mut()
         .insert("keystead.dev/rotate".into(), "now".into());
     assert!(planned(&seen).steps.is_empty());
-    assert!(message(&seen).contains("a key of its keySpec is not rotated"));
+    assert!(message(&seen).contains("a key of its keySpec or origin is not rotated"));
 }
 
 #[test]

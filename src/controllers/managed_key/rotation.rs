@@ -9,7 +9,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use crate::api::names::ANNOTATION_ROTATE;
-use crate::api::{KeyMaterialSpec, KeyRotation, KeySpec, ManagedKey, RotationRecord};
+use crate::api::{KeyMaterialSpec, KeyOrigin, KeyRotation, KeySpec, ManagedKey, RotationRecord};
 use crate::crypto::KeyId;
 
 /// Longest token that is obeyed, in bytes. One that is longer is cut, which keeps its beginning what it is known by.
@@ -81,9 +81,10 @@ pub(crate) fn record(cause: &Cause, record: &mut RotationRecord, now: Timestamp)
     }
 }
 
-/// Whether a key of its kind is rotated at all: what others hold a public key or a code of has one material for life.
+/// Whether a key of its kind is rotated at all: what others hold a public key or a code of, or made themselves, has one
+/// material for life.
 pub(crate) fn is_rotatable(truth: &KeyMaterialSpec) -> bool {
-    truth.key_spec == KeySpec::SymmetricDefault
+    truth.key_spec == KeySpec::SymmetricDefault && truth.origin == KeyOrigin::Keystead
 }
 
 /// Whether somebody asks for a rotation that a key of its kind does not get.

@@ -28,6 +28,8 @@ pub(super) fn new_key() -> Observed {
         root_is_embedded: false,
         namespace: Some(namespace("namespace-1")),
         references: None,
+        import: None,
+        trusted_time: None,
         dependents: None,
         hold: None,
         namespaces: std::collections::BTreeMap::new(),
@@ -126,6 +128,7 @@ pub(super) fn settle(seen: &mut Observed) {
                 Step::Create => truth(seen),
                 Step::Replace(truth) => *truth,
                 Step::Rotate(truth, cause) => rotated(*truth, &cause),
+                Step::OfferImport(..) | Step::Import(_) => panic!("nothing is imported here"),
             };
             let loaded = Some(loaded(&truth, Vec::new()));
             seen.material = Some(Material { truth, loaded });

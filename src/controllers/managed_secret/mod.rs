@@ -32,6 +32,8 @@ use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 use tracing::instrument;
 
+pub(crate) use self::source::plain;
+
 use self::observe::{Observed, observe};
 use self::plan::{Plan, plan};
 use self::step::Step;

@@ -94,7 +94,7 @@ pub(super) fn asked_again(secret: &ManagedSecret) -> Option<&str> {
 }
 
 /// The data of a Secret in memory that is wiped.
-pub(super) fn plain(secret: Secret) -> BTreeMap<String, SecretBytes> {
+pub(crate) fn plain(secret: Secret) -> BTreeMap<String, SecretBytes> {
     let data = secret.data.unwrap_or_default();
     data.into_iter()
         .map(|(key, bytes)| (key, SecretBytes::from(bytes.0)))

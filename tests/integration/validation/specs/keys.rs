@@ -73,8 +73,27 @@ pub(in crate::validation) fn refused_keys() -> Vec<Refused> {
             ],
         ),
         (
-            json!({"origin": "External"}),
+            json!({"origin": "AWS_KMS"}),
             &["spec.origin", "supported values", "Keystead"],
+        ),
+        (
+            json!({"origin": "External", "rotation": {"periodDays": 90}}),
+            &[
+                "spec.rotation",
+                "only material that Keystead makes is rotated",
+            ],
+        ),
+        (
+            json!({"import": {"secretRef": {"name": "a"}, "wrappingAlgorithm": "RsaesOaepSha256"}}),
+            &["spec.import", "keys of origin External only"],
+        ),
+        (
+            json!({"origin": "External", "import": {"secretRef": {"name": "a"}, "wrappingAlgorithm": "RsaesOaepSha1"}}),
+            &["spec.import.wrappingAlgorithm", "supported values"],
+        ),
+        (
+            json!({"origin": "External", "import": {"secretRef": {"name": long(254)}, "wrappingAlgorithm": "RsaesOaepSha256"}}),
+            &["spec.import.secretRef.name", "more than 253"],
         ),
         (json!({"enabled": "yes"}), &["spec.enabled", "boolean"]),
         (
@@ -97,6 +116,9 @@ pub(in crate::validation) fn accepted_keys() -> Vec<Value> {
         json!({"keySpec": "EccNistP256", "keyUsage": "SignVerify"}),
         json!({"keySpec": "EccNistEdwards25519", "keyUsage": "SignVerify"}),
         json!({"rotation": {"periodDays": 90}}),
+        json!({"origin": "External", "keySpec": "Rsa2048", "keyUsage": "SignVerify"}),
+        json!({"origin": "External", "import": {"secretRef": {"name": "a"}, "wrappingAlgorithm": "RsaAesKeyWrapSha256",
+            "validTo": "2030-01-01T00:00:00Z"}}),
     ]
 }
 
