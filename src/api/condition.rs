@@ -43,6 +43,16 @@ pub enum Reason {
     Creating,
     /// The alias stands for a key.
     Resolved,
+    /// The grant is in force.
+    Granted,
+    /// The grant's time is over: it gives nothing.
+    Expired,
+    /// The key's policy does not let its creator make the grant, or nobody may grant this key.
+    GrantNotAllowed,
+    /// The namespace of the grantee does not exist.
+    PrincipalNotFound,
+    /// The key has as many grants as it can have.
+    LimitExceeded,
     /// The secret is stored and delivered as asked.
     Synced,
     /// The spec asks for what cannot be; the message names the field and the remedy.
@@ -121,6 +131,11 @@ impl Reason {
             Self::Destroyed => "Destroyed",
             Self::Creating => "Creating",
             Self::Resolved => "Resolved",
+            Self::Granted => "Granted",
+            Self::Expired => "Expired",
+            Self::GrantNotAllowed => "GrantNotAllowed",
+            Self::PrincipalNotFound => "PrincipalNotFound",
+            Self::LimitExceeded => "LimitExceeded",
             Self::Synced => "Synced",
             Self::InvalidSpec => "InvalidSpec",
             Self::DuplicateKey => "DuplicateKey",

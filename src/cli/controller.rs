@@ -279,6 +279,7 @@ impl Operator {
             creations: controllers::Creations::default(),
             key_failures: controllers::backoff::Failures::default(),
             alias_failures: controllers::backoff::Failures::default(),
+            grant_failures: controllers::backoff::Failures::default(),
             secret_failures: controllers::backoff::Failures::default(),
             reencryptions: controllers::backoff::Pace::per_second(self.args.reencrypt_per_second),
             repairs: controllers::backoff::Repairs::default(),

@@ -15,7 +15,7 @@ use super::backoff::{Failures, Pace, Repairs};
 use super::creations::Creations;
 use super::error::Error;
 use super::references::References;
-use crate::api::{KeyAlias, ManagedKey, ManagedSecret, Reason};
+use crate::api::{KeyAlias, KeyGrant, ManagedKey, ManagedSecret, Reason};
 use crate::clock::Clock;
 use crate::installation::Installation;
 use crate::keys::{KeyChanged, Keyring};
@@ -80,6 +80,8 @@ pub struct Context {
     pub key_failures: Failures<ObjectRef<ManagedKey>>,
     /// Consecutive failures of aliases.
     pub alias_failures: Failures<ObjectRef<KeyAlias>>,
+    /// Consecutive failures of grants.
+    pub grant_failures: Failures<ObjectRef<KeyGrant>>,
     /// Consecutive failures of secrets.
     pub secret_failures: Failures<ObjectRef<ManagedSecret>>,
     /// The pace at which stored secrets are encrypted anew after a rotation.

@@ -38,10 +38,10 @@ system:serviceaccount:{{ .Release.Namespace }}:keystead-controller
   resources: [managedkeys]
   verbs: [get, list, watch, create]
 - apiGroups: [keystead.dev]
-  resources: [keyaliases, managedsecrets]
+  resources: [keyaliases, keygrants, managedsecrets]
   verbs: [get, list, watch]
 - apiGroups: [keystead.dev]
-  resources: [managedkeys/status, keyaliases/status, managedsecrets/status]
+  resources: [managedkeys/status, keyaliases/status, keygrants/status, managedsecrets/status]
   verbs: [get, patch, update]
 # A namespace's UID tells whether waiting truth may be adopted.
 - apiGroups: [""]
