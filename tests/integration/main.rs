@@ -23,6 +23,7 @@ mod leaks;
 mod loss;
 mod memory;
 mod outage;
+mod policy;
 mod recovery;
 mod rotation;
 mod smoke;
