@@ -67,6 +67,8 @@ pub enum Reason {
     KeyNotFound,
     /// The alias was pointed at a key of another spec or usage.
     KeyTypeMismatch,
+    /// The policy of the `ManagedKey` does not let the secret use it.
+    KeyNotAllowed,
     /// The `ManagedKey` is disabled.
     KeyDisabled,
     /// The `ManagedKey` was deleted and its material waits.
@@ -143,6 +145,7 @@ impl Reason {
             Self::TemplateFailed => "TemplateFailed",
             Self::KeyNotFound => "KeyNotFound",
             Self::KeyTypeMismatch => "KeyTypeMismatch",
+            Self::KeyNotAllowed => "KeyNotAllowed",
             Self::KeyDisabled => "KeyDisabled",
             Self::KeyPendingDeletion => "KeyPendingDeletion",
             Self::KeyNotReady => "KeyNotReady",

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::key::Key;
+use super::user::{NotAllowed, SecretUser};
 use crate::api::KeyState;
 use crate::crypto::{
     self, EncryptionContext, KeyId, Limits, MaterialId, OpenError, Random, SealError, SecretBytes,
 };
+use crate::policy::Action;
 
 /// Why a key was not used.
 #[derive(Debug, thiserror::Error)]
@@ -18,11 +20,13 @@ pub enum UseError {
         /// Its id.
         key: KeyId,
     },
-    /// The key belongs to another namespace.
-    #[error("the key {key} belongs to another namespace")]
-    OtherNamespace {
+    /// The key's policy and grants do not allow it.
+    #[error("the key {key} must not be used: {reason}")]
+    NotAllowed {
         /// Its id.
         key: KeyId,
+        /// Why not.
+        reason: NotAllowed,
     },
     /// The key's state refuses use.
     #[error("the key {key} is {state:?}")]
@@ -160,16 +164,16 @@ impl Keyring {
         self.len() == 0
     }
 
-    /// Encrypts under the current material of a key of `namespace`.
+    /// Encrypts under the current material of a key that `user` may use.
     pub fn seal(
         &self,
         key: KeyId,
-        namespace: &str,
+        user: &SecretUser,
         context: &EncryptionContext,
         plaintext: &[u8],
         random: &mut dyn Random,
     ) -> Result<Vec<u8>, UseError> {
-        let key = self.usable(key, namespace)?;
+        let key = self.usable(key, user, Action::GenerateDataKey, context)?;
         let wrapping = key.wrapping_key().ok_or(UseError::State {
             key: key.id,
             state: KeyState::Unavailable,
@@ -177,16 +181,16 @@ impl Keyring {
         crypto::seal(plaintext, context, &wrapping, random).map_err(UseError::Seal)
     }
 
-    /// Decrypts what the key named in its header encrypted, if that is a key of `namespace` and
+    /// Decrypts what the key named in its header encrypted, if that is a key that `user` may use and
     /// the message was made for `context`.
     pub fn open(
         &self,
         message: &[u8],
-        namespace: &str,
+        user: &SecretUser,
         context: &EncryptionContext,
     ) -> Result<SecretBytes, UseError> {
         let info = crypto::peek(message).map_err(UseError::Open)?;
-        let key = self.usable(info.key, namespace)?;
+        let key = self.usable(info.key, user, Action::Decrypt, context)?;
         crypto::open(message, context, &*key, Limits::default()).map_err(|error| match error {
             OpenError::MaterialMissing { key, material } => {
                 UseError::MaterialMissing { key, material }
@@ -195,12 +199,17 @@ impl Keyring {
         })
     }
 
-    /// The key, if it may be used by `namespace` now.
-    fn usable(&self, id: KeyId, namespace: &str) -> Result<Arc<Key>, UseError> {
+    /// The key, if that may be done with it now.
+    fn usable(
+        &self,
+        id: KeyId,
+        user: &SecretUser,
+        action: Action,
+        context: &EncryptionContext,
+    ) -> Result<Arc<Key>, UseError> {
         let key = self.get(id).ok_or(UseError::NotFound { key: id })?;
-        if key.truth.spec.namespace != namespace {
-            return Err(UseError::OtherNamespace { key: id });
-        }
+        let refused = |reason| UseError::NotAllowed { key: id, reason };
+        user.may(&key, action, context).map_err(refused)?;
         match key.state() {
             KeyState::Enabled => Ok(key),
             state => Err(UseError::State { key: id, state }),

@@ -8,7 +8,9 @@
 mod key;
 mod keyring;
 mod loader;
+mod user;
 
 pub use key::{Generation, Key, NewKey, binding, derive_key_id, new_generation};
 pub use keyring::{KeyChanged, Keyring, UseError};
 pub use loader::Loader;
+pub use user::{NotAllowed, SecretUser};

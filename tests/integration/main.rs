@@ -16,6 +16,7 @@ mod drift;
 mod existing;
 mod failover;
 mod gitops;
+mod grants;
 mod guard;
 mod idle;
 mod leader;

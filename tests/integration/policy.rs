@@ -1,6 +1,6 @@
 //! Policies of keys: who may administer one, and what a statement gives to secrets.
 
-use crate::support::{Bed, Person, eventually};
+use crate::support::{Bed, Person, eventually, managed_secret};
 
 const KEYS: &str =
     "[{apiGroups: [keystead.dev], resources: [managedkeys], verbs: [get, create, update, patch]}]";
@@ -235,4 +235,84 @@ async fn a_policy_decides_its_own_changes_and_locks_nobody_out_by_mistake() {
         .await
         .expect_refused();
     assert!(message.contains("its policy denies it to you"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deny_stops_a_secret_and_a_statement_lets_one_of_another_namespace_in() {
+    let bed = Bed::start().await;
+    let _operator = bed.operator().await;
+    for namespace in ["shop", "farm"] {
+        bed.namespace(namespace).await;
+    }
+    let secret = |namespace: &str| {
+        let spec = "{keyRef: {namespace: shop, name: orders}, encryptionContext: {team: orders}, \
+                    generate: [{key: password, password: {}}]}";
+        managed_secret(namespace, "db", spec)
+    };
+    // The secret waits for its key, and the policy for the namespace of its principal.
+    let allow = |principals: &str, conditions: &str| {
+        format!(
+            "{{policy: {{statements: [{{sid: farm, effect: Allow, principals: {principals}, \
+             actions: [GenerateDataKey, Decrypt], conditions: {conditions}}}]}}}}"
+        )
+    };
+    bed.apply(&secret("farm")).await;
+    let message = bed.wait_not_ready("farm", "db", "KeyNotAllowed").await;
+    assert!(
+        message.contains("does not exist, or neither its policy"),
+        "{message}"
+    );
+    bed.apply(&keyed(&allow(
+        "{users: ['keystead:secret:farm:db']}",
+        "{via: [secrets]}",
+    )))
+    .await;
+    bed.wait_ready("farm", "db").await;
+    bed.apply(&secret("shop")).await;
+    bed.wait_ready("shop", "db").await;
+    // Another message than the statement speaks of; then the group; then what it speaks of.
+    for (principals, conditions, allowed) in [
+        (
+            "{users: ['keystead:secret:farm:db']}",
+            "{encryptionContext: {team: others}}",
+            false,
+        ),
+        (
+            "{groups: ['keystead:secrets:farm']}",
+            "{encryptionContext: {team: orders}}",
+            true,
+        ),
+        ("{groups: ['keystead:secrets:shop']}", "{}", false),
+        ("{namespaces: [farm]}", "{}", true),
+    ] {
+        let patch = allow(principals, conditions);
+        bed.apply(&keyed(&patch)).await;
+        if allowed {
+            bed.wait_ready("farm", "db").await;
+        } else {
+            bed.wait_not_ready("farm", "db", "KeyNotAllowed").await;
+        }
+        bed.wait_ready("shop", "db").await;
+    }
+    // A Deny stops a secret of the key's own namespace, and no other.
+    let deny = "{policy: {statements: [{sid: no-db, effect: Deny, principals: {users: ['keystead:secret:shop:db']}, \
+                actions: [Decrypt]}]}}";
+    bed.apply(&keyed(deny)).await;
+    let message = bed.wait_not_ready("shop", "db", "KeyNotAllowed").await;
+    assert!(message.contains("statement 0 (no-db)"), "{message}");
+    bed.apply(&managed_secret(
+        "shop",
+        "other",
+        "{keyRef: {name: orders}, literals: {a: b}}",
+    ))
+    .await;
+    bed.wait_ready("shop", "other").await;
+    // The default key is shared with nobody.
+    let default = "{keyRef: {namespace: shop, name: keystead-default}, literals: {a: b}}";
+    bed.apply(&managed_secret("shop", "default", "{literals: {a: b}}"))
+        .await;
+    bed.wait_ready("shop", "default").await;
+    bed.apply(&managed_secret("farm", "default", default)).await;
+    let message = bed.wait_not_ready("farm", "default", "KeyNotAllowed").await;
+    assert!(message.contains("its own namespace only"), "{message}");
 }

@@ -204,13 +204,13 @@ fn target_data(
             .map(|(k, bytes)| (k.to_owned(), BASE64.encode(bytes)))
             .collect());
     };
-    let namespace = seen.secret.namespace().unwrap_or_default();
+    let holder = seen.user(ctx);
     let user = user_context(&seen.secret).map_err(Error::Context)?;
     let seal = |(name, bytes): (&str, &[u8])| {
         let context = sealed_context(&seen.secret, name, &user).map_err(Error::Context)?;
         let envelope = ctx
             .keyring
-            .seal(key, &namespace, &context, bytes, &mut OsRandom)
+            .seal(key, &holder, &context, bytes, &mut OsRandom)
             .map_err(|source| Error::Crypto {
                 operation: "seal",
                 source,

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerRe
 use kube::{Resource, ResourceExt};
 
 use super::key::KeySeen;
+use super::observe::Observed;
 use super::source::plain;
 use super::spec::{form, user_context};
 use crate::api::ManagedSecret;
@@ -73,12 +74,8 @@ impl Target {
 }
 
 /// Reads what matters of a Secret.
-pub(super) fn read(
-    secret: Secret,
-    managed: &ManagedSecret,
-    key: &KeySeen,
-    ctx: &Context,
-) -> Target {
+pub(super) fn read(secret: Secret, seen: &Observed, ctx: &Context) -> Target {
+    let managed = &*seen.secret;
     let owner = owner_of(&secret, managed);
     let existing = match secret
         .annotations()
@@ -112,7 +109,7 @@ pub(super) fn read(
         dressed: owner == Owner::Us && is_dressed(&secret, managed, existing),
         owner,
         materials: materials(&secret),
-        delivered: delivered(secret, managed, key, ctx),
+        delivered: delivered(secret, seen, ctx),
         keys,
     }
 }
@@ -243,22 +240,18 @@ fn materials(secret: &Secret) -> BTreeSet<MaterialId> {
 }
 
 /// What a consumer gets.
-fn delivered(
-    secret: Secret,
-    managed: &ManagedSecret,
-    key: &KeySeen,
-    ctx: &Context,
-) -> BTreeMap<String, SecretBytes> {
+fn delivered(secret: Secret, seen: &Observed, ctx: &Context) -> BTreeMap<String, SecretBytes> {
+    let managed = &*seen.secret;
     let data = plain(secret);
     if form(managed) != Form::Sealed {
         return data;
     }
-    let (KeySeen::Usable { id: key, .. }, Ok(user)) = (key, user_context(managed)) else {
+    let (KeySeen::Usable { id: key, .. }, Ok(user)) = (&seen.key, user_context(managed)) else {
         return BTreeMap::new();
     };
     let open = |(entry, envelope): (String, SecretBytes)| {
         let name = entry.strip_suffix(SEALED_SUFFIX)?.to_owned();
-        let opened = open_entry(envelope.expose(), &name, managed, *key, &user, ctx)?;
+        let opened = open_entry(envelope.expose(), &name, seen, *key, &user, ctx)?;
         Some((name, opened))
     };
     data.into_iter().filter_map(open).collect()
@@ -268,7 +261,7 @@ fn delivered(
 fn open_entry(
     envelope: &[u8],
     key_name: &str,
-    managed: &ManagedSecret,
+    seen: &Observed,
     key: KeyId,
     user: &EncryptionContext,
     ctx: &Context,
@@ -276,9 +269,8 @@ fn open_entry(
     if crypto::peek(envelope).ok()?.key != key {
         return None;
     }
-    let namespace = managed.namespace()?;
-    let context = sealed_context(managed, key_name, user).ok()?;
-    ctx.keyring.open(envelope, &namespace, &context).ok()
+    let context = sealed_context(&seen.secret, key_name, user).ok()?;
+    ctx.keyring.open(envelope, &seen.user(ctx), &context).ok()
 }
 
 /// The context of one sealed entry.

@@ -3,7 +3,7 @@
 use crate::api::Reason;
 use crate::controllers::context::Context;
 use crate::crypto::{ContextError, EncryptionContext, MaterialId, Purpose, SecretBytes};
-use crate::keys::UseError;
+use crate::keys::{SecretUser, UseError};
 use crate::secrets::{Manifest, SecretValue, VersionRecord};
 use crate::truth::{Needs, Stored};
 
@@ -91,7 +91,11 @@ pub(crate) fn version_context(
 
 /// Opens what is stored. Every context is computed from where it was found; the envelopes' own words count
 /// for nothing.
-pub(super) fn open(stored: Option<Result<Stored, String>>, ctx: &Context) -> TruthSeen {
+pub(super) fn open(
+    stored: Option<Result<Stored, String>>,
+    user: &SecretUser,
+    ctx: &Context,
+) -> TruthSeen {
     match stored {
         None => TruthSeen::Absent,
         Some(Err(problem)) => TruthSeen::Unreadable {
@@ -99,7 +103,7 @@ pub(super) fn open(stored: Option<Result<Stored, String>>, ctx: &Context) -> Tru
             reason: Reason::TruthUnreadable,
             message: format!("the stored secret was not written by the operator: {problem}"),
         },
-        Some(Ok(stored)) => match open_stored(&stored, ctx) {
+        Some(Ok(stored)) => match open_stored(&stored, user, ctx) {
             Ok((manifest, current)) => TruthSeen::Present(Box::new(Truth {
                 needs: stored.needed(),
                 stored,
@@ -117,19 +121,20 @@ pub(super) fn open(stored: Option<Result<Stored, String>>, ctx: &Context) -> Tru
 
 fn open_stored(
     stored: &Stored,
+    user: &SecretUser,
     ctx: &Context,
 ) -> Result<(Manifest, SecretValue), (Reason, String)> {
     let (namespace, name) = (&stored.namespace, &stored.name);
     let unreadable = |what: String| (Reason::TruthUnreadable, what);
     let context = manifest_context(namespace, name)
         .map_err(|error| unreadable(format!("the manifest's context: {error}")))?;
-    let json = unseal(&stored.manifest, namespace, &context, "the manifest", ctx)?;
+    let json = unseal(&stored.manifest, user, &context, "the manifest", ctx)?;
     let manifest = Manifest::from_json(json.expose())
         .map_err(|error| unreadable(format!("the manifest: {error}")))?;
     let current = manifest
         .current()
         .ok_or_else(|| unreadable("no version is current".to_owned()))?;
-    let value = read_version(stored, current, ctx)?;
+    let value = read_version(stored, current, user, ctx)?;
     Ok((manifest, value))
 }
 
@@ -137,6 +142,7 @@ fn open_stored(
 pub(super) fn read_version(
     stored: &Stored,
     version: &VersionRecord,
+    user: &SecretUser,
     ctx: &Context,
 ) -> Result<SecretValue, (Reason, String)> {
     let what = format!("version {}", version.id);
@@ -149,45 +155,38 @@ pub(super) fn read_version(
     })?;
     let context = version_context(&stored.namespace, &stored.name, version)
         .map_err(|error| unreadable(error.to_string()))?;
-    let bytes = unseal(envelope, &stored.namespace, &context, &what, ctx)?;
+    let bytes = unseal(envelope, user, &context, &what, ctx)?;
     SecretValue::decode(bytes.expose()).map_err(|error| unreadable(error.to_string()))
 }
 
 fn unseal(
     envelope: &[u8],
-    namespace: &str,
+    user: &SecretUser,
     context: &EncryptionContext,
     what: &str,
     ctx: &Context,
 ) -> Result<SecretBytes, (Reason, String)> {
-    ctx.keyring
-        .open(envelope, namespace, context)
-        .map_err(|error| {
-            let reason = match &error {
-                UseError::State {
-                    state: crate::api::KeyState::Disabled,
-                    ..
-                } => Reason::KeyDisabled,
-                UseError::State {
-                    state:
-                        crate::api::KeyState::PendingDeletion
-                        | crate::api::KeyState::DestructionDue,
-                    ..
-                } => Reason::KeyPendingDeletion,
-                UseError::State { .. } => Reason::MaterialUnreadable,
-                UseError::NotFound { .. } | UseError::MaterialMissing { .. } => {
-                    Reason::MaterialMissing
-                }
-                UseError::OtherNamespace { .. } | UseError::Open(_) | UseError::Seal(_) => {
-                    Reason::TruthUnreadable
-                }
-            };
-            let place = context_place(context);
-            (
-                reason,
-                format!("{what} does not open: {error} (expected {place})"),
-            )
-        })
+    ctx.keyring.open(envelope, user, context).map_err(|error| {
+        let reason = match &error {
+            UseError::State {
+                state: crate::api::KeyState::Disabled,
+                ..
+            } => Reason::KeyDisabled,
+            UseError::State {
+                state: crate::api::KeyState::PendingDeletion | crate::api::KeyState::DestructionDue,
+                ..
+            } => Reason::KeyPendingDeletion,
+            UseError::State { .. } => Reason::MaterialUnreadable,
+            UseError::NotFound { .. } | UseError::MaterialMissing { .. } => Reason::MaterialMissing,
+            UseError::NotAllowed { .. } => Reason::KeyNotAllowed,
+            UseError::Open(_) | UseError::Seal(_) => Reason::TruthUnreadable,
+        };
+        let place = context_place(context);
+        (
+            reason,
+            format!("{what} does not open: {error} (expected {place})"),
+        )
+    })
 }
 
 /// The place that a context names, for messages.

@@ -13,6 +13,7 @@ use crate::api::Reason;
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
 use crate::crypto::{EncryptionContext, OsRandom, peek};
+use crate::keys::SecretUser;
 use crate::secrets::VersionRecord;
 use crate::telemetry::Truth;
 use crate::truth::Stored;
@@ -30,12 +31,13 @@ pub(super) async fn write_truth(
         seen.secret.namespace().unwrap_or_default(),
         seen.secret.name_any(),
     );
+    let user = seen.user(ctx);
     let mut manifest = write.manifest.clone();
     let mut versions = BTreeMap::new();
     for version in write.manifest.versions() {
         versions.insert(
             version.id.to_string(),
-            envelope(version, write, &namespace, &name, ctx)?,
+            envelope(version, write, &user, ctx)?,
         );
     }
     for dropped in manifest.make_room(
@@ -46,7 +48,7 @@ pub(super) async fn write_truth(
     }
     let context = manifest_context(&namespace, &name).map_err(Error::Context)?;
     let stored = Stored {
-        manifest: seal(write, &namespace, &context, &manifest.to_json(), ctx)?,
+        manifest: seal(write, &user, &context, &manifest.to_json(), ctx)?,
         claim: write.claim.clone(),
         parked_since: None,
         approved: None,
@@ -86,14 +88,14 @@ async fn announce_adoption(write: &TruthWrite, seen: &Observed, ctx: &Context) {
 fn envelope(
     version: &VersionRecord,
     write: &TruthWrite,
-    namespace: &str,
-    name: &str,
+    user: &SecretUser,
     ctx: &Context,
 ) -> Result<Vec<u8>, Error> {
+    let (namespace, name) = (&user.namespace, &user.name);
     let context = version_context(namespace, name, version).map_err(Error::Context)?;
     let fresh = write.fresh.iter().find(|(id, _)| id == version.id.as_str());
     if let Some((_, value)) = fresh {
-        return seal(write, namespace, &context, value.encode().expose(), ctx);
+        return seal(write, user, &context, value.encode().expose(), ctx);
     }
     let before = write.before.as_ref().and_then(|(stored, manifest)| {
         Some((
@@ -113,23 +115,23 @@ fn envelope(
     let old_context = version_context(namespace, name, old).map_err(Error::Context)?;
     let opened = ctx
         .keyring
-        .open(envelope, namespace, &old_context)
+        .open(envelope, user, &old_context)
         .map_err(|source| Error::Crypto {
             operation: "open a version to encrypt it anew",
             source,
         })?;
-    seal(write, namespace, &context, opened.expose(), ctx)
+    seal(write, user, &context, opened.expose(), ctx)
 }
 
 fn seal(
     write: &TruthWrite,
-    namespace: &str,
+    user: &SecretUser,
     context: &EncryptionContext,
     plaintext: &[u8],
     ctx: &Context,
 ) -> Result<Vec<u8>, Error> {
     ctx.keyring
-        .seal(write.key, namespace, context, plaintext, &mut OsRandom)
+        .seal(write.key, user, context, plaintext, &mut OsRandom)
         .map_err(|source| Error::Crypto {
             operation: "seal the truth",
             source,
