@@ -55,6 +55,16 @@ pub enum Reason {
     Creating,
     /// The alias stands for a key.
     Resolved,
+    /// The grant is in force.
+    Granted,
+    /// The grant's time is over: it gives nothing.
+    Expired,
+    /// The key's policy does not let its creator make the grant, or nobody may grant this key.
+    GrantNotAllowed,
+    /// The namespace of the grantee does not exist.
+    PrincipalNotFound,
+    /// The key has as many grants as it can have.
+    LimitExceeded,
     /// The secret is stored and delivered as asked.
     Synced,
     /// The spec asks for what cannot be; the message names the field and the remedy.
@@ -69,6 +79,8 @@ pub enum Reason {
     KeyNotFound,
     /// The alias was pointed at a key of another spec or usage, or the secret names a key that is not symmetric.
     KeyTypeMismatch,
+    /// The policy of the `ManagedKey` does not let the secret use it.
+    KeyNotAllowed,
     /// The `ManagedKey` is disabled.
     KeyDisabled,
     /// The `ManagedKey` was deleted and its material waits.
@@ -152,6 +164,11 @@ impl Reason {
             Self::Destroyed => "Destroyed",
             Self::Creating => "Creating",
             Self::Resolved => "Resolved",
+            Self::Granted => "Granted",
+            Self::Expired => "Expired",
+            Self::GrantNotAllowed => "GrantNotAllowed",
+            Self::PrincipalNotFound => "PrincipalNotFound",
+            Self::LimitExceeded => "LimitExceeded",
             Self::Synced => "Synced",
             Self::InvalidSpec => "InvalidSpec",
             Self::DuplicateKey => "DuplicateKey",
@@ -159,6 +176,7 @@ impl Reason {
             Self::TemplateFailed => "TemplateFailed",
             Self::KeyNotFound => "KeyNotFound",
             Self::KeyTypeMismatch => "KeyTypeMismatch",
+            Self::KeyNotAllowed => "KeyNotAllowed",
             Self::KeyDisabled => "KeyDisabled",
             Self::KeyPendingDeletion => "KeyPendingDeletion",
             Self::KeyNotReady => "KeyNotReady",

@@ -153,7 +153,7 @@ pub struct NamespaceRecord {
     pub uid: String,
 }
 
-/// A grant in force.
+/// A grant that was accepted.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct GrantRecord {
@@ -183,6 +183,9 @@ pub struct GrantRecord {
     /// From then on it gives nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
+    /// That it expired: it gives nothing any more, also if a clock went back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expired: bool,
     /// Who made it, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 330))]

@@ -62,6 +62,8 @@ pub const ANNOTATION_ROTATE: &str = "keystead.dev/rotate";
 pub const ANNOTATION_OFFER_IMPORT: &str = "keystead.dev/offer-import";
 /// On a `ManagedKey` of origin External, by its user: a new value, once `spec.import` is taken out, deletes the material.
 pub const ANNOTATION_DELETE_IMPORTED: &str = "keystead.dev/delete-imported-material";
+/// On a `KeyGrant`: the user who made it. Nobody can name anybody but himself.
+pub const ANNOTATION_CREATED_BY: &str = "keystead.dev/created-by";
 /// Label of truth about a secret: the id of the key that it is encrypted under.
 pub const LABEL_KEY_ID: &str = "keystead.dev/key-id";
 /// On truth about a secret: the ids of the key material that its envelopes need, separated by commas; for counting
@@ -107,5 +109,7 @@ pub const FIELD_MANAGER: &str = "keystead";
 pub const FIELD_MANAGER_KEY: &str = "keystead/managed-key";
 /// Field manager of the status of `KeyAlias`.
 pub const FIELD_MANAGER_ALIAS: &str = "keystead/key-alias";
+/// Field manager of the status of `KeyGrant`.
+pub const FIELD_MANAGER_GRANT: &str = "keystead/key-grant";
 /// Field manager of the status of `ManagedSecret`.
 pub const FIELD_MANAGER_SECRET: &str = "keystead/managed-secret";

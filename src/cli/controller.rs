@@ -335,6 +335,7 @@ impl Operator {
             trail,
             key_failures: controllers::backoff::Failures::default(),
             alias_failures: controllers::backoff::Failures::default(),
+            grant_failures: controllers::backoff::Failures::default(),
             secret_failures: controllers::backoff::Failures::default(),
             reencryptions: controllers::backoff::Pace::per_second(self.args.reencrypt_per_second),
             replicas: controllers::replicas::Replicas::default(),

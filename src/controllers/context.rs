@@ -17,7 +17,7 @@ use super::error::Error;
 use super::key_uses::KeyUses;
 use super::references::References;
 use super::replicas::Replicas;
-use crate::api::{KeyAlias, ManagedKey, ManagedSecret, Reason};
+use crate::api::{KeyAlias, KeyGrant, ManagedKey, ManagedSecret, Reason};
 use crate::audit::{Resource, ResourceType, Trail};
 use crate::clock::Clock;
 use crate::crypto::KeyId;
@@ -94,6 +94,8 @@ pub struct Context {
     pub key_failures: Failures<ObjectRef<ManagedKey>>,
     /// Consecutive failures of aliases.
     pub alias_failures: Failures<ObjectRef<KeyAlias>>,
+    /// Consecutive failures of grants.
+    pub grant_failures: Failures<ObjectRef<KeyGrant>>,
     /// Consecutive failures of secrets.
     pub secret_failures: Failures<ObjectRef<ManagedSecret>>,
     /// The pace at which stored secrets are encrypted anew after a rotation.

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 
 use super::parking::Presence;
-use crate::api::{ConditionType, KeyAlias, ManagedKey, ManagedSecret, condition};
+use crate::api::{ConditionType, KeyAlias, KeyGrant, ManagedKey, ManagedSecret, condition};
 use crate::telemetry::{Kind, Metrics, ReadyStatus};
 
 /// How often they are counted.
@@ -35,6 +35,17 @@ impl Counted for ManagedKey {
 
 impl Counted for KeyAlias {
     const KIND: Kind = Kind::KeyAlias;
+
+    fn conditions(&self) -> &[Condition] {
+        self.status
+            .as_ref()
+            .map(|status| status.conditions.as_slice())
+            .unwrap_or_default()
+    }
+}
+
+impl Counted for KeyGrant {
+    const KIND: Kind = Kind::KeyGrant;
 
     fn conditions(&self) -> &[Condition] {
         self.status

@@ -13,6 +13,7 @@ mod creations;
 mod error;
 mod key_alias;
 mod key_changes;
+mod key_grant;
 mod key_table;
 mod key_uses;
 mod managed_key;
@@ -43,6 +44,7 @@ pub use key_uses::KeyUses;
 pub use references::{Reference, References};
 pub use restore::Precaution;
 
+use self::key_grant::absence::GrantTruths;
 use self::managed_key::absence::KeyTruths;
 use self::managed_secret::absence::SecretTruths;
 use self::parking::Presence;
@@ -55,6 +57,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
     restore::look_first(&ctx).await;
     let (keys, key_news) = Presence::new();
     let (secrets, secret_news) = Presence::new();
+    let (grants, grant_news) = Presence::new();
     // Aliases leave no truth behind, so that nobody needs to hear of their absence.
     let (aliases, _) = Presence::new();
     let (approved, approvals) = watch::channel(());
@@ -72,6 +75,14 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
         let stop = ctx.leadership.stopping();
         let api = api_in(&ctx, place.as_deref());
         controllers.push(Box::pin(key_alias::run(ctx.clone(), api, &aliases, stop)));
+        let stop = ctx.leadership.stopping();
+        let api = api_in(&ctx, place.as_deref());
+        controllers.push(Box::pin(key_grant::run(
+            ctx.clone(),
+            api,
+            grants.clone(),
+            stop,
+        )));
         let watches = managed_secret::Watches {
             secrets: api_in(&ctx, place.as_deref()),
             targets: api_in(&ctx, place.as_deref()),
@@ -88,7 +99,11 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
         )));
     }
     let all_seen = async {
-        if keys.complete().await && aliases.complete().await && secrets.complete().await {
+        let all = keys.complete().await
+            && aliases.complete().await
+            && grants.complete().await
+            && secrets.complete().await;
+        if all {
             complete();
         }
     };
@@ -97,6 +112,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             all_seen,
             count::run(&keys, &ctx.metrics),
             count::run(&aliases, &ctx.metrics),
+            count::run(&grants, &ctx.metrics),
             count::run(&secrets, &ctx.metrics),
             key_table::run(&ctx, &keys),
             managed_key::destruction::run(ctx.clone()),
@@ -105,6 +121,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             restore::run(ctx.clone()),
             certificates::run(ctx.clone()),
             parking::run::<KeyTruths>(ctx.clone(), keys.clone(), key_news),
+            parking::run::<GrantTruths>(ctx.clone(), grants.clone(), grant_news),
             parking::run::<SecretTruths>(ctx.clone(), secrets.clone(), secret_news),
             watch_approvals(ctx.client.clone(), &ctx.namespace, || {
                 approved.send_replace(());

@@ -144,6 +144,9 @@ pub(super) trait Truths: Send + Sync {
     /// One piece of truth, in the state that it was read in.
     type Truth: Send;
 
+    /// What is logged when truth was marked.
+    const PARKED: &'static str = "the resource is gone; its truth waits to be adopted";
+
     /// The truth of that resource that does not wait yet.
     fn in_use(
         ctx: &Context,
@@ -210,7 +213,7 @@ async fn settle<T: Truths>(
         }
         match park_if_gone::<T>(ctx, &owner).await {
             Ok(false) => {}
-            Ok(true) => info!(%owner, "the resource is gone; its truth waits to be adopted"),
+            Ok(true) => info!(%owner, "{}", T::PARKED),
             Err(error) => {
                 warn!(%owner, %error, "truth could not be marked as waiting; it is tried again");
                 unsettled.insert(owner);

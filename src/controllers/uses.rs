@@ -15,7 +15,8 @@ use super::key_uses::{Told, announce_refused_use};
 use crate::api::{KeyState, ManagedSecret};
 use crate::audit::{Decision, Entry, EventSource, Identity, Resource, ResourceType};
 use crate::crypto::{EncryptionContext, KeyId, OsRandom, SecretBytes, peek};
-use crate::keys::UseError;
+use crate::keys::{SecretUser, UseError, Used};
+use crate::policy::Basis;
 
 /// What is done with a key for a secret, in the words of AWS KMS: its envelopes are encrypted under a data key of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,7 +68,7 @@ impl Refusal {
 fn error_code(error: &UseError) -> &'static str {
     match error {
         UseError::NotFound { .. } => "NotFoundException",
-        UseError::OtherNamespace { .. } => "AccessDeniedException",
+        UseError::NotAllowed { .. } => "AccessDeniedException",
         UseError::State {
             state: KeyState::Disabled,
             ..
@@ -89,7 +90,8 @@ struct Use {
     key: KeyId,
     operation: Operation,
     context: BTreeMap<String, String>,
-    refusal: Option<Refusal>,
+    /// What allowed it, or why it was refused.
+    outcome: Result<String, Refusal>,
 }
 
 /// The uses of one reconcile that are not written yet, with how often each was made.
@@ -112,45 +114,15 @@ impl Uses {
         }
     }
 
-    /// Opens an envelope of the secret's namespace.
-    pub(crate) fn open(
-        &self,
-        envelope: &[u8],
-        namespace: &str,
-        context: &EncryptionContext,
-        ctx: &Context,
-    ) -> Result<SecretBytes, UseError> {
-        let opened = ctx.keyring.open(envelope, namespace, context);
-        // What names no key used none.
-        if let Ok(info) = peek(envelope) {
-            let refusal = opened.as_ref().err().map(Refusal::of);
-            self.note(info.key, Operation::Decrypt, context, refusal);
-        }
-        opened
-    }
-
-    /// Makes an envelope under a key of the secret's namespace.
-    pub(crate) fn seal(
-        &self,
-        key: KeyId,
-        namespace: &str,
-        context: &EncryptionContext,
-        plaintext: &[u8],
-        ctx: &Context,
-    ) -> Result<Vec<u8>, UseError> {
-        let sealed = ctx
-            .keyring
-            .seal(key, namespace, context, plaintext, &mut OsRandom);
-        let refusal = sealed.as_ref().err().map(Refusal::of);
-        self.note(key, Operation::GenerateDataKey, context, refusal);
-        sealed
-    }
-
     /// The key that the secret names refuses to be used, so that nobody even tries.
-    pub(crate) fn refused(&self, key: KeyId, state: KeyState) {
-        let refusal = Refusal::of(&UseError::State { key, state });
+    pub(crate) fn refused(&self, key: KeyId, error: &UseError) {
         let context = EncryptionContext::empty();
-        self.note(key, Operation::GenerateDataKey, &context, Some(refusal));
+        self.note(
+            key,
+            Operation::GenerateDataKey,
+            &context,
+            Err(Refusal::of(error)),
+        );
     }
 
     fn note(
@@ -158,7 +130,7 @@ impl Uses {
         key: KeyId,
         operation: Operation,
         context: &EncryptionContext,
-        refusal: Option<Refusal>,
+        outcome: Result<Basis, Refusal>,
     ) {
         let user = context
             .pairs()
@@ -169,7 +141,7 @@ impl Uses {
             context: user
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
-            refusal,
+            outcome: outcome.map(|basis| basis.to_string()),
         };
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let count = waiting.entry(noted).or_default();
@@ -180,7 +152,7 @@ impl Uses {
     fn take(&self, allowed: bool) -> Vec<(Use, u32)> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = std::mem::take(&mut *waiting).into_iter();
-        let (taken, left) = taken.partition(|(used, _)| used.refusal.is_none() == allowed);
+        let (taken, left) = taken.partition(|(used, _)| used.outcome.is_ok() == allowed);
         *waiting = left;
         let taken: BTreeMap<_, _> = taken;
         taken.into_iter().collect()
@@ -215,7 +187,7 @@ impl Uses {
         );
         let mut entries = Vec::new();
         for (used, count) in self.take(false) {
-            let Some(refusal) = &used.refusal else {
+            let Err(refusal) = &used.outcome else {
                 continue;
             };
             if refusal.pending_deletion {
@@ -253,15 +225,70 @@ impl Uses {
             .encryption_context
             .clone_from(&used.context);
         entry.count = (count > 1).then_some(count);
-        match &used.refusal {
-            None => "the secret may use keys of its namespace".clone_into(&mut entry.reason),
-            Some(refusal) => {
+        match &used.outcome {
+            Ok(basis) => entry.reason.clone_from(basis),
+            Err(refusal) => {
                 entry.decision = Decision::Deny;
                 entry.error_code = Some(refusal.code.to_owned());
                 entry.reason.clone_from(&refusal.reason);
             }
         }
         entry
+    }
+}
+
+/// A secret with the keys that it may use. Each use is noted for the audit trail.
+pub(crate) struct KeyAccess<'a> {
+    user: SecretUser,
+    uses: &'a Uses,
+    ctx: &'a Context,
+}
+
+impl<'a> KeyAccess<'a> {
+    /// That of `user`.
+    pub(crate) fn new(user: SecretUser, uses: &'a Uses, ctx: &'a Context) -> Self {
+        Self { user, uses, ctx }
+    }
+
+    /// Opens an envelope.
+    pub(crate) fn open(
+        &self,
+        envelope: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<SecretBytes, UseError> {
+        let opened = self.ctx.keyring.open(envelope, &self.user, context);
+        // What names no key used none.
+        match peek(envelope) {
+            Ok(info) => self.noted(info.key, Operation::Decrypt, context, opened),
+            Err(_) => opened.map(|used| used.result),
+        }
+    }
+
+    /// Makes an envelope under that key.
+    pub(crate) fn seal(
+        &self,
+        key: KeyId,
+        context: &EncryptionContext,
+        plaintext: &[u8],
+    ) -> Result<Vec<u8>, UseError> {
+        let keyring = &self.ctx.keyring;
+        let sealed = keyring.seal(key, &self.user, context, plaintext, &mut OsRandom);
+        self.noted(key, Operation::GenerateDataKey, context, sealed)
+    }
+
+    fn noted<T>(
+        &self,
+        key: KeyId,
+        operation: Operation,
+        context: &EncryptionContext,
+        used: Result<Used<T>, UseError>,
+    ) -> Result<T, UseError> {
+        let outcome = match &used {
+            Ok(used) => Ok(used.basis.clone()),
+            Err(error) => Err(Refusal::of(error)),
+        };
+        self.uses.note(key, operation, context, outcome);
+        used.map(|used| used.result)
     }
 }
 
@@ -281,19 +308,21 @@ mod tests {
                 version,
             };
             let context = place.context(&user).unwrap();
-            uses.note(key, Operation::Decrypt, &context, None);
+            uses.note(key, Operation::Decrypt, &context, Ok(Basis::OwnSecret));
         }
-        uses.refused(key, KeyState::PendingDeletion);
+        let state = KeyState::PendingDeletion;
+        uses.refused(key, &UseError::State { key, state });
         let allowed = uses.take(true);
         assert_eq!(allowed.len(), 1);
         assert_eq!(allowed[0].1, 2);
+        assert_eq!(allowed[0].0.outcome, Ok(Basis::OwnSecret.to_string()));
         assert_eq!(
             allowed[0].0.context,
             BTreeMap::from([("team".to_owned(), "orders".to_owned())])
         );
         assert!(uses.take(true).is_empty(), "nothing is written twice");
         let refused = uses.take(false);
-        let refusal = refused[0].0.refusal.as_ref().unwrap();
+        let refusal = refused[0].0.outcome.as_ref().unwrap_err();
         assert_eq!(refusal.code, "KMSInvalidStateException");
         assert!(refusal.pending_deletion);
     }

@@ -7,9 +7,10 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::ObjectMeta;
 use serde_json::json;
 
-use super::{Freshness, Key, Keyring, NewKey, NotFresh, UseError, new_generation};
+use super::{Freshness, Key, Keyring, NewKey, NotFresh, SecretUser, UseError, new_generation};
 use crate::api::{KeyMaterial, KeyMaterialSpec};
 use crate::crypto::{EncryptionContext, InstallationId, KeyId, OsRandom, RootKey};
+use crate::policy::Context;
 use crate::roots::RootKeys;
 
 const ID: &str = "11111111-1111-4111-8111-111111111111";
@@ -52,9 +53,20 @@ fn key() -> Key {
     Key::load(truth, installation, &RootKeys::only(Arc::new(root))).unwrap()
 }
 
+fn user() -> SecretUser {
+    SecretUser {
+        namespace: "shop".to_owned(),
+        name: "orders".to_owned(),
+        namespace_uid: None,
+        pairs: Context::new(),
+        now: Timestamp::UNIX_EPOCH,
+    }
+}
+
 fn seal(keyring: &Keyring) -> Result<Vec<u8>, UseError> {
     let context = EncryptionContext::default();
-    keyring.seal(id(), "shop", &context, b"value", &mut OsRandom)
+    let sealed = keyring.seal(id(), &user(), &context, b"value", &mut OsRandom);
+    sealed.map(|used| used.result)
 }
 
 fn refused<T>(used: Result<T, UseError>) -> NotFresh {
@@ -83,8 +95,8 @@ fn a_guarded_keyring_uses_keys_only_while_its_proof_is_fresh() {
     freshness.announced();
     let sealed = seal(&keyring).unwrap();
     let context = EncryptionContext::default();
-    let opened = keyring.open(&sealed, "shop", &context).unwrap();
-    assert_eq!(opened.expose(), b"value");
+    let opened = keyring.open(&sealed, &user(), &context).unwrap();
+    assert_eq!(opened.result.expose(), b"value");
 }
 
 #[test]
@@ -98,7 +110,7 @@ fn a_guarded_keyring_refuses_at_the_moment_of_use_without_anybody_telling_it() {
     // As after a pause of the process: the next thing that happens is a use.
     std::thread::sleep(Duration::from_millis(1200));
     assert!(matches!(refused(seal(&keyring)), NotFresh::Old(_)));
-    let opened = keyring.open(&sealed, "shop", &EncryptionContext::default());
+    let opened = keyring.open(&sealed, &user(), &EncryptionContext::default());
     assert!(matches!(refused(opened.map(drop)), NotFresh::Old(_)));
 
     freshness.asked(Instant::now(), 2);

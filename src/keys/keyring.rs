@@ -7,11 +7,12 @@ use std::time::Instant;
 use super::freshness::{Freshness, NotFresh};
 use super::key::Key;
 use super::state_table::permitted;
+use super::user::{NotAllowed, SecretUser};
 use crate::api::KeyState;
 use crate::crypto::{
     self, EncryptionContext, KeyId, Limits, MaterialId, OpenError, Random, SealError, SecretBytes,
 };
-use crate::policy::Action;
+use crate::policy::{Action, Basis};
 
 /// Why a key was not used.
 #[derive(Debug, thiserror::Error)]
@@ -25,11 +26,13 @@ pub enum UseError {
         /// Its id.
         key: KeyId,
     },
-    /// The key belongs to another namespace.
-    #[error("the key {key} belongs to another namespace")]
-    OtherNamespace {
+    /// The key's policy and grants do not allow it.
+    #[error("the key {key} must not be used: {reason}")]
+    NotAllowed {
         /// Its id.
         key: KeyId,
+        /// Why not.
+        reason: NotAllowed,
     },
     /// The key's state refuses use.
     #[error("the key {key} is {state:?}")]
@@ -53,6 +56,15 @@ pub enum UseError {
     /// Nothing was encrypted.
     #[error("encryption failed")]
     Seal(#[source] SealError),
+}
+
+/// What the use of a key gave.
+#[derive(Debug)]
+pub struct Used<T> {
+    /// The plaintext or ciphertext.
+    pub result: T,
+    /// What allowed the use.
+    pub basis: Basis,
 }
 
 /// A key was put in, changed or taken out.
@@ -177,16 +189,16 @@ impl Keyring {
         self.len() == 0
     }
 
-    /// Encrypts under the current material of a key of `namespace`.
+    /// Encrypts under the current material of a key that `user` may use.
     pub fn seal(
         &self,
         key: KeyId,
-        namespace: &str,
+        user: &SecretUser,
         context: &EncryptionContext,
         plaintext: &[u8],
         random: &mut dyn Random,
-    ) -> Result<Vec<u8>, UseError> {
-        let key = self.usable(key, namespace, Action::GenerateDataKey)?;
+    ) -> Result<Used<Vec<u8>>, UseError> {
+        let (key, basis) = self.usable(key, user, Action::GenerateDataKey, context)?;
         let wrapping = key.wrapping_key().ok_or(UseError::State {
             key: key.id,
             state: KeyState::Unavailable,
@@ -194,19 +206,22 @@ impl Keyring {
         let sealed = crypto::seal(plaintext, context, &wrapping, random).map_err(UseError::Seal)?;
         // The process may have been stopped meanwhile.
         self.fresh()?;
-        Ok(sealed)
+        Ok(Used {
+            result: sealed,
+            basis,
+        })
     }
 
-    /// Decrypts what the key named in its header encrypted, if that is a key of `namespace` and
+    /// Decrypts what the key named in its header encrypted, if that is a key that `user` may use and
     /// the message was made for `context`.
     pub fn open(
         &self,
         message: &[u8],
-        namespace: &str,
+        user: &SecretUser,
         context: &EncryptionContext,
-    ) -> Result<SecretBytes, UseError> {
+    ) -> Result<Used<SecretBytes>, UseError> {
         let info = crypto::peek(message).map_err(UseError::Open)?;
-        let key = self.usable(info.key, namespace, Action::Decrypt)?;
+        let (key, basis) = self.usable(info.key, user, Action::Decrypt, context)?;
         let opened = crypto::open(message, context, &*key, Limits::default());
         let opened = opened.map_err(|error| match error {
             OpenError::MaterialMissing { key, material } => {
@@ -215,7 +230,10 @@ impl Keyring {
             other => UseError::Open(other),
         })?;
         self.fresh()?;
-        Ok(opened)
+        Ok(Used {
+            result: opened,
+            basis,
+        })
     }
 
     /// Refuses while what this replica knows may be too old.
@@ -224,16 +242,21 @@ impl Keyring {
         checked.transpose().map(drop).map_err(UseError::Stale)
     }
 
-    /// The key, if it may be used by `namespace` now.
-    fn usable(&self, id: KeyId, namespace: &str, action: Action) -> Result<Arc<Key>, UseError> {
+    /// The key, if that may be done with it now.
+    fn usable(
+        &self,
+        id: KeyId,
+        user: &SecretUser,
+        action: Action,
+        context: &EncryptionContext,
+    ) -> Result<(Arc<Key>, Basis), UseError> {
         self.fresh()?;
         let key = self.get(id).ok_or(UseError::NotFound { key: id })?;
-        if key.truth.spec.namespace != namespace {
-            return Err(UseError::OtherNamespace { key: id });
-        }
+        let refused = |reason| UseError::NotAllowed { key: id, reason };
+        let basis = user.may(&key, action, context).map_err(refused)?;
         let state = key.state();
         match permitted(state, action) {
-            Ok(()) => Ok(key),
+            Ok(()) => Ok((key, basis)),
             Err(_) => Err(UseError::State { key: id, state }),
         }
     }

@@ -19,14 +19,16 @@ mod rewrap;
 mod state_table;
 #[cfg(test)]
 mod testing;
+mod user;
 mod wrapped;
 
 pub use freshness::{Freshness, NotFresh};
 pub use import::{ImportRefusal, Imported, Opening, import_token, imported_generation, new_offer};
 pub use key::{GenerateError, Generation, Key, NewKey, binding, derive_key_id, new_generation};
-pub use keyring::{KeyChanged, Keyring, UseError};
+pub use keyring::{KeyChanged, Keyring, UseError, Used};
 pub use kind::{Algorithms, SYMMETRIC_DEFAULT, kind};
 pub use loader::Loader;
 pub use rewrap::{RewrapError, is_under, rewrap};
 pub use state_table::{StateRefusal, permitted};
+pub use user::{NotAllowed, SecretUser};
 pub use wrapped::roots_of;

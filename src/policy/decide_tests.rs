@@ -76,6 +76,7 @@ fn grant(grantee: &str, namespace_uid: Option<&str>) -> GrantRecord {
         operations: vec![GrantOperation::Decrypt],
         constraints: None,
         expires_at: Some(Time(at(10))),
+        expired: false,
         created_by: None,
     }
 }
@@ -337,9 +338,11 @@ fn a_grant() -> impl Strategy<Value = GrantRecord> {
         equals,
         a_context(),
         expires,
+        prop::bool::weighted(0.1),
     )
         .prop_map(
-            |(grantee, operations, namespace_uid, equals, subset, expires)| GrantRecord {
+            |(grantee, operations, namespace_uid, equals, subset, expires, expired)| GrantRecord {
+                expired,
                 operations,
                 constraints: Some(GrantConstraints {
                     encryption_context_equals: equals,
@@ -456,7 +459,8 @@ fn may_give(grant: &GrantRecord, asked: &Asked) -> bool {
     let mut subset = constraints.encryption_context_subset.iter();
     let exactly = constraints.encryption_context_equals;
     let home = asked.principal.home.as_ref();
-    grant.grantee == asked.principal.user
+    !grant.expired
+        && grant.grantee == asked.principal.user
         && grant
             .operations
             .iter()

@@ -136,7 +136,7 @@ impl KeyRules {
         if let Some(accepted) = &policy.accepted {
             rules.add_policy(accepted)?;
         }
-        for record in grants {
+        for record in grants.iter().filter(|record| !record.expired) {
             let granted = rules.grants.entry(record.grantee.clone()).or_default();
             granted.push(NamedGrant::of(record));
         }

@@ -21,6 +21,8 @@ pub enum Kind {
     ManagedKey,
     /// `KeyAlias`.
     KeyAlias,
+    /// `KeyGrant`.
+    KeyGrant,
     /// `ManagedSecret`.
     ManagedSecret,
     /// `KeyMaterial`.
@@ -32,6 +34,7 @@ impl Kind {
         match self {
             Self::ManagedKey => "ManagedKey",
             Self::KeyAlias => "KeyAlias",
+            Self::KeyGrant => "KeyGrant",
             Self::ManagedSecret => "ManagedSecret",
             Self::KeyMaterial => "KeyMaterial",
         }

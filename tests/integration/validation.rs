@@ -118,11 +118,6 @@ async fn unknown_fields_are_refused(bed: &Bed) {
             "{literals: {a: b}, template: {data: {a: b}, engine: v2}}",
             "spec.template.engine",
         ),
-        (
-            "ManagedSecret",
-            "{literals: {a: b}, keyRef: {name: k, namespace: other}}",
-            "spec.keyRef.namespace",
-        ),
     ];
     for (kind, spec, field) in cases {
         let yaml = format!(

@@ -52,10 +52,10 @@ system:serviceaccount:{{ .Release.Namespace }}:keystead-server
   resources: [managedkeys]
   verbs: [get, list, watch, create]
 - apiGroups: [keystead.dev]
-  resources: [keyaliases, managedsecrets]
+  resources: [keyaliases, keygrants, managedsecrets]
   verbs: [get, list, watch]
 - apiGroups: [keystead.dev]
-  resources: [managedkeys/status, keyaliases/status, managedsecrets/status]
+  resources: [managedkeys/status, keyaliases/status, keygrants/status, managedsecrets/status]
   verbs: [get, patch, update]
 # A namespace's UID tells whether waiting truth may be adopted.
 - apiGroups: [""]
@@ -158,6 +158,29 @@ authorizer.group('keystead.dev').resource('managedkeys').subresource('alias').na
 
 {{- define "keystead.mayNotAlias" -}}
 "'spec.keyRef needs update on managedkeys/alias for ManagedKey ' + request.namespace + '/' + {{ . }}.spec.keyRef.name + ': ask for a Role that grants it to you'"
+{{- end }}
+
+{{/* The author's right on a subresource of the key that a grant names. Call with (list subresource verb). */}}
+{{- define "keystead.mayOnKey" -}}
+authorizer.group('keystead.dev').resource('managedkeys').subresource('{{ index . 0 }}').namespace(request.namespace).name(object.spec.keyRef.name).check('{{ index . 1 }}').allowed()
+{{- end }}
+
+{{/*
+Whether a statement speaks of the requester and of no message. A service account is also whatever is in its namespace; that it is still the
+namespace that was accepted, the API server cannot know: names count here for Deny and Allow alike, and only the key's own namespace for Allow.
+*/}}
+{{- define "keystead.speaksOf" -}}
+size({{ . }}.?conditions.?encryptionContext.orValue({})) == 0 && size({{ . }}.?conditions.?via.orValue([])) == 0 && (request.userInfo.username in {{ . }}.principals.?users.orValue([]) && ({{ . }}.effect == 'Deny' || !request.userInfo.username.startsWith('system:serviceaccount:') || request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':')) || {{ . }}.principals.?groups.orValue([]).exists(g, g in request.userInfo.?groups.orValue([]) && ({{ . }}.effect == 'Deny' || !g.startsWith('system:serviceaccounts:') || g == 'system:serviceaccounts:' + request.namespace)) || {{ . }}.principals.?serviceAccounts.orValue([]).exists(a, request.userInfo.username == 'system:serviceaccount:' + a.namespace + ':' + a.name && ({{ . }}.effect == 'Deny' || a.namespace == request.namespace)) || {{ . }}.principals.?namespaces.orValue([]).exists(n, request.userInfo.username.startsWith('system:serviceaccount:' + n + ':') && ({{ . }}.effect == 'Deny' || n == request.namespace)))
+{{- end }}
+
+{{/* Whether a statement `s` speaks of an action. */}}
+{{- define "keystead.actsOn" -}}
+s.actions.exists(a, '{{ . }}'.matches('^' + a.replace('*', '.*') + '$'))
+{{- end }}
+
+{{/* Deny, Allow, RBAC: whether the requester may administer. Call with (list statementsVariable delegatesVariable action subresource). */}}
+{{- define "keystead.mayAdminister" -}}
+!variables.{{ index . 0 }}.exists(s, s.effect == 'Deny' && {{ include "keystead.actsOn" (index . 2) }}) && (variables.{{ index . 0 }}.exists(s, s.effect == 'Allow' && {{ include "keystead.actsOn" (index . 2) }}) || variables.{{ index . 1 }} && authorizer.group('keystead.dev').resource('managedkeys').subresource('{{ index . 3 }}').namespace(request.namespace).name(object.metadata.name).check('update').allowed())
 {{- end }}
 
 {{/*

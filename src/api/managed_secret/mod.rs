@@ -76,7 +76,7 @@ pub struct ManagedSecretSpec {
     #[schemars(length(max = 2048))]
     pub description: Option<String>,
 
-    /// The `ManagedKey` of the same namespace, by its own name or by a `KeyAlias`, that the secret is
+    /// The `ManagedKey`, by its own name or by a `KeyAlias`, that the secret is
     /// encrypted under; default `keystead-default`, which is made on first use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_ref: Option<KeyRef>,
@@ -119,13 +119,21 @@ pub struct ManagedSecretSpec {
     pub target: Option<Target>,
 }
 
-/// A `ManagedKey` of the same namespace, by its own name or by a `KeyAlias`.
+/// A `ManagedKey`, by its own name or by a `KeyAlias`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyRef {
     /// What `name` names; default `ManagedKey`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<KeyRefKind>,
+    /// Its namespace; default the secret's own. A key of another namespace is used only if its policy or a `KeyGrant` allows
+    /// it to `keystead:secret:<namespace>:<name>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]+(-+[a-z0-9]+)*$")
+    )]
+    pub namespace: Option<String>,
     /// Name of the `ManagedKey` or `KeyAlias`.
     #[schemars(
         length(min = 1, max = 253),

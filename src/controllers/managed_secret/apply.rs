@@ -204,13 +204,12 @@ fn target_data(
             .map(|(k, bytes)| (k.to_owned(), BASE64.encode(bytes)))
             .collect());
     };
-    let namespace = seen.secret.namespace().unwrap_or_default();
+    let access = seen.key_access(ctx);
     let user = user_context(&seen.secret).map_err(Error::Context)?;
     let seal = |(name, bytes): (&str, &[u8])| {
         let context = sealed_context(&seen.secret, name, &user).map_err(Error::Context)?;
-        let envelope = seen
-            .uses
-            .seal(key, &namespace, &context, bytes, ctx)
+        let envelope = access
+            .seal(key, &context, bytes)
             .map_err(|source| Error::Crypto {
                 operation: "seal",
                 source,

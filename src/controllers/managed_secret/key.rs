@@ -2,13 +2,15 @@
 
 use kube::{Api, ResourceExt};
 
-use super::spec::{KeyName, key_name};
+use super::spec::{KeyName, key_name, key_namespace, user_of};
 use crate::api::names::DEFAULT_KEY;
 use crate::api::{KeyAlias, KeyState, ManagedSecret, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
 use crate::controllers::uses::Uses;
 use crate::crypto::{KeyId, KeyKind, MaterialId};
+use crate::keys::{NotAllowed, UseError};
+use crate::policy::{Basis, Principal};
 
 /// The key that a secret names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +21,9 @@ pub(crate) enum KeySeen {
         id: KeyId,
         /// The generation that encrypts.
         material: MaterialId,
-        /// UID of the namespace that it belongs to: a namespace of the same name may be another.
-        namespace_uid: String,
+        /// UID of the secret's namespace, as the key knows it: a namespace of the same name may be another. `None` for a key of
+        /// another namespace, whose policy has compared it.
+        namespace_uid: Option<String>,
     },
     /// It is the default key and not made yet.
     DefaultMissing,
@@ -38,24 +41,77 @@ pub(super) async fn name_of_key(
         KeyName::Key(name) => return Ok(Ok(name.to_owned())),
         KeyName::Alias(alias) => alias,
     };
-    let namespace = secret.namespace().unwrap_or_default();
+    let namespace = key_namespace(secret);
+    let foreign = secret.namespace().as_deref() != Some(&namespace);
+    if foreign && !ctx.scope.contains(&namespace) {
+        return Ok(Err(not_allowed(secret, "KeyAlias", alias, None)));
+    }
     let aliases: Api<KeyAlias> = Api::namespaced(ctx.client.clone(), &namespace);
     let object = format!("KeyAlias {namespace}/{alias}");
     let found = call("get", &object, aliases.get_opt(alias)).await?;
-    Ok(found
-        .map(|alias| alias.spec.key_ref.name)
-        .ok_or_else(|| KeySeen::Problem(Reason::KeyNotFound, format!("{object} does not exist"))))
+    Ok(found.map(|alias| alias.spec.key_ref.name).ok_or_else(|| {
+        if foreign {
+            return not_allowed(secret, "KeyAlias", alias, None);
+        }
+        KeySeen::Problem(Reason::KeyNotFound, format!("{object} does not exist"))
+    }))
 }
 
-/// Finds the key of that name.
-pub(super) fn find_key(namespace: &str, name: &str, uses: &Uses, ctx: &Context) -> KeySeen {
+/// What is said of a key that must not be used. Of another namespace, nobody learns what is there and what is not.
+fn not_allowed(
+    secret: &ManagedSecret,
+    kind: &str,
+    name: &str,
+    reason: Option<&NotAllowed>,
+) -> KeySeen {
+    let namespace = key_namespace(secret);
+    let user = Principal::secret(
+        &secret.namespace().unwrap_or_default(),
+        &secret.name_any(),
+        None,
+    );
+    let user = user.name();
+    let message = match reason {
+        None | Some(NotAllowed::Decision(Basis::NotAllowed)) => format!(
+            "{kind} {namespace}/{name} does not exist, or neither its policy nor a grant lets {user} use it \
+             (GenerateDataKey and Decrypt)"
+        ),
+        Some(reason) => format!("{kind} {namespace}/{name} must not be used by {user}: {reason}"),
+    };
+    KeySeen::Problem(Reason::KeyNotAllowed, message)
+}
+
+/// Finds the key of that name. `namespace_uid`: that of the secret's namespace.
+pub(super) fn find_key(
+    secret: &ManagedSecret,
+    name: &str,
+    namespace_uid: Option<&str>,
+    uses: &Uses,
+    ctx: &Context,
+) -> KeySeen {
+    let namespace = &key_namespace(secret);
+    let foreign = secret.namespace().as_ref() != Some(namespace);
     let Some(key) = ctx.keyring.named(namespace, name).into_iter().next() else {
+        if foreign {
+            return not_allowed(secret, "ManagedKey", name, None);
+        }
         if name == DEFAULT_KEY {
             return KeySeen::DefaultMissing;
         }
         let message = format!("ManagedKey {namespace}/{name} does not exist or is not ready yet");
         return KeySeen::Problem(Reason::KeyNotFound, message);
     };
+    if let Err(reason) = user_of(secret, namespace_uid, ctx.now()).may_use(&key) {
+        let refusal = not_allowed(secret, "ManagedKey", name, Some(&reason));
+        uses.refused(
+            key.id,
+            &UseError::NotAllowed {
+                key: key.id,
+                reason,
+            },
+        );
+        return refusal;
+    }
     if key.kind() != Some(KeyKind::Symmetric) {
         let spec = key.truth.spec.key_spec.as_str();
         let message = format!(
@@ -68,10 +124,10 @@ pub(super) fn find_key(namespace: &str, name: &str, uses: &Uses, ctx: &Context) 
         (KeyState::Enabled, Some(current)) => KeySeen::Usable {
             id: key.id,
             material: current.id,
-            namespace_uid: key.truth.spec.namespace_uid.clone(),
+            namespace_uid: (!foreign).then(|| key.truth.spec.namespace_uid.clone()),
         },
         (state @ KeyState::Disabled, _) => {
-            uses.refused(key.id, state);
+            uses.refused(key.id, &UseError::State { key: key.id, state });
             let message = format!("ManagedKey {namespace}/{name} is disabled");
             KeySeen::Problem(Reason::KeyDisabled, message)
         }
@@ -79,7 +135,7 @@ pub(super) fn find_key(namespace: &str, name: &str, uses: &Uses, ctx: &Context) 
             KeySeen::DefaultMissing
         }
         (state @ (KeyState::PendingDeletion | KeyState::DestructionDue), _) => {
-            uses.refused(key.id, state);
+            uses.refused(key.id, &UseError::State { key: key.id, state });
             let message = format!(
                 "ManagedKey {namespace}/{name} was deleted, or its deletion is scheduled: apply it again, or, if it \
                  is there, look at its own condition"

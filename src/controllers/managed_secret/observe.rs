@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt};
 
 use super::key::{KeySeen, find_key, name_of_key};
 use super::source::Source;
-use super::spec::{KeyName, key_name, target_name};
+use super::spec::{KeyName, key_name, key_namespace, target_name, user_of};
 use super::target::{self, Target};
 use super::truth::{self, TruthSeen};
 use crate::api::{ManagedSecret, Reason};
@@ -17,7 +17,7 @@ use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
 use crate::controllers::namespace::{NamespaceFacts, namespace_facts};
 use crate::controllers::references::Reference;
-use crate::controllers::uses::Uses;
+use crate::controllers::uses::{KeyAccess, Uses};
 use crate::truth::truth_name;
 
 /// Everything that [`super::plan::plan`] may look at.
@@ -40,6 +40,8 @@ pub(crate) struct Observed {
     pub(crate) namespace: Option<NamespaceFacts>,
     /// The uses of keys that are not in the audit trail yet.
     pub(crate) uses: Uses,
+    /// UID of the namespace.
+    pub(crate) home: Option<String>,
 }
 
 impl Observed {
@@ -55,8 +57,15 @@ impl Observed {
             leftovers: Vec::new(),
             namespace: None,
             uses: Uses::of(&secret),
+            home: None,
             secret,
         }
+    }
+
+    /// The secret as a user of keys.
+    pub(super) fn key_access<'a>(&'a self, ctx: &'a Context) -> KeyAccess<'a> {
+        let user = user_of(&self.secret, self.home.as_deref(), ctx.now());
+        KeyAccess::new(user, &self.uses, ctx)
     }
 }
 
@@ -69,13 +78,10 @@ pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result
     if seen.in_operator_namespace || seen.secret.metadata.deletion_timestamp.is_some() {
         return Ok(seen);
     }
-    seen.key = match name_of_key(&seen.secret, ctx).await? {
-        Ok(name) => {
-            refer(&seen.secret, &namespace, Some(&name), ctx);
-            find_key(&namespace, &name, &seen.uses, ctx)
-        }
-        Err(problem) => problem,
-    };
+    let key = name_of_key(&seen.secret, ctx).await?;
+    if let Ok(name) = &key {
+        refer(&seen.secret, &namespace, Some(name), ctx);
+    }
     let uid = seen.secret.uid().unwrap_or_default();
     let name = seen.secret.name_any();
     let stored = call(
@@ -90,7 +96,16 @@ pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result
     {
         seen.namespace = Some(namespace_facts(&namespace, ctx).await?);
     }
-    seen.truth = truth::open(stored, &seen.uses, ctx);
+    let claimed = stored.as_ref().and_then(|stored| stored.as_ref().ok());
+    let claimed = claimed.map(|stored| stored.claim.namespace_uid.clone());
+    // An object of that UID is in the namespace that it was made in, so that the recorded UID is the namespace's own.
+    let home = seen.namespace.as_ref().map(|facts| facts.uid.clone());
+    seen.home = home.or(claimed);
+    seen.key = match key {
+        Ok(name) => find_key(&seen.secret, &name, seen.home.as_deref(), &seen.uses, ctx),
+        Err(problem) => problem,
+    };
+    seen.truth = truth::open(stored, &seen.key_access(ctx));
     look_outside(&mut seen, &namespace, ctx).await?;
     Ok(seen)
 }
@@ -118,8 +133,7 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
             secrets.get_opt(name),
         )
         .await?;
-        seen.target =
-            found.map(|found| target::read(found, &seen.secret, &seen.key, &seen.uses, ctx));
+        seen.target = found.map(|found| target::read(found, seen, ctx));
     }
     let former: Vec<_> = seen
         .truth
@@ -133,8 +147,7 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
     {
         let object = format!("Secret {namespace}/{}", record.name);
         let found = call("get", object, secrets.get_opt(&record.name)).await?;
-        let target =
-            found.map(|found| target::read(found, &seen.secret, &seen.key, &seen.uses, ctx));
+        let target = found.map(|found| target::read(found, seen, ctx));
         seen.leftovers.extend(target.filter(Target::is_ours));
     }
     Ok(())
@@ -144,10 +157,10 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
 fn refer(secret: &ManagedSecret, namespace: &str, key: Option<&str>, ctx: &Context) {
     let mut references = HashSet::new();
     if let KeyName::Alias(alias) = key_name(secret) {
-        references.insert(Reference::Alias(namespace.to_owned(), alias.to_owned()));
+        references.insert(Reference::Alias(key_namespace(secret), alias.to_owned()));
     }
     if let Some(key) = key {
-        references.insert(Reference::Key(namespace.to_owned(), key.to_owned()));
+        references.insert(Reference::Key(key_namespace(secret), key.to_owned()));
     }
     references.insert(truth_reference(secret, ctx));
     let imports = secret

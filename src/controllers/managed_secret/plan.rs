@@ -94,12 +94,12 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
             id,
             material,
             namespace_uid,
-        } => (*id, *material, namespace_uid),
+        } => (*id, *material, namespace_uid.as_ref()),
         KeySeen::DefaultMissing => return Ok(default_key()),
         KeySeen::Problem(reason, message) => return Err(Refusal(*reason, message.clone())),
     };
     let base = base(seen)?;
-    if base.claim(seen).namespace_uid != *key_namespace {
+    if key_namespace.is_some_and(|uid| base.claim(seen).namespace_uid != *uid) {
         let message =
             "the key of this name belongs to a namespace that was deleted, and waits to be adopted";
         return Err(Refusal(Reason::KeyNotReady, message.to_owned()));

@@ -68,7 +68,7 @@ fn every_trouble_with_the_key_stops_everything() {
     world.seen.key = KeySeen::Usable {
         id: KEYS[0].parse().unwrap(),
         material: MaterialId::from_bytes([1; 16]),
-        namespace_uid: "another".into(),
+        namespace_uid: Some("another".into()),
     };
     world.refused(Reason::KeyNotReady);
 }
@@ -213,7 +213,7 @@ fn a_resource_with_another_uid_adopts_only_in_its_own_namespace() {
     world.seen.key = KeySeen::Usable {
         id: KEYS[0].parse().unwrap(),
         material: MaterialId::from_bytes([1; 16]),
-        namespace_uid: "namespace-2".into(),
+        namespace_uid: Some("namespace-2".into()),
     };
     world.refused(Reason::AdoptionNeedsApproval);
     let (mut world, value) = recreate("namespace-1", Some("Never"));

@@ -1,11 +1,13 @@
 //! What a secret's spec says, with its defaults.
 
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::api::ManagedSecret;
 use crate::api::managed_secret::{Form, KeyRef, KeyRefKind};
 use crate::api::names::DEFAULT_KEY;
 use crate::crypto::{ContextError, EncryptionContext};
+use crate::keys::SecretUser;
 
 /// What a secret names its key by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,10 +22,35 @@ pub(super) enum KeyName<'a> {
 pub(super) fn key_name(secret: &ManagedSecret) -> KeyName<'_> {
     match &secret.spec.key_ref {
         None => KeyName::Key(DEFAULT_KEY),
-        Some(KeyRef { kind, name }) => match kind.unwrap_or_default() {
+        Some(KeyRef { kind, name, .. }) => match kind.unwrap_or_default() {
             KeyRefKind::ManagedKey => KeyName::Key(name),
             KeyRefKind::KeyAlias => KeyName::Alias(name),
         },
+    }
+}
+
+/// The namespace of what a secret names its key by.
+pub(super) fn key_namespace(secret: &ManagedSecret) -> String {
+    let said = secret
+        .spec
+        .key_ref
+        .as_ref()
+        .and_then(|key| key.namespace.clone());
+    said.or_else(|| secret.namespace()).unwrap_or_default()
+}
+
+/// The secret as a user of keys. `namespace_uid`: that which its namespace has.
+pub(super) fn user_of(
+    secret: &ManagedSecret,
+    namespace_uid: Option<&str>,
+    now: Timestamp,
+) -> SecretUser {
+    SecretUser {
+        namespace: secret.namespace().unwrap_or_default(),
+        name: secret.name_any(),
+        namespace_uid: namespace_uid.map(str::to_owned),
+        pairs: secret.spec.encryption_context.clone(),
+        now,
     }
 }
 

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerRe
 use kube::{Resource, ResourceExt};
 
 use super::key::KeySeen;
+use super::observe::Observed;
 use super::source::plain;
 use super::spec::{form, user_context};
 use crate::api::ManagedSecret;
@@ -16,7 +17,6 @@ use crate::api::names::{
     FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX,
 };
 use crate::controllers::context::Context;
-use crate::controllers::uses::Uses;
 use crate::crypto::{self, EncryptionContext, MaterialId, Purpose, SecretBytes};
 
 /// A Secret of the target's name.
@@ -74,13 +74,8 @@ impl Target {
 }
 
 /// Reads what matters of a Secret.
-pub(super) fn read(
-    secret: Secret,
-    managed: &ManagedSecret,
-    key: &KeySeen,
-    uses: &Uses,
-    ctx: &Context,
-) -> Target {
+pub(super) fn read(secret: Secret, seen: &Observed, ctx: &Context) -> Target {
+    let managed = &*seen.secret;
     let owner = owner_of(&secret, managed);
     let existing = match secret
         .annotations()
@@ -114,7 +109,7 @@ pub(super) fn read(
         dressed: owner == Owner::Us && is_dressed(&secret, managed, existing),
         owner,
         materials: materials(&secret),
-        delivered: delivered(secret, managed, key, uses, ctx),
+        delivered: delivered(secret, seen, ctx),
         keys,
     }
 }
@@ -245,29 +240,24 @@ fn materials(secret: &Secret) -> BTreeSet<MaterialId> {
 }
 
 /// What a consumer gets.
-fn delivered(
-    secret: Secret,
-    managed: &ManagedSecret,
-    key: &KeySeen,
-    uses: &Uses,
-    ctx: &Context,
-) -> BTreeMap<String, SecretBytes> {
+fn delivered(secret: Secret, seen: &Observed, ctx: &Context) -> BTreeMap<String, SecretBytes> {
+    let managed = &*seen.secret;
     let data = plain(secret);
     if form(managed) != Form::Sealed {
         return data;
     }
-    let (KeySeen::Usable { id: key, .. }, Ok(user)) = (key, user_context(managed)) else {
+    let (KeySeen::Usable { id: key, .. }, Ok(user)) = (&seen.key, user_context(managed)) else {
         return BTreeMap::new();
     };
+    let access = seen.key_access(ctx);
     // What was made for another place or under another key is none that a consumer could read.
     let open = |(entry, envelope): (String, SecretBytes)| {
         let name = entry.strip_suffix(SEALED_SUFFIX)?.to_owned();
         if crypto::peek(envelope.expose()).ok()?.key != *key {
             return None;
         }
-        let namespace = managed.namespace()?;
         let context = sealed_context(managed, &name, &user).ok()?;
-        let opened = uses.open(envelope.expose(), &namespace, &context, ctx);
+        let opened = access.open(envelope.expose(), &context);
         Some((name, opened.ok()?))
     };
     data.into_iter().filter_map(open).collect()

@@ -43,7 +43,7 @@ pub(super) fn key(id: &str) -> KeySeen {
     KeySeen::Usable {
         id: id.parse::<KeyId>().unwrap(),
         material: MaterialId::from_bytes([1; 16]),
-        namespace_uid: "namespace-1".into(),
+        namespace_uid: Some("namespace-1".into()),
     }
 }
 
@@ -68,6 +68,7 @@ impl World {
             sources: Vec::new(),
             target: None,
             leftovers: Vec::new(),
+            home: None,
             namespace: Some(NamespaceFacts {
                 uid: "namespace-1".into(),
                 created: None,

@@ -1,8 +1,7 @@
 //! The truth about a secret, opened.
 
 use crate::api::Reason;
-use crate::controllers::context::Context;
-use crate::controllers::uses::Uses;
+use crate::controllers::uses::KeyAccess;
 use crate::crypto::{ContextError, EncryptionContext, MaterialId, Purpose, SecretBytes};
 use crate::keys::UseError;
 use crate::secrets::{Manifest, SecretValue, VersionRecord};
@@ -92,11 +91,7 @@ pub(crate) fn version_context(
 
 /// Opens what is stored. Every context is computed from where it was found; the envelopes' own words count
 /// for nothing.
-pub(super) fn open(
-    stored: Option<Result<Stored, String>>,
-    uses: &Uses,
-    ctx: &Context,
-) -> TruthSeen {
+pub(super) fn open(stored: Option<Result<Stored, String>>, access: &KeyAccess<'_>) -> TruthSeen {
     match stored {
         None => TruthSeen::Absent,
         Some(Err(problem)) => TruthSeen::Unreadable {
@@ -104,7 +99,7 @@ pub(super) fn open(
             reason: Reason::TruthUnreadable,
             message: format!("the stored secret was not written by the operator: {problem}"),
         },
-        Some(Ok(stored)) => match open_stored(&stored, uses, ctx) {
+        Some(Ok(stored)) => match open_stored(&stored, access) {
             Ok((manifest, current)) => TruthSeen::Present(Box::new(Truth {
                 needs: stored.needed(),
                 stored,
@@ -122,27 +117,19 @@ pub(super) fn open(
 
 fn open_stored(
     stored: &Stored,
-    uses: &Uses,
-    ctx: &Context,
+    access: &KeyAccess<'_>,
 ) -> Result<(Manifest, SecretValue), (Reason, String)> {
     let (namespace, name) = (&stored.namespace, &stored.name);
     let unreadable = |what: String| (Reason::TruthUnreadable, what);
     let context = manifest_context(namespace, name)
         .map_err(|error| unreadable(format!("the manifest's context: {error}")))?;
-    let json = unseal(
-        &stored.manifest,
-        namespace,
-        &context,
-        "the manifest",
-        uses,
-        ctx,
-    )?;
+    let json = unseal(&stored.manifest, &context, "the manifest", access)?;
     let manifest = Manifest::from_json(json.expose())
         .map_err(|error| unreadable(format!("the manifest: {error}")))?;
     let current = manifest
         .current()
         .ok_or_else(|| unreadable("no version is current".to_owned()))?;
-    let value = read_version(stored, current, uses, ctx)?;
+    let value = read_version(stored, current, access)?;
     Ok((manifest, value))
 }
 
@@ -150,8 +137,7 @@ fn open_stored(
 pub(super) fn read_version(
     stored: &Stored,
     version: &VersionRecord,
-    uses: &Uses,
-    ctx: &Context,
+    access: &KeyAccess<'_>,
 ) -> Result<SecretValue, (Reason, String)> {
     let what = format!("version {}", version.id);
     let unreadable = |problem: String| (Reason::TruthUnreadable, format!("{what}: {problem}"));
@@ -163,51 +149,43 @@ pub(super) fn read_version(
     })?;
     let context = version_context(&stored.namespace, &stored.name, version)
         .map_err(|error| unreadable(error.to_string()))?;
-    let bytes = unseal(envelope, &stored.namespace, &context, &what, uses, ctx)?;
+    let bytes = unseal(envelope, &context, &what, access)?;
     SecretValue::decode(bytes.expose()).map_err(|error| unreadable(error.to_string()))
 }
 
 fn unseal(
     envelope: &[u8],
-    namespace: &str,
     context: &EncryptionContext,
     what: &str,
-    uses: &Uses,
-    ctx: &Context,
+    access: &KeyAccess<'_>,
 ) -> Result<SecretBytes, (Reason, String)> {
-    uses.open(envelope, namespace, context, ctx)
-        .map_err(|error| {
-            let reason = match &error {
-                UseError::State {
-                    state: crate::api::KeyState::Disabled,
-                    ..
-                } => Reason::KeyDisabled,
-                UseError::State {
-                    state:
-                        crate::api::KeyState::PendingDeletion
-                        | crate::api::KeyState::DestructionDue,
-                    ..
-                } => Reason::KeyPendingDeletion,
-                UseError::State {
-                    state: crate::api::KeyState::PendingImport,
-                    ..
-                } => Reason::KeyNotReady,
-                UseError::State { .. } => Reason::MaterialUnreadable,
-                // Only a server's keyring says so, never the controller's.
-                UseError::Stale(_) => Reason::Waiting,
-                UseError::NotFound { .. } | UseError::MaterialMissing { .. } => {
-                    Reason::MaterialMissing
-                }
-                UseError::OtherNamespace { .. } | UseError::Open(_) | UseError::Seal(_) => {
-                    Reason::TruthUnreadable
-                }
-            };
-            let place = context_place(context);
-            (
-                reason,
-                format!("{what} does not open: {error} (expected {place})"),
-            )
-        })
+    access.open(envelope, context).map_err(|error| {
+        let reason = match &error {
+            UseError::State {
+                state: crate::api::KeyState::Disabled,
+                ..
+            } => Reason::KeyDisabled,
+            UseError::State {
+                state: crate::api::KeyState::PendingDeletion | crate::api::KeyState::DestructionDue,
+                ..
+            } => Reason::KeyPendingDeletion,
+            UseError::State {
+                state: crate::api::KeyState::PendingImport,
+                ..
+            } => Reason::KeyNotReady,
+            UseError::State { .. } => Reason::MaterialUnreadable,
+            // Only a server's keyring says so, never the controller's.
+            UseError::Stale(_) => Reason::Waiting,
+            UseError::NotFound { .. } | UseError::MaterialMissing { .. } => Reason::MaterialMissing,
+            UseError::NotAllowed { .. } => Reason::KeyNotAllowed,
+            UseError::Open(_) | UseError::Seal(_) => Reason::TruthUnreadable,
+        };
+        let place = context_place(context);
+        (
+            reason,
+            format!("{what} does not open: {error} (expected {place})"),
+        )
+    })
 }
 
 /// The place that a context names, for messages.

@@ -12,6 +12,7 @@ use super::truth::{manifest_context, version_context};
 use crate::api::Reason;
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
+use crate::controllers::uses::KeyAccess;
 use crate::crypto::{EncryptionContext, peek};
 use crate::secrets::VersionRecord;
 use crate::telemetry::Truth;
@@ -30,10 +31,14 @@ pub(super) async fn write_truth(
         seen.secret.namespace().unwrap_or_default(),
         seen.secret.name_any(),
     );
+    let access = seen.key_access(ctx);
     let mut manifest = write.manifest.clone();
     let mut versions = BTreeMap::new();
     for version in write.manifest.versions() {
-        versions.insert(version.id.to_string(), envelope(version, write, seen, ctx)?);
+        versions.insert(
+            version.id.to_string(),
+            envelope(version, write, seen, &access)?,
+        );
     }
     for dropped in manifest.make_room(
         |id| versions.get(id.as_str()).map_or(0, Vec::len),
@@ -43,7 +48,7 @@ pub(super) async fn write_truth(
     }
     let context = manifest_context(&namespace, &name).map_err(Error::Context)?;
     let stored = Stored {
-        manifest: seal(write, seen, &context, &manifest.to_json(), ctx)?,
+        manifest: seal(write, &context, &manifest.to_json(), &access)?,
         claim: write.claim.clone(),
         parked_since: None,
         approved: None,
@@ -87,7 +92,7 @@ fn envelope(
     version: &VersionRecord,
     write: &TruthWrite,
     seen: &Observed,
-    ctx: &Context,
+    access: &KeyAccess<'_>,
 ) -> Result<Vec<u8>, Error> {
     let (namespace, name) = (
         seen.secret.namespace().unwrap_or_default(),
@@ -96,7 +101,7 @@ fn envelope(
     let context = version_context(&namespace, &name, version).map_err(Error::Context)?;
     let fresh = write.fresh.iter().find(|(id, _)| id == version.id.as_str());
     if let Some((_, value)) = fresh {
-        return seal(write, seen, &context, value.encode().expose(), ctx);
+        return seal(write, &context, value.encode().expose(), access);
     }
     let before = write.before.as_ref().and_then(|(stored, manifest)| {
         Some((
@@ -114,26 +119,23 @@ fn envelope(
     // The old message's header is never rewritten: its authentication tag uses nonce 0 under the message's key,
     // and a second header under the same key would give the authentication key away. So: a new message.
     let old_context = version_context(&namespace, &name, old).map_err(Error::Context)?;
-    let opened = seen
-        .uses
-        .open(envelope, &namespace, &old_context, ctx)
+    let opened = access
+        .open(envelope, &old_context)
         .map_err(|source| Error::Crypto {
             operation: "open a version to encrypt it anew",
             source,
         })?;
-    seal(write, seen, &context, opened.expose(), ctx)
+    seal(write, &context, opened.expose(), access)
 }
 
 fn seal(
     write: &TruthWrite,
-    seen: &Observed,
     context: &EncryptionContext,
     plaintext: &[u8],
-    ctx: &Context,
+    access: &KeyAccess<'_>,
 ) -> Result<Vec<u8>, Error> {
-    let namespace = seen.secret.namespace().unwrap_or_default();
-    seen.uses
-        .seal(write.key, &namespace, context, plaintext, ctx)
+    access
+        .seal(write.key, context, plaintext)
         .map_err(|source| Error::Crypto {
             operation: "seal the truth",
             source,

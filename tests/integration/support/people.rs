@@ -54,6 +54,13 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]
             .await
     }
 
+    /// Runs kubectl as this person with something on standard input.
+    pub(crate) async fn kubectl_with(&self, args: &[&str], stdin: &str) -> Printed {
+        self.bed
+            .kubectl_with(&[&["--as", self.name], args].concat(), stdin)
+            .await
+    }
+
     /// `kubectl apply -f -` as this person.
     pub(crate) async fn apply(&self, yaml: &str) -> Printed {
         self.bed.apply_as(self.name, yaml).await

@@ -1,0 +1,195 @@
+//! The controller of `KeyGrant`: which grants are in force, in the truth about their keys, so that every replica knows
+//! them from the one watch that it has.
+
+pub(crate) mod absence;
+mod observe;
+mod plan;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::jiff::Timestamp;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{self, Action};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates};
+use kube::{Api, ResourceExt};
+use tracing::instrument;
+
+use self::observe::observe;
+use self::plan::plan;
+use super::backoff::jittered;
+use super::context::{Context, changed_keys, jitter};
+use super::error::{Error, call};
+use super::parking::Presence;
+use super::run::{drive, retry};
+use super::status::Publication;
+use crate::api::condition::{self, NewCondition};
+use crate::api::names::FIELD_MANAGER_GRANT;
+use crate::api::{KeyGrant, KeyGrantStatus, KeyMaterial};
+use crate::telemetry::{Kind, Outcome, Truth};
+use crate::watching::{self, WatchPauses};
+
+/// How long a grant is left alone when nothing happens to it. Changes are watched; this is a safety net.
+const RESYNC: Duration = Duration::from_secs(3600);
+/// How long until the next look at a grant whose key was just written. Its echo usually comes first.
+const SOON: Duration = Duration::from_secs(5);
+
+/// The controller over one watch, until `stop`. The watch counts as present before it is first polled.
+pub(super) fn run<S>(
+    ctx: Arc<Context>,
+    api: Api<DeserializeGuard<KeyGrant>>,
+    presence: Presence<KeyGrant>,
+    stop: S,
+) -> impl Future<Output = ()> + Send + use<S>
+where
+    S: Future<Output = ()> + Send + Sync + 'static,
+{
+    let (reader, writer) = presence.watch();
+    let seen = presence.clone();
+    let grants = watching::watch(api)
+        .modify(|grant| grant.managed_fields_mut().clear())
+        .reflect(writer)
+        .inspect(move |event| seen.see(event))
+        .applied_objects()
+        .predicate_filter(
+            // The date of a deletion changes the generation too.
+            predicates::generation.combine(predicates::annotations),
+            PredicateConfig::default(),
+        );
+    let controller = Controller::for_stream(grants, reader.clone())
+        .reconcile_on(of_changed_keys(&ctx, reader))
+        .trigger_backoff(WatchPauses::default())
+        .with_config(controller::Config::default().concurrency(ctx.concurrency))
+        .graceful_shutdown_on(stop)
+        .run(
+            move |grant, ctx| reconcile(grant, ctx, presence.clone()),
+            |grant, error, ctx| retry(&grant, error, &ctx.grant_failures),
+            ctx,
+        );
+    drive(controller)
+}
+
+/// Grants of keys that changed.
+fn of_changed_keys(
+    ctx: &Arc<Context>,
+    grants: Store<KeyGrant>,
+) -> impl Stream<Item = ObjectRef<KeyGrant>> + Send + use<> + 'static {
+    let woken = ctx.clone();
+    changed_keys(ctx).flat_map(move |key| {
+        let named = |grant: &Arc<KeyGrant>| {
+            grant.spec.key_ref.name == key.name
+                && grant.namespace().as_deref() == Some(&key.namespace)
+        };
+        let found = grants.state().into_iter().filter(named);
+        let found: Vec<_> = found.map(|grant| ObjectRef::from_obj(&*grant)).collect();
+        for grant in &found {
+            woken.grant_failures.reset(grant);
+        }
+        futures::stream::iter(found)
+    })
+}
+
+#[instrument(skip_all, fields(grant = %ObjectRef::from_obj(&*grant)))]
+async fn reconcile(
+    grant: Arc<KeyGrant>,
+    ctx: Arc<Context>,
+    presence: Presence<KeyGrant>,
+) -> Result<Action, Error> {
+    let started = Instant::now();
+    let object = ObjectRef::from_obj(&*grant);
+    let result = reconcile_once(grant, &ctx).await;
+    presence.look_again(&object);
+    let outcome = match &result {
+        Ok((_, outcome)) => *outcome,
+        Err(error) => error.class().into(),
+    };
+    ctx.metrics
+        .reconciled(Kind::KeyGrant, outcome, started.elapsed());
+    if result.is_ok() {
+        ctx.grant_failures.reset(&object);
+    }
+    result.map(|(action, _)| action)
+}
+
+async fn reconcile_once(grant: Arc<KeyGrant>, ctx: &Context) -> Result<(Action, Outcome), Error> {
+    let failures = ctx.grant_failures.count(&ObjectRef::from_obj(&*grant));
+    let seen = match observe(grant.clone(), ctx).await {
+        Ok(seen) => seen,
+        Err(error) => return Err(told(error, failures, &grant, ctx).await?),
+    };
+    let plan = plan(&seen, ctx.now());
+    for truth in &plan.steps {
+        if let Err(error) = replace(truth, ctx).await {
+            return Err(told(error, failures, &grant, ctx).await?);
+        }
+    }
+    let mut outcome = Outcome::Success;
+    if let Some((status, ready)) = &plan.status {
+        publish(&grant, status, ready, ctx).await?;
+        if !ready.status {
+            outcome = Outcome::Waiting;
+        }
+    }
+    Ok((Action::requeue(next_look(&plan, ctx)), outcome))
+}
+
+/// The only effect there is: the truth about a key, in the state that it was seen in, with or without the grant.
+async fn replace(truth: &KeyMaterial, ctx: &Context) -> Result<(), Error> {
+    ctx.check_leadership()?;
+    let object = format!("KeyMaterial {}", truth.name_any());
+    call("replace", object, ctx.materials.replace(truth)).await?;
+    ctx.metrics.truth_written(Truth::KeyMaterial);
+    Ok(())
+}
+
+/// When to look again: soon after a write, at the next instant that the plan waits for, and in any case once in a while.
+fn next_look(plan: &plan::Plan, ctx: &Context) -> Duration {
+    if !plan.steps.is_empty() {
+        return jittered(SOON, jitter());
+    }
+    let wait = jittered(RESYNC, jitter());
+    let until =
+        |next: Timestamp| Duration::try_from(next.duration_since(ctx.now())).unwrap_or_default();
+    plan.next.map_or(wait, |next| {
+        // A moment later than planned, since timers may be early; what has expired gives nothing in the meantime.
+        wait.min(ctx.clock.timer(until(next) + Duration::from_millis(100)))
+    })
+}
+
+/// Puts what failed into the status, unless trying again soon will mend it; what else was known stays.
+async fn told(
+    error: Error,
+    failures: u32,
+    grant: &KeyGrant,
+    ctx: &Context,
+) -> Result<Error, Error> {
+    if error.is_told(failures) {
+        let ready = NewCondition::not_ready(error.reason(), error.to_string());
+        let generation = grant.metadata.generation.unwrap_or_default();
+        let mut status = grant.status.clone().unwrap_or_default();
+        status.observed_generation = Some(generation);
+        condition::set(&mut status.conditions, ready.clone(), generation, ctx.now());
+        publish(grant, &status, &ready, ctx).await?;
+    }
+    Ok(error)
+}
+
+async fn publish(
+    grant: &KeyGrant,
+    new: &KeyGrantStatus,
+    ready: &NewCondition,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let old = grant.status.as_ref();
+    let publication = Publication {
+        object: grant,
+        old,
+        new,
+        old_conditions: old.map(|s| s.conditions.as_slice()).unwrap_or_default(),
+        ready,
+        manager: FIELD_MANAGER_GRANT,
+    };
+    publication.publish(ctx).await
+}
