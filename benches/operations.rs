@@ -10,24 +10,26 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures::executor::block_on;
 use k8s_openapi::jiff::Timestamp;
+use keystead::authorization::Subject;
 use keystead::crypto::{
     EncryptionContext, InstallationId, KeyId, MacAlgorithm, Message, OaepAlgorithm, OsRandom,
     RootKey, SigningAlgorithm,
 };
 use keystead::keys::operations::{
-    Call, Caller, DataKeyLength, DataKeyRequest, DecryptRequest, Denied, EncryptRequest,
-    EncryptionAlgorithm, Gate, MacRequest, Operations, Outcome, SignRequest, Unrecorded, Use,
-    VerifyRequest,
+    Call, Caller, DataKeyLength, DataKeyRequest, DecryptRequest, EncryptRequest,
+    EncryptionAlgorithm, Gate, MacRequest, Operations, Outcome, Refused, SignRequest, Unrecorded,
+    Use, VerifyRequest,
 };
 use keystead::keys::{Key, Keyring, NewKey, new_generation};
+use keystead::policy::Principal;
 use keystead::roots::RootKeys;
 use serde_json::json;
 
 struct Open;
 
 impl Gate for Open {
-    async fn admit(&self, _: &Use<'_>) -> Result<(), Denied> {
-        Ok(())
+    async fn admit(&self, _: &Use<'_>) -> Result<String, Refused> {
+        Ok(String::new())
     }
 
     async fn record(&self, _: &Use<'_>, _: Outcome<'_>) -> Result<(), Unrecorded> {
@@ -80,8 +82,8 @@ fn benchmarks(criterion: &mut Criterion) {
     keyring.insert(key(8, "Rsa2048", "EncryptDecrypt"));
     let operations = Operations::new(keyring, Open);
     let caller = Caller {
-        principal: "ann".to_owned(),
-        groups: Vec::new(),
+        principal: Principal::user("ann", [], None).unwrap(),
+        subject: Subject::default(),
         via: None,
     };
     let call = Call {

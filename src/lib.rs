@@ -9,7 +9,7 @@
 //!   │          └──▶ leader, telemetry, listen, clock, watching, telling
 //!   └▶ server (replicas that hold the keys and serve the webhooks) ──▶ keys, installation, roots
 //! certificates: what authenticates the server (made by the controller)
-//! policy: who may do what with a key (pure)
+//! policy: who may do what with a key (pure); authorization: what RBAC says
 //! audit: who did what, in lines that cannot be altered unnoticed
 //! api: the resource types everybody speaks
 //! ```
@@ -19,6 +19,7 @@
 
 pub mod api;
 pub mod audit;
+pub mod authorization;
 pub mod certificates;
 pub mod cli;
 pub mod clock;

@@ -80,7 +80,8 @@ fn error_code(error: &UseError) -> &'static str {
         | UseError::MaterialMissing { .. } => "KeyUnavailableException",
         UseError::State { .. } => "KMSInvalidStateException",
         UseError::Open(_) => "InvalidCiphertextException",
-        UseError::Stale(_) | UseError::Seal(_) => "KMSInternalException",
+        UseError::Stale(_) => "DependencyTimeoutException",
+        UseError::Seal(_) => "KMSInternalException",
     }
 }
 

@@ -238,8 +238,16 @@ impl Keyring {
 
     /// Refuses while what this replica knows may be too old.
     fn fresh(&self) -> Result<(), UseError> {
+        self.check_freshness().map_err(UseError::Stale)
+    }
+
+    /// Whether this replica can prove that it knows the keys' states. To be asked before a use and after it.
+    ///
+    /// # Errors
+    /// It cannot, and says since when.
+    pub fn check_freshness(&self) -> Result<(), NotFresh> {
         let checked = self.freshness.as_ref().map(|f| f.check(Instant::now()));
-        checked.transpose().map(drop).map_err(UseError::Stale)
+        checked.transpose().map(drop)
     }
 
     /// The key, if that may be done with it now.

@@ -12,6 +12,7 @@
 //! what is missing is named by `/readyz` and waited for.
 
 mod follow;
+mod gate;
 mod presence;
 mod tls;
 pub mod webhooks;
@@ -33,6 +34,7 @@ use crate::listen;
 use crate::roots::Providers;
 use crate::telemetry::{Metrics, Readiness};
 
+pub use gate::PolicyGate;
 pub use presence::Replica;
 
 /// How long to wait before the installation is looked for again.

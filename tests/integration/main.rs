@@ -26,6 +26,7 @@ mod leader;
 mod leaks;
 mod loss;
 mod memory;
+mod operations;
 mod outage;
 mod policy;
 mod recovery;

@@ -1,8 +1,8 @@
 //! Why an operation was not done, by the names that AWS KMS has for it.
 
-use super::gate::{Denied, Unrecorded};
+use super::gate::{Refused, Unrecorded};
 use crate::crypto::KeyId;
-use crate::keys::StateRefusal;
+use crate::keys::{NotFresh, StateRefusal};
 
 /// Why an operation was not done. The text may go to the caller: it holds nothing that the caller did not say, or may not know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,8 +14,14 @@ pub enum OperationError {
     #[error("key {0} does not exist")]
     NotFound(KeyId),
     /// The caller may not; or the ciphertext names a key that does not exist, which is the same to the caller.
-    #[error(transparent)]
-    AccessDenied(Denied),
+    #[error("{0}")]
+    AccessDenied(String),
+    /// Nobody could decide in time. It may be tried again.
+    #[error("{0}")]
+    Undecided(Refused),
+    /// This replica cannot prove that it knows the key's state. Another one can.
+    #[error("no key is used: {0}")]
+    Stale(NotFresh),
     /// A key of this spec and usage does not do that, or not with that algorithm.
     #[error("key {0} is not of a spec and usage for this operation and algorithm")]
     InvalidKeyUsage(KeyId),
@@ -55,6 +61,7 @@ impl OperationError {
             Self::Validation(_) => "ValidationException",
             Self::NotFound(_) => "NotFoundException",
             Self::AccessDenied(_) => "AccessDeniedException",
+            Self::Undecided(_) | Self::Stale(_) => "DependencyTimeoutException",
             Self::InvalidKeyUsage(_) => "InvalidKeyUsageException",
             Self::Unsupported(_) => "UnsupportedOperationException",
             Self::State(refusal) => refusal.name(),
@@ -64,6 +71,15 @@ impl OperationError {
             Self::InvalidSignature => "KMSInvalidSignatureException",
             Self::DryRun => "DryRunOperationException",
             Self::Unrecorded(_) | Self::Internal => "KMSInternalException",
+        }
+    }
+}
+
+impl From<Refused> for OperationError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Denied(message) => Self::AccessDenied(message),
+            Refused::Undecided => Self::Undecided(refused),
         }
     }
 }

@@ -1,37 +1,24 @@
 //! Who asks, and who decides: what stands between a caller and a key.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use super::OperationError;
+use crate::api::Via;
+use crate::authorization::Subject;
 use crate::crypto::{EncryptionContext, KeyId};
 use crate::keys::Key;
-use crate::policy::Action;
+use crate::policy::{Action, Principal};
 
 /// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Caller {
-    /// The Kubernetes user, or `keystead:secret:<namespace>:<name>`.
-    pub principal: String,
-    /// The groups that it is in.
-    pub groups: Vec<String>,
+    /// Who that is to policies and grants.
+    pub principal: Principal,
+    /// Who that is to RBAC.
+    pub subject: Subject,
     /// What it asks through; none if it asks itself.
     pub via: Option<Via>,
-}
-
-/// What uses a key on somebody's behalf.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Via {
-    /// A `ManagedSecret`.
-    Secrets,
-}
-
-impl Via {
-    /// Its name in policies and in the audit log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Secrets => "secrets",
-        }
-    }
 }
 
 /// One call of the API.
@@ -60,15 +47,18 @@ pub struct Use<'a> {
     pub context: &'a EncryptionContext,
 }
 
-/// What came of a use.
-pub type Outcome<'a> = Result<(), &'a OperationError>;
+/// What came of a use: what allowed it, or why it was not done.
+pub type Outcome<'a> = Result<&'a str, &'a OperationError>;
 
-/// Who may not. The message goes to the caller.
+/// Why a use is not let through.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Denied {
-    /// What is missing.
-    pub message: String,
+pub enum Refused {
+    /// The caller may not. The message goes to him.
+    #[error("{0}")]
+    Denied(String),
+    /// Whoever has to be asked gave no answer in time.
+    #[error("RBAC, which decides, gave no answer in time; try again")]
+    Undecided,
 }
 
 /// The audit log took no line. Nothing is answered then.
@@ -78,8 +68,8 @@ pub struct Unrecorded;
 
 /// Decides about each use of a key, and writes each down.
 pub trait Gate: Send + Sync {
-    /// Whether that use is allowed. `asked.key` is there.
-    fn admit(&self, asked: &Use<'_>) -> impl Future<Output = Result<(), Denied>> + Send;
+    /// What allows that use, in words for the audit log. `asked.key` is there.
+    fn admit(&self, asked: &Use<'_>) -> impl Future<Output = Result<String, Refused>> + Send;
 
     /// Writes down what came of a use, before its answer leaves. Called once for each use, also for those that were
     /// refused, by whatever.
@@ -90,8 +80,18 @@ pub trait Gate: Send + Sync {
     ) -> impl Future<Output = Result<(), Unrecorded>> + Send;
 }
 
+impl<G: Gate> Gate for Arc<G> {
+    async fn admit(&self, asked: &Use<'_>) -> Result<String, Refused> {
+        (**self).admit(asked).await
+    }
+
+    async fn record(&self, asked: &Use<'_>, outcome: Outcome<'_>) -> Result<(), Unrecorded> {
+        (**self).record(asked, outcome).await
+    }
+}
+
 impl<G: Gate> Gate for &G {
-    async fn admit(&self, asked: &Use<'_>) -> Result<(), Denied> {
+    async fn admit(&self, asked: &Use<'_>) -> Result<String, Refused> {
         (**self).admit(asked).await
     }
 

@@ -29,7 +29,7 @@ pub use encryption::{
     DecryptRequest, Decrypted, EncryptRequest, Encrypted, EncryptionAlgorithm, MAX_CIPHERTEXT,
 };
 pub use error::OperationError;
-pub use gate::{Call, Caller, Denied, Gate, Outcome, Unrecorded, Use, Via};
+pub use gate::{Call, Caller, Gate, Outcome, Refused, Unrecorded, Use};
 pub use mac::{MacAnswer, MacRequest};
 pub use random::MAX_RANDOM;
 pub use re_encrypt::{ReEncryptRequest, ReEncrypted};
@@ -45,6 +45,9 @@ use crate::policy::Action;
 pub const MAX_MESSAGE: usize = 4096;
 /// Longest signature or code that is looked at, in bytes; as in AWS KMS.
 pub const MAX_SIGNATURE: usize = 6144;
+
+/// How often a use is decided on, if the key changes meanwhile.
+const TRIES: usize = 3;
 
 /// The operations on the keys of a keyring.
 pub struct Operations<G> {
@@ -62,6 +65,21 @@ struct Asked<'a> {
     /// Whether the key's existence is the caller's to know: not if only a ciphertext names it.
     named: bool,
     needs: Needs,
+}
+
+/// A key, and what allows its use.
+struct Admitted {
+    key: Option<Arc<Key>>,
+    basis: Result<String, OperationError>,
+}
+
+impl Admitted {
+    fn refused(key: Option<Arc<Key>>, error: OperationError) -> Self {
+        Self {
+            key,
+            basis: Err(error),
+        }
+    }
 }
 
 impl<'a> Asked<'a> {
@@ -88,16 +106,48 @@ impl<G: Gate> Operations<G> {
         asked: Asked<'_>,
         work: impl FnOnce(&Key) -> Result<T, OperationError>,
     ) -> Result<T, OperationError> {
-        let key = self.find(asked.key);
-        let asked_of = asked.of(key.as_deref());
-        let result = match &key {
-            Some(key) => self.admitted(&asked, &asked_of, key).await,
-            None => Err(missing(&asked)),
-        };
-        let result = result
-            .and_then(|()| dry_run(asked.call))
-            .and_then(|()| work(key.as_deref().expect("a key was admitted")));
-        self.told(&asked_of, result).await
+        let admitted = self.admit(&asked).await;
+        let (key, basis) = (admitted.key.as_deref(), admitted.basis);
+        let mut why = String::new();
+        let result = basis.and_then(|basis| {
+            why = basis;
+            dry_run(asked.call)?;
+            let done = work(key.expect("a key was admitted"))?;
+            self.fresh()?;
+            Ok(done)
+        });
+        self.told(&asked.of(key), why, result).await
+    }
+
+    /// Finds the key and everything that must be so before it is used. While somebody was asked, the key may have changed: then
+    /// once more, with the new state of it.
+    async fn admit(&self, asked: &Asked<'_>) -> Admitted {
+        for _ in 0..TRIES {
+            let key = match self.fresh() {
+                Ok(()) => self.find(asked.key),
+                Err(stale) => return Admitted::refused(None, stale),
+            };
+            let Some(found) = &key else {
+                return Admitted::refused(None, missing(asked));
+            };
+            let basis = self.admitted(asked, &asked.of(Some(found)), found).await;
+            if basis.is_err() || self.is_current(key.as_ref()) {
+                return Admitted { key, basis };
+            }
+        }
+        Admitted::refused(None, Refused::Undecided.into())
+    }
+
+    /// Whether that is the newest that this replica knows of the key.
+    fn is_current(&self, key: Option<&Arc<Key>>) -> bool {
+        key.is_some_and(|key| self.find(key.id).is_some_and(|now| Arc::ptr_eq(&now, key)))
+    }
+
+    /// Refuses while what this replica knows may be too old.
+    fn fresh(&self) -> Result<(), OperationError> {
+        self.keyring
+            .check_freshness()
+            .map_err(OperationError::Stale)
     }
 
     /// The key, unless it was destroyed.
@@ -112,7 +162,7 @@ impl<G: Gate> Operations<G> {
         asked: &Asked<'_>,
         asked_of: &Use<'_>,
         key: &Key,
-    ) -> Result<(), OperationError> {
+    ) -> Result<String, OperationError> {
         if !key.kind().is_some_and(|kind| asked.needs.met_by(kind)) {
             return Err(match asked.needs {
                 Needs::PublicKey => OperationError::Unsupported(key.id),
@@ -121,18 +171,19 @@ impl<G: Gate> Operations<G> {
                 }
             });
         }
-        let decided = self.gate.admit(asked_of).await;
-        decided.map_err(OperationError::AccessDenied)?;
-        permitted(key.state(), asked.action).map_err(OperationError::State)
+        let basis = self.gate.admit(asked_of).await?;
+        permitted(key.state(), asked.action).map_err(OperationError::State)?;
+        Ok(basis)
     }
 
     /// Writes down what came of a use; without that there is no answer.
     async fn told<T>(
         &self,
         asked: &Use<'_>,
+        basis: String,
         result: Result<T, OperationError>,
     ) -> Result<T, OperationError> {
-        let outcome = result.as_ref().map(|_| ());
+        let outcome = result.as_ref().map(|_| basis.as_str());
         let recorded = self.gate.record(asked, outcome).await;
         recorded.map_err(OperationError::Unrecorded)?;
         result
@@ -145,9 +196,7 @@ fn missing(asked: &Asked<'_>) -> OperationError {
         return OperationError::NotFound(asked.key);
     }
     let message = "the ciphertext refers to a key that does not exist, or that you may not use";
-    OperationError::AccessDenied(Denied {
-        message: message.to_owned(),
-    })
+    OperationError::AccessDenied(message.to_owned())
 }
 
 fn dry_run(call: Call<'_>) -> Result<(), OperationError> {

@@ -22,7 +22,8 @@ impl<G: Gate> Operations<G> {
             key: None,
             context: &EncryptionContext::empty(),
         };
-        self.told(&asked, random_bytes(length)).await
+        let basis = "nobody needs a right to it".to_owned();
+        self.told(&asked, basis, random_bytes(length)).await
     }
 }
 

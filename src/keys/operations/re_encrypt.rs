@@ -2,7 +2,7 @@
 
 use super::encryption::{DecryptRequest, EncryptionAlgorithm, encrypt_with, without_context};
 use super::needs::Needs;
-use super::{Asked, Call, Gate, OperationError, Operations, dry_run, missing};
+use super::{Admitted, Asked, Call, Gate, OperationError, Operations, Refused, dry_run};
 use crate::crypto::{Arn, EncryptionContext, KeyId};
 use crate::keys::Key;
 use crate::policy::Action;
@@ -40,30 +40,43 @@ impl<G: Gate> Operations<G> {
     ) -> Result<ReEncrypted, OperationError> {
         let from = request.source.asked(call, Action::ReEncryptFrom)?;
         let to = request.asked(call)?;
-        let (from_key, to_key) = (self.find(from.key), self.find(to.key));
-        let result = self.both(&from, from_key.as_deref(), &to, to_key.as_deref());
-        let result = result.await.and_then(|(source, key)| {
-            dry_run(call)?;
-            request.carry_over(source, key)
-        });
-        let told = self.told(&from.of(from_key.as_deref()), result).await;
+        let source = self.admit(&from).await;
+        // A refusal is written down for both uses. Whether the second key may be used is nothing to ask then.
+        let target = match &source.basis {
+            Ok(_) => self.admit(&to).await,
+            Err(error) => Admitted::refused(self.find(to.key), error.clone()),
+        };
+        let (from_key, to_key) = (source.key.as_deref(), target.key.as_deref());
+        let (mut from_why, mut to_why) = (String::new(), String::new());
+        // While RBAC was asked about the second key, the first may have changed.
+        let is_current = self.is_current(source.key.as_ref());
+        let result = match (source.basis, target.basis) {
+            (Ok(_), Ok(_)) if !is_current => Err(Refused::Undecided.into()),
+            (Ok(one), Ok(two)) => {
+                (from_why, to_why) = (one, two);
+                self.carried_over(call, &request, from_key, to_key)
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        let told = self.told(&from.of(from_key), from_why, result).await;
         // Also if the first line could not be written: each use is one.
-        self.told(&to.of(to_key.as_deref()), told).await
+        self.told(&to.of(to_key), to_why, told).await
     }
 
-    /// Both keys, if both may be used.
-    async fn both<'k>(
+    fn carried_over(
         &self,
-        from: &Asked<'_>,
-        from_key: Option<&'k Key>,
-        to: &Asked<'_>,
-        to_key: Option<&'k Key>,
-    ) -> Result<(&'k Key, &'k Key), OperationError> {
-        let source = from_key.ok_or_else(|| missing(from))?;
-        self.admitted(from, &from.of(from_key), source).await?;
-        let key = to_key.ok_or_else(|| missing(to))?;
-        self.admitted(to, &to.of(to_key), key).await?;
-        Ok((source, key))
+        call: Call<'_>,
+        request: &ReEncryptRequest<'_>,
+        source: Option<&Key>,
+        key: Option<&Key>,
+    ) -> Result<ReEncrypted, OperationError> {
+        dry_run(call)?;
+        let made = request.carry_over(
+            source.expect("a key was admitted"),
+            key.expect("a key was admitted"),
+        )?;
+        self.fresh()?;
+        Ok(made)
     }
 }
 

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use super::{
-    Call, Caller, DecryptRequest, Decrypted, Denied, EncryptRequest, Encrypted,
-    EncryptionAlgorithm, Gate, OperationError, Operations, Outcome, Unrecorded, Use,
+    Call, Caller, DecryptRequest, Decrypted, EncryptRequest, Encrypted, EncryptionAlgorithm, Gate,
+    OperationError, Operations, Outcome, Refused, Unrecorded, Use,
 };
 use crate::api::KeyMaterial;
+use crate::authorization::Subject;
 use crate::crypto::EncryptionContext;
 pub(super) use crate::keys::testing::id;
 use crate::keys::testing::{made, reloaded, rotated};
 use crate::keys::{Key, Keyring};
-use crate::policy::Action;
+use crate::policy::{Action, Principal};
 
 /// Keys, a gate and a caller.
 pub(super) struct Bed {
@@ -31,7 +32,7 @@ pub(super) struct Recorder {
 }
 
 impl Gate for Recorder {
-    async fn admit(&self, asked: &Use<'_>) -> Result<(), Denied> {
+    async fn admit(&self, asked: &Use<'_>) -> Result<String, Refused> {
         assert!(
             asked.key.is_some(),
             "only a key that is there is decided on"
@@ -39,10 +40,10 @@ impl Gate for Recorder {
         self.contexts.lock().unwrap().push(asked.context.clone());
         let action = asked.action.expect("only keys are decided on");
         if self.denied.lock().unwrap().contains(&action) {
-            let message = format!("{} may not {action}", asked.call.caller.principal);
-            return Err(Denied { message });
+            let who = asked.call.caller.principal.name();
+            return Err(Refused::Denied(format!("{who} may not {action}")));
         }
-        Ok(())
+        Ok("allowed by the test".to_owned())
     }
 
     async fn record(&self, asked: &Use<'_>, outcome: Outcome<'_>) -> Result<(), Unrecorded> {
@@ -50,7 +51,7 @@ impl Gate for Recorder {
             return Err(Unrecorded);
         }
         let action = asked.action.map_or("GenerateRandom", Action::name);
-        let outcome = outcome.map_or_else(OperationError::name, |()| "done");
+        let outcome = outcome.map_or_else(OperationError::name, |_| "done");
         let line = format!("{action} {outcome}");
         self.lines.lock().unwrap().push(line);
         Ok(())
@@ -63,8 +64,8 @@ impl Bed {
             keyring: Arc::default(),
             gate: Recorder::default(),
             caller: Caller {
-                principal: "ann".to_owned(),
-                groups: Vec::new(),
+                principal: Principal::user("ann", [], None).unwrap(),
+                subject: Subject::default(),
                 via: None,
             },
         }

@@ -3,7 +3,6 @@
 
 mod admission;
 mod key;
-mod rbac;
 
 use std::time::Duration;
 
@@ -21,8 +20,9 @@ pub use admission::{AdmissionRequest, UserInfo, Verdict};
 pub use key::review as review_key;
 
 use self::admission::Review;
+use crate::authorization::{self, KeyPlace, Subject};
 use crate::listen::Limits;
-use crate::policy::Rbac;
+use crate::policy::{Rbac, RbacAttributes};
 
 /// The limits of the webhooks' listener. The API server keeps its connections and opens few.
 pub(super) const LIMITS: Limits = Limits {
@@ -54,12 +54,31 @@ async fn managed_keys(State(client): State<Client>, request: Request<Body>) -> R
     };
     let mut verdict = review_key(&asked, Rbac::NotAsked);
     if let Verdict::NeedsRbac(attributes) = verdict {
-        let Some(rbac) = rbac::ask(client, &asked, attributes, RBAC_TIME).await else {
+        let Some(rbac) = ask_rbac(client, &asked, attributes).await else {
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         };
         verdict = review_key(&asked, rbac);
     }
     answer(&asked, verdict)
+}
+
+async fn ask_rbac(
+    client: Client,
+    asked: &AdmissionRequest,
+    attributes: RbacAttributes,
+) -> Option<Rbac> {
+    let user = asked.user_info.clone();
+    let subject = Subject {
+        user: user.username,
+        uid: user.uid,
+        groups: user.groups,
+        extra: user.extra,
+    };
+    let key = KeyPlace {
+        namespace: &asked.namespace,
+        name: &asked.name,
+    };
+    authorization::ask(client, &subject, key, attributes, RBAC_TIME).await
 }
 
 async fn asked(request: Request<Body>) -> Result<AdmissionRequest, StatusCode> {

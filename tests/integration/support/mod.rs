@@ -125,6 +125,11 @@ impl Bed {
         self.helm(&args).await.expect_ok();
     }
 
+    /// A folder that goes with the bed.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Starts an operator process with the rights of the chart's `ServiceAccount` and waits until it is ready.
     pub(crate) async fn operator(&self) -> Operator {
         let operator = self.operator_named("one", &[]).await;

@@ -1,5 +1,7 @@
-//! Asks the API server what RBAC says.
+//! Asks the API server what RBAC says of somebody (`SubjectAccessReview`). Nothing is cached: a right that was taken away is
+//! gone with the next question.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::authorization::v1::{
@@ -10,20 +12,42 @@ use kube::{Api, Client};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::admission::AdmissionRequest;
 use crate::api::names::GROUP;
 use crate::policy::{Rbac, RbacAttributes};
 use crate::telling::describe;
 
-/// Whether whoever asks for the request has that right to its object; `None` if nobody answers in time.
-pub(super) async fn ask(
+/// Somebody whom the API server has authenticated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// User name.
+    pub user: String,
+    /// UID of the user; empty if it has none.
+    pub uid: String,
+    /// Groups.
+    pub groups: Vec<String>,
+    /// What else is known of him, for authorizers.
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+/// The key that a right is asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyPlace<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name; empty while the API server is still to make one.
+    pub name: &'a str,
+}
+
+/// Whether the subject has that right to that key; `None` if nobody answers in time.
+pub async fn ask(
     client: Client,
-    request: &AdmissionRequest,
+    subject: &Subject,
+    key: KeyPlace<'_>,
     attributes: RbacAttributes,
     patience: Duration,
 ) -> Option<Rbac> {
     let reviews: Api<SubjectAccessReview> = Api::all(client);
-    let (params, review) = (PostParams::default(), review(request, attributes));
+    let (params, review) = (PostParams::default(), review(subject, key, attributes));
     match timeout(patience, reviews.create(&params, &review)).await {
         Ok(Ok(answer)) => Some(match answer.status {
             Some(status) if status.allowed => Rbac::Allows,
@@ -41,21 +65,21 @@ pub(super) async fn ask(
     }
 }
 
-fn review(request: &AdmissionRequest, attributes: RbacAttributes) -> SubjectAccessReview {
-    let user = request.user_info.clone();
+fn review(subject: &Subject, key: KeyPlace<'_>, attributes: RbacAttributes) -> SubjectAccessReview {
+    let subject = subject.clone();
     SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
-            user: Some(user.username),
-            uid: (!user.uid.is_empty()).then_some(user.uid),
-            groups: Some(user.groups),
-            extra: Some(user.extra),
+            user: Some(subject.user),
+            uid: (!subject.uid.is_empty()).then_some(subject.uid),
+            groups: Some(subject.groups),
+            extra: Some(subject.extra),
             resource_attributes: Some(ResourceAttributes {
                 group: Some(GROUP.to_owned()),
                 resource: Some("managedkeys".to_owned()),
                 subresource: attributes.subresource.map(str::to_owned),
                 verb: Some(attributes.verb.to_owned()),
-                namespace: Some(request.namespace.clone()),
-                name: (!request.name.is_empty()).then(|| request.name.clone()),
+                namespace: Some(key.namespace.to_owned()),
+                name: (!key.name.is_empty()).then(|| key.name.to_owned()),
                 ..ResourceAttributes::default()
             }),
             ..SubjectAccessReviewSpec::default()
@@ -66,23 +90,21 @@ fn review(request: &AdmissionRequest, attributes: RbacAttributes) -> SubjectAcce
 
 #[cfg(test)]
 mod tests {
-    use super::super::admission::UserInfo;
     use super::*;
     use crate::policy::Action;
 
     #[test]
-    fn the_question_is_about_the_author_and_his_right_to_this_key() {
-        let request = AdmissionRequest {
-            namespace: "shop".to_owned(),
-            name: "orders".to_owned(),
-            user_info: UserInfo {
-                username: "ann".to_owned(),
-                groups: vec!["devs".to_owned()],
-                ..UserInfo::default()
-            },
-            ..AdmissionRequest::default()
+    fn the_question_is_about_the_subject_and_his_right_to_this_key() {
+        let subject = Subject {
+            user: "ann".to_owned(),
+            groups: vec!["devs".to_owned()],
+            ..Subject::default()
         };
-        let spec = review(&request, Action::PutKeyPolicy.rbac()).spec;
+        let key = KeyPlace {
+            namespace: "shop",
+            name: "orders",
+        };
+        let spec = review(&subject, key, Action::PutKeyPolicy.rbac()).spec;
         assert_eq!(spec.user.as_deref(), Some("ann"));
         assert_eq!(spec.groups.unwrap(), ["devs"]);
         let asked = spec.resource_attributes.unwrap();

@@ -1,0 +1,199 @@
+//! What stands before the keys of a server replica: the key's policy and grants, RBAC where they leave it to RBAC, and the
+//! audit trail.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client};
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::api::Via;
+use crate::audit::{Decision, Entry, EventSource, Identity, Resource, ResourceType, Trail};
+use crate::authorization::{self, KeyPlace, Subject};
+use crate::clock::Clock;
+use crate::keys::Key;
+use crate::keys::operations::{Caller, Gate, OperationError, Outcome, Refused, Unrecorded, Use};
+use crate::policy::{
+    Action, Context, Principal, Rbac, Request, ReservedName, decide, namespace_of_user,
+};
+use crate::telling::describe;
+
+/// How long the API server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Prefix of the pairs that the operator adds to the context of what it stores.
+const OWN_PAIRS: &str = "keystead:";
+
+/// Decides by policy, grants and RBAC, and writes to the audit trail.
+pub struct PolicyGate {
+    client: Client,
+    trail: Trail,
+    clock: Arc<dyn Clock>,
+}
+
+impl PolicyGate {
+    /// A gate that asks RBAC by that client.
+    pub fn new(client: Client, trail: Trail, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            client,
+            trail,
+            clock,
+        }
+    }
+
+    /// Somebody whom the API server has authenticated, as a caller. The namespace of a service account is looked at, since one
+    /// that was made anew inherits nothing.
+    ///
+    /// # Errors
+    /// His name is one of those that only secrets have.
+    pub async fn caller(&self, subject: Subject) -> Result<Caller, ReservedName> {
+        let uid = match namespace_of_user(&subject.user) {
+            Some(namespace) => self.namespace_uid(namespace).await,
+            None => None,
+        };
+        Ok(Caller {
+            principal: Principal::user(subject.user.clone(), subject.groups.clone(), uid)?,
+            subject,
+            via: None,
+        })
+    }
+
+    /// Without an answer there is no UID, and what speaks of the namespace gives nothing.
+    async fn namespace_uid(&self, name: &str) -> Option<String> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        match timeout(PATIENCE, namespaces.get_metadata_opt(name)).await {
+            Ok(Ok(found)) => found?.metadata.uid,
+            Ok(Err(error)) => {
+                let error = describe(&error);
+                warn!(
+                    namespace = name,
+                    error, "a caller's namespace could not be looked at"
+                );
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    async fn decided(&self, key: &Key, action: Action, asked: &Use<'_>) -> Result<String, Refused> {
+        let caller = asked.call.caller;
+        let refused = |reason: &dyn std::fmt::Display| {
+            let (who, arn) = (caller.principal.name(), &key.arn);
+            Refused::Denied(format!("{who} may not {action} with {arn}: {reason}"))
+        };
+        let rules = key.rules.as_ref().map_err(|error| refused(error))?;
+        let context: Context = asked
+            .context
+            .pairs()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        if caller.via.is_none() && context.keys().any(|key| key.starts_with(OWN_PAIRS)) {
+            return Err(refused(
+                &"that is the context of a stored secret, which is read as a secret and not by its key",
+            ));
+        }
+        let request = Request {
+            principal: &caller.principal,
+            action,
+            context: &context,
+            via: caller.via,
+            now: self.clock.now(),
+        };
+        let mut decision = decide(&request, rules, Rbac::NotAsked);
+        if let Some(attributes) = decision.needs_rbac() {
+            let truth = &key.truth.spec;
+            let place = KeyPlace {
+                namespace: &truth.namespace,
+                name: &truth.name,
+            };
+            let client = self.client.clone();
+            let answer =
+                authorization::ask(client, &caller.subject, place, attributes, PATIENCE).await;
+            // Asking takes time, in which a grant may have ended.
+            let request = Request {
+                now: self.clock.now(),
+                ..request
+            };
+            decision = decide(&request, rules, answer.ok_or(Refused::Undecided)?);
+        }
+        if decision.allow {
+            Ok(decision.reason.to_string())
+        } else {
+            Err(refused(&decision.reason))
+        }
+    }
+}
+
+impl Gate for PolicyGate {
+    async fn admit(&self, asked: &Use<'_>) -> Result<String, Refused> {
+        match (asked.key, asked.action) {
+            (Some(key), Some(action)) => self.decided(key, action, asked).await,
+            _ => Err(Refused::Undecided),
+        }
+    }
+
+    async fn record(&self, asked: &Use<'_>, outcome: Outcome<'_>) -> Result<(), Unrecorded> {
+        let written = self.trail.write(entry(asked, outcome)).await;
+        written.map_err(|_| Unrecorded)
+    }
+}
+
+/// The audit line of a use.
+fn entry(asked: &Use<'_>, outcome: Outcome<'_>) -> Entry {
+    let caller = asked.call.caller;
+    let who = Identity {
+        user: caller.principal.name().to_owned(),
+        groups: caller.principal.groups().to_vec(),
+        via: caller.via.map(|Via::Secrets| "secrets".to_owned()),
+        field_manager: None,
+    };
+    let name = asked.action.map_or("GenerateRandom", Action::name);
+    let mut entry = Entry::allowed(EventSource::Kms, name, who, asked.call.request_id);
+    entry.resources.extend(asked.key.map(resource));
+    if let (None, Some(id)) = (asked.key, asked.key_id) {
+        let asked_for = [("keyId".to_owned(), id.to_string())];
+        entry.request_parameters.other.extend(asked_for);
+    }
+    let pairs = asked.context.pairs();
+    entry.request_parameters.encryption_context = pairs
+        .filter(|(key, _)| !key.starts_with(OWN_PAIRS))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    entry.dry_run = asked.call.dry_run;
+    match outcome {
+        Ok(basis) => basis.clone_into(&mut entry.reason),
+        Err(error) => {
+            if !was_let_through(error) {
+                entry.decision = Decision::Deny;
+            }
+            entry.reason = error.to_string();
+            entry.error_code = Some(error.name().to_owned());
+        }
+    }
+    entry
+}
+
+/// Whether the use was begun, and failed by what was given to it.
+fn was_let_through(error: &OperationError) -> bool {
+    matches!(
+        error,
+        OperationError::InvalidCiphertext
+            | OperationError::IncorrectKey
+            | OperationError::InvalidMac
+            | OperationError::InvalidSignature
+            | OperationError::DryRun
+            | OperationError::Internal
+    )
+}
+
+fn resource(key: &Key) -> Resource {
+    let spec = &key.truth.spec;
+    Resource {
+        type_: ResourceType::ManagedKey,
+        namespace: spec.namespace.clone(),
+        name: spec.name.clone(),
+        uid: Some(spec.object_uid.clone()),
+        arn: Some(spec.arn.clone()),
+    }
+}
