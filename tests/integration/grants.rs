@@ -119,6 +119,7 @@ async fn a_secret_uses_the_key_of_another_namespace_as_long_as_a_grant_lives() {
 async fn a_namespace_made_anew_inherits_no_grant_and_no_statement() {
     let bed = Bed::start().await;
     let _operator = bed.operator().await;
+    let _server = bed.server().await;
     for namespace in ["shop", "farm"] {
         bed.namespace(namespace).await;
     }

@@ -48,6 +48,8 @@ async fn patch_allowed(person: &Person<'_>, patch: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_administrative_action_needs_its_own_right_and_unchanged_fields_need_none() {
     let bed = Bed::start().await;
+    let _operator = bed.operator().await;
+    let _server = bed.server().await;
     bed.namespace("shop").await;
     bed.policies_in_force().await;
     let changes = [
@@ -82,8 +84,9 @@ async fn each_administrative_action_needs_its_own_right_and_unchanged_fields_nee
             action: "RotateKeyOnDemand",
         },
     ];
-    // Whoever may make keys may say all of it when he makes one.
-    let all = "{enabled: true, policy: {statements: []}, deletion: {pendingWindowDays: 30}}";
+    // Whoever may make keys may say all of it when he makes one, as long as he does not lock himself out.
+    let all = "{enabled: true, deletion: {pendingWindowDays: 30}, policy: {statements: \
+               [{effect: Allow, principals: {users: [ann]}, actions: [PutKeyPolicy]}]}}";
     let ann = Person::new(&bed, "ann");
     ann.grant("shop", "keys", KEYS).await;
     ann.allowed(&keyed(all)).await;
@@ -150,6 +153,8 @@ fn strip(live: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_decides_its_own_changes_and_locks_nobody_out_by_mistake() {
     let bed = Bed::start().await;
+    let _operator = bed.operator().await;
+    let _server = bed.server().await;
     bed.namespace("shop").await;
     bed.policies_in_force().await;
     let (ann, bob) = (Person::new(&bed, "ann"), Person::new(&bed, "bob"));
@@ -241,6 +246,7 @@ async fn a_policy_decides_its_own_changes_and_locks_nobody_out_by_mistake() {
 async fn a_deny_stops_a_secret_and_a_statement_lets_one_of_another_namespace_in() {
     let bed = Bed::start().await;
     let _operator = bed.operator().await;
+    let _server = bed.server().await;
     for namespace in ["shop", "farm"] {
         bed.namespace(namespace).await;
     }

@@ -3,11 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
-use kube::Api;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
@@ -17,17 +14,6 @@ use tokio_rustls::client::TlsStream;
 use crate::support::{Bed, Operator, eventually};
 
 const DAY: i64 = 86_400;
-
-/// What the API server trusts.
-pub(super) async fn bundle(bed: &Bed) -> Vec<CertificateDer<'static>> {
-    let all: Api<ValidatingWebhookConfiguration> = Api::all(bed.client.clone());
-    let webhooks = all.get("keystead-server").await.unwrap().webhooks.unwrap();
-    let bundle = webhooks[0].client_config.ca_bundle.clone();
-    let bundle = bundle.map(|bundle| bundle.0).unwrap_or_default();
-    CertificateDer::pem_slice_iter(&bundle)
-        .collect::<Result<_, _>>()
-        .unwrap()
-}
 
 /// A time source that is moved like the clocks of the operator.
 #[derive(Debug)]
@@ -114,11 +100,11 @@ async fn renewed(
     offset: i64,
 ) -> CertificateDer<'static> {
     eventually("another certificate is shown and accepted", || async {
-        let shown = shown(server, &bundle(bed).await, offset).await;
+        let shown = shown(server, &bed.trusted().await, offset).await;
         shown.is_some_and(|shown| shown != *old)
     })
     .await;
-    shown(server, &bundle(bed).await, offset).await.unwrap()
+    shown(server, &bed.trusted().await, offset).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,10 +115,10 @@ async fn certificates_are_renewed_without_a_restart_and_trust_overlaps() {
     server.wait_ready().await;
     let pid = server.pid();
     eventually("the API server trusts the authority", || async {
-        bundle(&bed).await.len() == 1
+        bed.trusted().await.len() == 1
     })
     .await;
-    let first_bundle = bundle(&bed).await;
+    let first_bundle = bed.trusted().await;
     let first = shown(&server, &first_bundle, 0)
         .await
         .expect("a certificate that is accepted");
@@ -146,7 +132,7 @@ async fn certificates_are_renewed_without_a_restart_and_trust_overlaps() {
     let offset = 61 * DAY;
     bed.set_clock(offset);
     let second = renewed(&bed, &server, &first, offset).await;
-    assert_eq!(bundle(&bed).await, first_bundle, "the authority stays");
+    assert_eq!(bed.trusted().await, first_bundle, "the authority stays");
     assert!(
         accepts(&first_bundle, &first, offset),
         "the old one is good for a month more"
@@ -156,10 +142,10 @@ async fn certificates_are_renewed_without_a_restart_and_trust_overlaps() {
     let offset = 2440 * DAY;
     bed.set_clock(offset);
     eventually("two authorities are trusted", || async {
-        bundle(&bed).await.len() == 2
+        bed.trusted().await.len() == 2
     })
     .await;
-    let both = bundle(&bed).await;
+    let both = bed.trusted().await;
     let third = renewed(&bed, &server, &second, offset).await;
     assert!(
         accepts(&first_bundle, &third, offset),
@@ -176,7 +162,7 @@ async fn certificates_are_renewed_without_a_restart_and_trust_overlaps() {
     );
     assert!(accepts(&both, &fourth, offset));
     assert!(
-        accepts(&bundle(&bed).await, &third, offset),
+        accepts(&bed.trusted().await, &third, offset),
         "what was shown before is trusted still"
     );
 

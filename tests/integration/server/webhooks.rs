@@ -1,38 +1,6 @@
 //! The webhook guards what it must and blocks nothing else, also while nobody answers it.
 
-use serde_json::json;
-
-use super::certificates::bundle;
-use crate::support::{Bed, Operator, Printed, eventually, key, managed_secret};
-
-/// Points the API server at a server of this machine: there are no Services here.
-async fn point_at(bed: &Bed, server: &Operator) {
-    let args = [
-        "get",
-        "validatingwebhookconfiguration",
-        "keystead-server",
-        "-o",
-        "json",
-    ];
-    let shown = bed.kubectl(&args).await.expect_ok();
-    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
-    let url = format!(
-        "https://localhost:{}/validate/managedkeys",
-        server.webhook_port()
-    );
-    let config = json!({"url": url, "caBundle": shown["webhooks"][0]["clientConfig"]["caBundle"]});
-    let patch =
-        json!([{"op": "replace", "path": "/webhooks/0/clientConfig", "value": config}]).to_string();
-    let args = [
-        "patch",
-        "validatingwebhookconfiguration",
-        "keystead-server",
-        "--type=json",
-        "-p",
-        &patch,
-    ];
-    bed.kubectl(&args).await.expect_ok();
-}
+use crate::support::{Bed, Printed, eventually, key, managed_secret};
 
 fn with_policy(name: &str, description: &str, policy: &str) -> String {
     let spec = format!("spec: {{description: {description}, policy: {policy}}}");
@@ -66,17 +34,8 @@ const OPEN: &str = "{delegateToRBAC: true}";
 async fn an_outage_of_the_server_blocks_only_changes_of_what_the_webhook_guards() {
     let bed = Bed::start().await;
     bed.namespace("shop").await;
-    let controller = bed
-        .operator_named("one", &["--server-names", "localhost"])
-        .await;
-    controller.wait_ready().await;
-    let server = bed.server_named("one").await;
-    server.wait_ready().await;
-    eventually("the API server trusts the authority", || async {
-        bundle(&bed).await.len() == 1
-    })
-    .await;
-    point_at(&bed, &server).await;
+    let _controller = bed.operator().await;
+    let server = bed.server().await;
 
     // While it answers.
     eventually("a policy that locks nobody out is stored", || async {
@@ -151,7 +110,7 @@ async fn an_outage_of_the_server_blocks_only_changes_of_what_the_webhook_guards(
     bed.namespace("shop").await;
     let server = bed.server_named("one").await;
     server.wait_ready().await;
-    point_at(&bed, &server).await;
+    bed.ask_webhooks_of(&server).await;
     eventually("a policy is stored again", || async {
         try_apply(&bed, &with_policy("kept", "three", OPEN))
             .await

@@ -7,6 +7,7 @@ mod proxy;
 mod secrets;
 mod shared;
 mod wait;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -52,6 +52,10 @@ impl Operator {
             })
             .args(["--operator-namespace", SYSTEM, "--identity", name])
             .args(["--http-address", &format!("127.0.0.1:{port}")]);
+        if part == Part::Controller {
+            // There are no Services here: the API server reaches a server by this name.
+            command.args(["--server-names", "localhost"]);
+        }
         if let Some(port) = webhook_port {
             command.args(["--webhook-address", &format!("127.0.0.1:{port}")]);
         }
