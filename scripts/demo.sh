@@ -72,6 +72,7 @@ install() {
         --set "image.repository=${image%:*}" --set-string "image.tag=${image##*:}" \
         --set image.pullPolicy=Never
     "$kubectl" -n "$operator_namespace" rollout status deployment/keystead-controller --timeout=180s
+    "$kubectl" -n "$operator_namespace" rollout status deployment/keystead-server --timeout=180s
 }
 
 # A value that the demo knows, handed over to Keystead: imported, sealed, and the source deleted. Only

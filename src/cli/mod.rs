@@ -4,6 +4,7 @@ mod audit;
 mod check_file;
 mod controller;
 mod crds;
+mod policy;
 mod process;
 mod root;
 mod root_args;
@@ -32,6 +33,8 @@ enum Command {
     Crds(crds::Args),
     /// Check audit logs, and ask them who used a key.
     Audit(audit::Args),
+    /// Ask what policies and grants decide, and why.
+    Policy(policy::Args),
     /// Rotate the root key, and see how far that is.
     Root(root::Args),
     /// Succeed if a file is there and not empty.
@@ -52,6 +55,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Crds(args) => crds::run(&args)?,
         Command::Audit(args) => return audit::run(&args),
+        Command::Policy(args) => {
+            process::install_crypto_provider();
+            return Box::pin(policy::run(args)).await;
+        }
         Command::Root(args) => {
             process::install_crypto_provider();
             root::run(args).await?;

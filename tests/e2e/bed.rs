@@ -15,9 +15,14 @@ use crate::tools::{PATIENCE, TIMEOUT, Tools, eventually};
 pub(crate) const SYSTEM: &str = "keystead-system";
 /// The name that the release has at the beginning of every test.
 pub(crate) const RELEASE: &str = "keystead";
-/// What selects the operator's pods.
+/// What selects the controller's pods.
 pub(crate) const PODS: &str =
     "app.kubernetes.io/name=keystead,app.kubernetes.io/component=controller";
+
+const DEPLOYMENTS: [&str; 2] = [
+    "deployment/keystead-controller",
+    "deployment/keystead-server",
+];
 
 /// The bed of the tests that run or wait. It ends with the last of them; a static handle would never be dropped.
 static SHARED: Mutex<Weak<Bed>> = Mutex::new(Weak::new());
@@ -105,7 +110,7 @@ impl Bed {
         bed
     }
 
-    /// `helm install` under that name, and waits for both replicas.
+    /// `helm install` under that name, and waits for all replicas.
     pub(crate) fn install(&self, release: &str) {
         self.helm_with_chart("install", release);
         self.rolled_out();
@@ -128,18 +133,20 @@ impl Bed {
         ])
     }
 
-    /// Waits until the Deployment is as it should be.
+    /// Waits until the Deployments are as they should be.
     pub(crate) fn rolled_out(&self) {
-        let deployment = "deployment/keystead-controller";
-        self.tools
-            .kubectl(["-n", SYSTEM, "rollout", "status", deployment, TIMEOUT]);
+        for deployment in DEPLOYMENTS {
+            self.tools
+                .kubectl(["-n", SYSTEM, "rollout", "status", deployment, TIMEOUT]);
+        }
     }
 
     /// Replaces the pods.
     pub(crate) fn restart(&self) {
-        let deployment = "deployment/keystead-controller";
-        self.tools
-            .kubectl(["-n", SYSTEM, "rollout", "restart", deployment]);
+        for deployment in DEPLOYMENTS {
+            self.tools
+                .kubectl(["-n", SYSTEM, "rollout", "restart", deployment]);
+        }
         self.rolled_out();
     }
 

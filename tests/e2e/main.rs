@@ -8,6 +8,7 @@
 mod bed;
 mod examples;
 mod installation;
+mod server;
 mod survival;
 mod target;
 mod tools;

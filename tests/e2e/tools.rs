@@ -53,7 +53,16 @@ impl Tools {
         &self,
         args: impl IntoIterator<Item = S>,
     ) -> Result<String, String> {
-        run(self.command(&self.kubectl, args), "")
+        self.try_kubectl_with(args, "")
+    }
+
+    /// The same with something on standard input.
+    pub(crate) fn try_kubectl_with<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+        stdin: &str,
+    ) -> Result<String, String> {
+        run(self.command(&self.kubectl, args), stdin)
     }
 
     /// What helm prints, when it must succeed.

@@ -265,6 +265,8 @@ async fn a_role_a_policy_and_a_grant_alone_each_let_a_service_account_decrypt_an
     };
     assert!(kms.gate.caller(secret).await.is_err());
 
+    explained(&bed).await;
+
     // Each right ends alone.
     bed.kubectl(&["delete", "rolebinding", "--all", "-n", "shop"])
         .await
@@ -297,6 +299,36 @@ async fn a_role_a_policy_and_a_grant_alone_each_let_a_service_account_decrypt_an
     assert!(said("denied", "Deny", "statement 0 (not-cow)"));
     assert!(said("nothing", "Deny", "no right of RBAC"));
     assert!(!std::fs::read_to_string(&kms.log).unwrap().contains("4111"));
+}
+
+/// `keystead policy explain`, with the rights of the server, says what was just decided.
+async fn explained(bed: &Bed) {
+    let kubeconfig = bed
+        .cluster
+        .kubeconfig_for_service_account(SYSTEM, "keystead-server");
+    let kubeconfig = kubeconfig.await.unwrap();
+    for (key, user, code, why) in [
+        ("by-role", COW, 0, "allowed by RBAC"),
+        ("by-policy", COW, 0, "statement 1 (cow)"),
+        ("by-grant", COW, 0, "KeyGrant cow"),
+        ("denied", COW, 1, "statement 0 (not-cow)"),
+        ("nothing", COW, 1, "no right of RBAC"),
+        ("by-grant", "keystead:secret:shop:db", 0, "own namespace"),
+        ("by-grant", "keystead:secret:farm:db", 1, "no statement"),
+        ("missing", COW, 2, "there is no key shop/missing"),
+    ] {
+        let run = tokio::process::Command::new(env!("CARGO_BIN_EXE_keystead"))
+            .args(["policy", "explain", "--operator-namespace", SYSTEM])
+            .args(["--key", &format!("shop/{key}"), "--as", user])
+            .args(["--action", "Decrypt", "--context", "team=orders"])
+            .env("KUBECONFIG", &kubeconfig)
+            .output();
+        let output = run.await.unwrap();
+        let said =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(why), "{key} {user}: {said}");
+        assert_eq!(output.status.code(), Some(code), "{key} {user}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
