@@ -168,7 +168,6 @@ impl Operator {
             clock: &process_clock(),
             metrics: self.metrics.clone(),
             component: component.clone(),
-            unique: unique_name,
         })
     }
 
@@ -359,18 +358,6 @@ struct Shared {
     keyring: Arc<Keyring>,
     key_changes: broadcast::Sender<KeyChanged>,
     record_changes: watch::Receiver<()>,
-}
-
-/// A name that no other audit trail has. It is no secret, but it must not come again after a restore.
-fn unique_name() -> String {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .expect("the operating system gives randomness, without which no key can be made");
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        use std::fmt::Write;
-        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
-        hex
-    })
 }
 
 /// A leader is ready when it has seen everything once; a replica that does not lead needs to see nothing.

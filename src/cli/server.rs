@@ -8,6 +8,9 @@ use tokio::net::TcpListener;
 
 use super::process::{client, stop_signal, stopped};
 use super::root_args::RootArgs;
+use super::trail::{self, TrailArgs};
+use crate::clock::process_clock;
+use crate::crypto::InstallationId;
 use crate::roots::Providers;
 use crate::server::{Replica, Server};
 use crate::telemetry::{self, Format, Metrics, Readiness};
@@ -37,6 +40,8 @@ pub(super) struct Args {
     /// What is logged, in the syntax of `RUST_LOG`.
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     log: String,
+    #[command(flatten)]
+    trail: TrailArgs,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
@@ -57,16 +62,27 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         client.clone(),
         &args.operator_namespace,
     );
+    let audit = readiness.component("audit");
+    let start_trail = |installation: InstallationId| {
+        args.trail.start(trail::Start {
+            replica: &args.identity,
+            installation: installation.to_string(),
+            clock: &process_clock(),
+            metrics: metrics.clone(),
+            component: audit.clone(),
+        })
+    };
     let server = Server {
         client,
         namespace: &args.operator_namespace,
         roots,
         replica: Replica {
-            name: args.identity,
-            uid: args.pod_uid,
+            name: args.identity.clone(),
+            uid: args.pod_uid.clone(),
         },
         readiness,
-        metrics,
+        metrics: metrics.clone(),
+        start_trail: &start_trail,
     };
     Box::pin(server.run(webhooks, stopped(stop).boxed().shared())).await?;
     http.await.context("the health listener failed")

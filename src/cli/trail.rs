@@ -72,8 +72,6 @@ pub(super) struct Start<'a> {
     pub(super) metrics: Metrics,
     /// What keeps the process from being ready while a sink fails.
     pub(super) component: Component,
-    /// Names that no other chain ever has.
-    pub(super) unique: fn() -> String,
 }
 
 impl TrailArgs {
@@ -86,7 +84,7 @@ impl TrailArgs {
         let origin = Origin {
             replica: start.replica.to_owned(),
             installation: start.installation,
-            chains: sinks.iter().map(|_| (start.unique)()).collect(),
+            chains: sinks.iter().map(|_| unique_name()).collect(),
         };
         let on_failure = if self.audit_fail_open {
             OnFailure::Continue
@@ -149,6 +147,18 @@ impl TrailArgs {
             }),
         }
     }
+}
+
+/// A name that no other audit trail has. It is no secret, but it must not come again after a restore.
+fn unique_name() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .expect("the operating system gives randomness, without which no key can be made");
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        use std::fmt::Write;
+        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
+        hex
+    })
 }
 
 /// Which sinks fail.

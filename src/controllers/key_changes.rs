@@ -8,8 +8,9 @@ use kube::{Api, ResourceExt};
 use super::context::{Context, request_id};
 use super::error::{Error, call};
 use crate::api::names::FIELD_MANAGER;
-use crate::api::{KeyMaterial, KeyMaterialSpec, ManagedKey};
+use crate::api::{GrantRecord, KeyMaterial, KeyMaterialSpec, ManagedKey};
 use crate::audit::{Entry, EventSource, Identity, Resource, ResourceType};
+use crate::policy::Action;
 
 /// One change, as the AWS KMS call that does the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +68,53 @@ pub(crate) fn changes(before: &KeyMaterialSpec, after: &KeyMaterialSpec) -> Vec<
         (None, None) => {}
     }
     changes.extend(imported_material_gone(before, after));
+    if before.policy.accepted != after.policy.accepted {
+        changes.push(Change::new("PutKeyPolicy", Vec::new()));
+    }
+    changes.extend(grants(before, after));
     changes
+}
+
+/// Grants that are in force from now on, or not any more. What is taken away is taken away whatever the trail does.
+fn grants(before: &KeyMaterialSpec, after: &KeyMaterialSpec) -> Vec<Change> {
+    let live = |spec: &KeyMaterialSpec, grant: &GrantRecord| {
+        let mut grants = spec.grants.iter().filter(|g| !g.expired);
+        grants.any(|other| other.uid == grant.uid)
+    };
+    let added = after
+        .grants
+        .iter()
+        .filter(|g| !g.expired && !live(before, g));
+    let added = added.map(|grant| {
+        let operations: Vec<_> = grant
+            .operations
+            .iter()
+            .map(|o| Action::from(*o).name())
+            .collect();
+        let mut parameters = vec![
+            ("name", grant.name.clone()),
+            ("granteePrincipal", grant.grantee.clone()),
+            ("operations", operations.join(",")),
+        ];
+        let (end, maker) = (&grant.expires_at, &grant.created_by);
+        parameters.extend(end.as_ref().map(|end| ("expiresAt", end.0.to_string())));
+        parameters.extend(maker.clone().map(|maker| ("createdBy", maker)));
+        Change::new("CreateGrant", parameters)
+    });
+    let ended = before
+        .grants
+        .iter()
+        .filter(|g| !g.expired && !live(after, g));
+    let ended = ended.map(|grant| {
+        let expired = after.grants.iter().any(|g| g.uid == grant.uid && g.expired);
+        let name = if expired {
+            "ExpireGrant"
+        } else {
+            "RevokeGrant"
+        };
+        Change::protecting(name, vec![("name", grant.name.clone())])
+    });
+    added.chain(ended).collect()
 }
 
 /// That imported material is taken out of use, or destroyed after its window.
@@ -235,6 +282,25 @@ mod tests {
             names(&expired, &present),
             [("DestroyImportedKeyMaterial", false)]
         );
+    }
+
+    #[test]
+    fn a_policy_and_each_grant_that_begins_or_ends_is_told() {
+        let grant = |uid: &str, expired: bool| json!({"name": "g", "uid": uid, "grantee": "ann", "operations": ["Decrypt"], "expired": expired});
+        let with = |grants: &[serde_json::Value]| json!({"grants": grants});
+        let (none, one) = (with(&[]), with(&[grant("1", false)]));
+        let (expired, other) = (with(&[grant("1", true)]), with(&[grant("2", false)]));
+        assert_eq!(names(&none, &one), [("CreateGrant", false)]);
+        assert_eq!(names(&one, &one), []);
+        assert_eq!(names(&one, &none), [("RevokeGrant", true)]);
+        assert_eq!(names(&one, &expired), [("ExpireGrant", true)]);
+        assert_eq!(names(&expired, &none), []);
+        assert_eq!(
+            names(&one, &other),
+            [("CreateGrant", false), ("RevokeGrant", true)]
+        );
+        let policy = json!({"policy": {"accepted": {"delegateToRBAC": false}}});
+        assert_eq!(names(&none, &policy), [("PutKeyPolicy", false)]);
     }
 
     #[test]

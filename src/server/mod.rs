@@ -17,7 +17,7 @@ mod presence;
 mod tls;
 pub mod webhooks;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -28,6 +28,8 @@ use tracing::{error, info, warn};
 use self::follow::Follower;
 use self::presence::Presence;
 use self::tls::Certificate;
+use crate::audit::Trail;
+use crate::crypto::InstallationId;
 use crate::installation::{self, Installation};
 use crate::keys::{Freshness, Keyring, Loader};
 use crate::listen;
@@ -54,6 +56,8 @@ pub struct Server<'a> {
     pub readiness: Readiness,
     /// Told what is there.
     pub metrics: Metrics,
+    /// Starts the audit trail of this process, once the installation is known.
+    pub start_trail: &'a (dyn Fn(InstallationId) -> Trail + Sync),
 }
 
 impl Server<'_> {
@@ -73,16 +77,21 @@ impl Server<'_> {
             let acceptor = acceptor.clone();
             async move { acceptor.accept(stream).await }
         };
+        let trail = Arc::new(OnceLock::new());
+        let answering = webhooks::Answering {
+            client: self.client.clone(),
+            trail: trail.clone(),
+        };
         let listening = listen::serve(
             webhooks::LIMITS,
             webhooks,
             wrap,
-            webhooks::router(self.client.clone()),
+            webhooks::router(answering),
             stop.clone(),
         );
         tokio::select! {
             // Both end when told to.
-            ((), ()) = async { tokio::join!(listening, self.hold_keys(stop)) } => {}
+            ((), ()) = async { tokio::join!(listening, self.hold_keys(&trail, stop)) } => {}
             () = certificate.follow(self.client.clone(), self.namespace, &shown) => {
                 anyhow::bail!("the watch of the certificate ended");
             }
@@ -91,12 +100,13 @@ impl Server<'_> {
     }
 
     /// Holds the keys until `stop`.
-    async fn hold_keys(&self, stop: impl Future<Output = ()> + Clone) {
+    async fn hold_keys(&self, trail: &OnceLock<Trail>, stop: impl Future<Output = ()> + Clone) {
         loop {
             let installation = tokio::select! {
                 () = stop.clone() => return,
                 installation = self.installation() => installation,
             };
+            trail.get_or_init(|| (self.start_trail)(installation.id));
             let freshness = Arc::new(Freshness::new());
             let (client, replica) = (self.client.clone(), self.replica.clone());
             let mut presence = Presence::new(client, self.namespace, replica, freshness.clone());

@@ -191,3 +191,50 @@ under another release name replaces it.
 helm.sh/hook: pre-install,pre-upgrade,pre-rollback
 helm.sh/hook-delete-policy: before-hook-creation
 {{- end }}
+
+{{/* The arguments of the audit trail, of every process that writes one. */}}
+{{- define "keystead.auditArgs" -}}
+- --audit-log={{ join "," .Values.audit.logs }}
+{{- if has "file" .Values.audit.logs }}
+- --audit-file={{ .Values.audit.file.path }}
+- --audit-file-max-size={{ int .Values.audit.file.maxSizeMiB }}
+- --audit-file-keep={{ int .Values.audit.file.keep }}
+- --audit-file-fsync={{ .Values.audit.file.fsync }}
+{{- end }}
+{{- if .Values.audit.failOpen }}
+- --audit-fail-open
+{{- end }}
+{{- end }}
+
+{{/* The root key's file and the folder of the audit log, where there are any. */}}
+{{- define "keystead.volumeMounts" -}}
+{{- $auditFile := has "file" .Values.audit.logs }}
+{{- if or .Values.root.file.volume $auditFile }}
+volumeMounts:
+{{- if .Values.root.file.volume }}
+- name: root-key
+  mountPath: {{ dir .Values.root.file.path }}
+  readOnly: true
+{{- end }}
+{{- if $auditFile }}
+- name: audit
+  mountPath: {{ dir .Values.audit.file.path }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The volumes of keystead.volumeMounts. */}}
+{{- define "keystead.volumes" -}}
+{{- $auditFile := has "file" .Values.audit.logs }}
+{{- if or .Values.root.file.volume $auditFile }}
+volumes:
+{{- if .Values.root.file.volume }}
+- name: root-key
+  {{- toYaml .Values.root.file.volume | nindent 2 }}
+{{- end }}
+{{- if $auditFile }}
+- name: audit
+  {{- toYaml .Values.audit.file.volume | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -5,8 +5,10 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::plan::forget;
 use crate::api::{KeyGrant, KeyMaterial};
+use crate::audit::Identity;
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
+use crate::controllers::key_changes::{self, KeyChange};
 use crate::controllers::parking::Truths;
 use crate::telemetry::Truth;
 
@@ -55,9 +57,17 @@ impl Truths for GrantTruths {
         truth: Vec<KeyMaterial>,
     ) -> Result<(), Error> {
         for mut material in truth {
+            let before = material.spec.clone();
             forget(&mut material, &owner.name);
             let object = format!("KeyMaterial {}", material.name_any());
-            call("replace", object, ctx.materials.replace(&material)).await?;
+            let change = KeyChange {
+                truth: &material,
+                changes: key_changes::changes(&before, &material.spec),
+                who: Identity::controller(),
+                reason: "the KeyGrant is gone",
+            };
+            let replaced = call("replace", object, ctx.materials.replace(&material));
+            change.carry_out(ctx, replaced).await?;
             ctx.metrics.truth_written(Truth::KeyMaterial);
         }
         Ok(())

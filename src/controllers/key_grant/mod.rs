@@ -17,17 +17,19 @@ use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, pred
 use kube::{Api, ResourceExt};
 use tracing::instrument;
 
-use self::observe::observe;
+use self::observe::{Observed, observe};
 use self::plan::plan;
 use super::backoff::jittered;
 use super::context::{Context, changed_keys, jitter};
 use super::error::{Error, call};
+use super::key_changes::{self, KeyChange};
 use super::parking::Presence;
 use super::run::{drive, retry};
 use super::status::Publication;
 use crate::api::condition::{self, NewCondition};
 use crate::api::names::FIELD_MANAGER_GRANT;
 use crate::api::{KeyGrant, KeyGrantStatus, KeyMaterial};
+use crate::audit::Identity;
 use crate::telemetry::{Kind, Outcome, Truth};
 use crate::watching::{self, WatchPauses};
 
@@ -121,7 +123,7 @@ async fn reconcile_once(grant: Arc<KeyGrant>, ctx: &Context) -> Result<(Action, 
     };
     let plan = plan(&seen, ctx.now());
     for truth in &plan.steps {
-        if let Err(error) = replace(truth, ctx).await {
+        if let Err(error) = replace(truth, &seen, ctx).await {
             return Err(told(error, failures, &grant, ctx).await?);
         }
     }
@@ -136,10 +138,19 @@ async fn reconcile_once(grant: Arc<KeyGrant>, ctx: &Context) -> Result<(Action, 
 }
 
 /// The only effect there is: the truth about a key, in the state that it was seen in, with or without the grant.
-async fn replace(truth: &KeyMaterial, ctx: &Context) -> Result<(), Error> {
-    ctx.check_leadership()?;
+async fn replace(truth: &KeyMaterial, seen: &Observed, ctx: &Context) -> Result<(), Error> {
+    let mut known = seen.key.iter().chain(&seen.strays);
+    let before = known.find(|key| key.name_any() == truth.name_any());
+    let changes = before.map(|before| key_changes::changes(&before.spec, &truth.spec));
+    let change = KeyChange {
+        truth,
+        changes: changes.unwrap_or_default(),
+        who: Identity::controller(),
+        reason: "as the KeyGrant says",
+    };
     let object = format!("KeyMaterial {}", truth.name_any());
-    call("replace", object, ctx.materials.replace(truth)).await?;
+    let replaced = call("replace", object, ctx.materials.replace(truth));
+    change.carry_out(ctx, replaced).await?;
     ctx.metrics.truth_written(Truth::KeyMaterial);
     Ok(())
 }

@@ -27,6 +27,12 @@ pub(super) struct Review {
 pub struct AdmissionRequest {
     /// Identifies the question.
     pub uid: String,
+    /// What kind of object it is about.
+    #[serde(default)]
+    pub kind: Kind,
+    /// Whether nothing will be stored.
+    #[serde(default)]
+    pub dry_run: bool,
     /// `CREATE` or `UPDATE`.
     #[serde(default)]
     pub operation: String,
@@ -45,6 +51,14 @@ pub struct AdmissionRequest {
     /// The object as it is stored.
     #[serde(default)]
     pub old_object: Value,
+}
+
+/// The kind of an object.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Kind {
+    /// Its name.
+    #[serde(default)]
+    pub kind: String,
 }
 
 /// Somebody whom the API server has authenticated.

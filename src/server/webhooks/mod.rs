@@ -1,9 +1,11 @@
 //! The webhooks: what the API server asks before it stores something, where no policy in the API server itself could
-//! answer. They have no effects, and guard so little that an outage blocks nothing else.
+//! answer. They have no effects but lines of the audit trail, and guard so little that an outage blocks nothing else.
 
 mod admission;
 mod key;
+mod record;
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -20,6 +22,7 @@ pub use admission::{AdmissionRequest, UserInfo, Verdict};
 pub use key::review as review_key;
 
 use self::admission::Review;
+use crate::audit::Trail;
 use crate::authorization::{self, KeyPlace, Subject};
 use crate::listen::Limits;
 use crate::policy::{Rbac, RbacAttributes};
@@ -40,21 +43,49 @@ const BODY_TIME: Duration = Duration::from_secs(4);
 /// How long RBAC may take to answer. The API server itself waits for five seconds for all of it.
 const RBAC_TIME: Duration = Duration::from_secs(2);
 
-/// Answers the API server.
-pub(super) fn router(client: Client) -> Router {
-    Router::new()
-        .route("/validate/managedkeys", post(managed_keys))
-        .with_state(client)
+/// What the webhooks answer with.
+#[derive(Clone)]
+pub(super) struct Answering {
+    /// Asks the API server what RBAC says.
+    pub(super) client: Client,
+    /// The audit trail, once the installation is known that it belongs to.
+    pub(super) trail: Arc<OnceLock<Trail>>,
 }
 
-async fn managed_keys(State(client): State<Client>, request: Request<Body>) -> Response {
+/// Answers the API server.
+pub(super) fn router(answering: Answering) -> Router {
+    Router::new()
+        .route("/validate/managedkeys", post(managed_keys))
+        .route("/validate/record", post(record))
+        .with_state(answering)
+}
+
+/// Writes down who asks for what, and lets everything through. If it cannot, the API server goes on without it.
+async fn record(State(answering): State<Answering>, request: Request<Body>) -> Response {
+    let asked = match asked(request).await {
+        Ok(asked) => asked,
+        Err(status) => return status.into_response(),
+    };
+    if !asked.dry_run {
+        let entries = record::entries(&asked);
+        let Some(trail) = answering.trail.get() else {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        };
+        if trail.write_all(entries).await.is_err() {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+    }
+    answer(&asked, Verdict::Allow)
+}
+
+async fn managed_keys(State(answering): State<Answering>, request: Request<Body>) -> Response {
     let asked = match asked(request).await {
         Ok(asked) => asked,
         Err(status) => return status.into_response(),
     };
     let mut verdict = review_key(&asked, Rbac::NotAsked);
     if let Verdict::NeedsRbac(attributes) = verdict {
-        let Some(rbac) = ask_rbac(client, &asked, attributes).await else {
+        let Some(rbac) = ask_rbac(answering.client, &asked, attributes).await else {
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         };
         verdict = review_key(&asked, rbac);

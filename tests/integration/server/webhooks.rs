@@ -1,5 +1,7 @@
 //! The webhook guards what it must and blocks nothing else, also while nobody answers it.
 
+use keystead::audit::is_audit_line;
+
 use crate::support::{Bed, Printed, eventually, key, managed_secret};
 
 fn with_policy(name: &str, description: &str, policy: &str) -> String {
@@ -64,6 +66,15 @@ async fn an_outage_of_the_server_blocks_only_changes_of_what_the_webhook_guards(
     .await;
     let own = with_policy("anns", "one", OWN);
     bed.apply_as("ann", &own).await.expect_ok();
+
+    // Who made it is in the audit trail, as the controller never learns it.
+    let made = server.log();
+    let mut made = made
+        .lines()
+        .filter(|line| is_audit_line(line.as_bytes()))
+        .filter(|line| line.contains("\"eventName\":\"CreateKey\""))
+        .filter(|line| line.contains("\"user\":\"ann\""));
+    assert!(made.any(|line| line.contains("\"name\":\"anns\"")));
 
     // While nobody does.
     server.kill().await;
