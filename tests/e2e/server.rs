@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::bed::{Bed, Namespace, SYSTEM, Turn};
 use crate::tools::{TIMEOUT, eventually};
 
-const SERVERS: &str = "app.kubernetes.io/name=keystead,app.kubernetes.io/component=server";
+const SERVERS: &str = "app.kubernetes.io/component=server";
 
 fn key(namespace: &str, spec: &str) -> String {
     format!(
@@ -52,7 +52,16 @@ fn each_replica_of_the_server_has_its_lease_and_judges_policies() {
         "e2e-server",
         "{policy: {statements: [{sid: nobody, effect: Deny, principals: {users: [eve]}, actions: ['*']}]}}",
     ));
-    bed.all_ready("e2e-server");
+    let ready = "--for=condition=Ready";
+    let wait = [
+        "-n",
+        "e2e-server",
+        "wait",
+        "managedkey/judged",
+        ready,
+        TIMEOUT,
+    ];
+    bed.tools.kubectl(wait);
 
     // What the policy decides, asked of a replica.
     let explain = |user: &str| {
