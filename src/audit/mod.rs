@@ -6,7 +6,7 @@
 //! ```
 //!
 //! One schema for keys and secrets ([`Entry`]), in the words of AWS `CloudTrail` where they fit. Every line names the hash of
-//! the line before it ([`chain`]), so that [`Verifier`] finds one that was removed, altered or moved. There is no field
+//! the line before it (module `chain`), so that [`Verifier`] finds one that was removed, altered or moved. There is no field
 //! for a plaintext or for key material.
 //!
 //! What it does not do: a hash chain has no secret. Whoever can rewrite the log *and everything after a line* can make

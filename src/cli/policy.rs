@@ -40,7 +40,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Explain {
-    /// The key, as <namespace>/<name>. Its policy and grants in force are read from the cluster.
+    /// The key, as `namespace/name`. Its policy and grants in force are read from the cluster.
     #[arg(
         long,
         value_name = "NAMESPACE/NAME",
@@ -52,7 +52,7 @@ struct Explain {
     /// stays open, and every namespace counts as the one that was meant.
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Who: a user name, system:serviceaccount:<namespace>:<name>, or keystead:secret:<namespace>:<name>.
+    /// Who: a user name, `system:serviceaccount:NAMESPACE:NAME`, or `keystead:secret:NAMESPACE:NAME`.
     #[arg(long = "as", value_name = "USER")]
     user: String,
     /// A group of the user; can be given several times. A service account's own groups are added.

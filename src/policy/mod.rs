@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The order: an explicit Deny; a live grant; an Allow; a secret of the key's own namespace; Kubernetes RBAC, if the
-//! policy delegates to it; otherwise denied. A caller asks [`decide`] with [`Rbac::NotAsked`] first, and RBAC only if the
+//! policy delegates to it; otherwise denied. A caller asks [`decide()`] with [`Rbac::NotAsked`] first, and RBAC only if the
 //! answer is [`Basis::NeedsRbac`].
 
 mod action;
