@@ -363,6 +363,9 @@ pub struct KeyLastUsed {
 pub struct KeyDependents {
     /// Stored secrets that are encrypted under it, also those that wait to be adopted.
     pub secrets: u32,
+    /// Grants in force.
+    #[serde(default)]
+    pub grants: u32,
 }
 
 /// One generation of a key's material.

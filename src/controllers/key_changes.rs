@@ -11,6 +11,7 @@ use crate::api::names::FIELD_MANAGER;
 use crate::api::{GrantRecord, KeyMaterial, KeyMaterialSpec, ManagedKey};
 use crate::audit::{Entry, EventSource, Identity, Resource, ResourceType};
 use crate::policy::Action;
+use crate::telemetry::Truth;
 
 /// One change, as the AWS KMS call that does the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +169,18 @@ impl KeyChange<'_> {
                 .await;
         }
         done
+    }
+
+    /// Replaces the truth that was seen by the changed one, with a line for each change.
+    ///
+    /// # Errors
+    /// As [`Self::carry_out`].
+    pub(crate) async fn replace(&self, ctx: &Context) -> Result<(), Error> {
+        let object = format!("KeyMaterial {}", self.truth.name_any());
+        let replaced = call("replace", object, ctx.materials.replace(self.truth));
+        self.carry_out(ctx, replaced).await?;
+        ctx.metrics.truth_written(Truth::KeyMaterial);
+        Ok(())
     }
 
     fn entries(&self, request: &str, error: Option<&str>) -> Vec<Entry> {

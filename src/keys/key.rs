@@ -257,7 +257,7 @@ pub fn derive_key_id(installation: InstallationId, object_uid: &str) -> KeyId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::testing::{INSTALLATION, made, root};
+    use crate::keys::testing::{INSTALLATION, made, reloaded, root, rotated};
 
     #[test]
     fn a_key_of_every_kind_is_made_wrapped_and_loaded() {
@@ -278,6 +278,25 @@ mod tests {
             let pair = spec.starts_with("Rsa") || spec.starts_with("Ecc");
             assert_eq!(secret.public_key().is_some(), pair);
             assert_eq!(key.wrapping_key().is_some(), spec == "SymmetricDefault");
+        }
+    }
+
+    #[test]
+    fn the_highest_version_encrypts_however_often_the_key_is_loaded_and_each_decrypts() {
+        let mut key = made(1, "SymmetricDefault", "EncryptDecrypt");
+        for version in 2..=5 {
+            // All made in the same second.
+            key = rotated(key.truth);
+            assert_eq!(key.current().unwrap().version, version);
+        }
+        for _ in 0..30 {
+            key = reloaded(key.truth);
+            let current = key.current().unwrap();
+            assert_eq!(current.version, 5);
+            assert_eq!(key.wrapping_key().unwrap().material_id, current.id);
+            for generation in &key.generations {
+                assert!(key.find(key.id, generation.id).is_some());
+            }
         }
     }
 

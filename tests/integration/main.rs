@@ -26,6 +26,7 @@ mod leader;
 mod leaks;
 mod loss;
 mod memory;
+mod namespaces;
 mod operations;
 mod outage;
 mod policy;

@@ -1,6 +1,5 @@
 //! Records of grants that were deleted: they give nothing any more.
 
-use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use super::plan::forget;
@@ -10,7 +9,6 @@ use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
 use crate::controllers::key_changes::{self, KeyChange};
 use crate::controllers::parking::Truths;
-use crate::telemetry::Truth;
 
 /// The grants that the truth about keys records.
 pub(crate) struct GrantTruths;
@@ -59,16 +57,13 @@ impl Truths for GrantTruths {
         for mut material in truth {
             let before = material.spec.clone();
             forget(&mut material, &owner.name);
-            let object = format!("KeyMaterial {}", material.name_any());
             let change = KeyChange {
                 truth: &material,
                 changes: key_changes::changes(&before, &material.spec),
                 who: Identity::controller(),
                 reason: "the KeyGrant is gone",
             };
-            let replaced = call("replace", object, ctx.materials.replace(&material));
-            change.carry_out(ctx, replaced).await?;
-            ctx.metrics.truth_written(Truth::KeyMaterial);
+            change.replace(ctx).await?;
         }
         Ok(())
     }

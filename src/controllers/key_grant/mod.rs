@@ -21,7 +21,7 @@ use self::observe::{Observed, observe};
 use self::plan::plan;
 use super::backoff::jittered;
 use super::context::{Context, changed_keys, jitter};
-use super::error::{Error, call};
+use super::error::Error;
 use super::key_changes::{self, KeyChange};
 use super::parking::Presence;
 use super::run::{drive, retry};
@@ -30,7 +30,7 @@ use crate::api::condition::{self, NewCondition};
 use crate::api::names::FIELD_MANAGER_GRANT;
 use crate::api::{KeyGrant, KeyGrantStatus, KeyMaterial};
 use crate::audit::Identity;
-use crate::telemetry::{Kind, Outcome, Truth};
+use crate::telemetry::{Kind, Outcome};
 use crate::watching::{self, WatchPauses};
 
 /// How long a grant is left alone when nothing happens to it. Changes are watched; this is a safety net.
@@ -148,11 +148,7 @@ async fn replace(truth: &KeyMaterial, seen: &Observed, ctx: &Context) -> Result<
         who: Identity::controller(),
         reason: "as the KeyGrant says",
     };
-    let object = format!("KeyMaterial {}", truth.name_any());
-    let replaced = call("replace", object, ctx.materials.replace(truth));
-    change.carry_out(ctx, replaced).await?;
-    ctx.metrics.truth_written(Truth::KeyMaterial);
-    Ok(())
+    change.replace(ctx).await
 }
 
 /// When to look again: soon after a write, at the next instant that the plan waits for, and in any case once in a while.

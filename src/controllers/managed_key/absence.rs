@@ -11,7 +11,6 @@ use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
 use crate::controllers::key_changes::{self, KeyChange};
 use crate::controllers::parking::Truths;
-use crate::telemetry::Truth;
 
 /// `KeyMaterial`.
 pub(crate) struct KeyTruths;
@@ -69,16 +68,13 @@ impl Truths for KeyTruths {
             let before = material.spec.clone();
             material.spec.deletion = Some(record);
             material.spec.parked_since.get_or_insert(Time(ctx.now()));
-            let object = format!("KeyMaterial {}", material.name_any());
             let change = KeyChange {
                 truth: &material,
                 changes: key_changes::changes(&before, &material.spec),
                 who: Identity::controller(),
                 reason: "the ManagedKey is gone",
             };
-            let replaced = call("replace", object, ctx.materials.replace(&material));
-            change.carry_out(ctx, replaced).await?;
-            ctx.metrics.truth_written(Truth::KeyMaterial);
+            change.replace(ctx).await?;
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result
             let before = seen.material.as_ref().map(|material| &material.truth.spec);
             let changes = before.map(|before| key_changes::changes(before, &material.spec));
             let change = asked(material, changes.unwrap_or_default(), seen, ctx).await;
-            replace(change, ctx).await?;
+            change.replace(ctx).await?;
             announce_adoption(material, seen, ctx).await;
             Ok(())
         }
@@ -74,7 +74,8 @@ async fn offer_import(
     record.offer = Some(offer);
     record.offer_token = Some(token.to_owned());
     let change = Change::new("GetParametersForImport", Vec::new());
-    replace(asked(&material, vec![change], seen, ctx).await, ctx).await
+    let change = asked(&material, vec![change], seen, ctx).await;
+    change.replace(ctx).await
 }
 
 async fn offer(id: KeyId, spec: &KeyMaterialSpec, ctx: &Context) -> Result<ImportOffer, Error> {
@@ -110,7 +111,8 @@ async fn take_import(
     let import = seen.key.spec.import.as_ref();
     record.valid_to = import.and_then(|import| import.valid_to.clone());
     let change = Change::new("ImportKeyMaterial", valid_to(&material.spec));
-    replace(asked(&material, vec![change], seen, ctx).await, ctx).await?;
+    let change = asked(&material, vec![change], seen, ctx).await;
+    change.replace(ctx).await?;
     let key = seen.key.object_ref(&());
     let note = "the material was imported; the Secret that it came in is not needed any more";
     ctx.event(&key, EventType::Normal, Reason::Imported, note.to_owned())
@@ -127,16 +129,6 @@ fn valid_to(spec: &KeyMaterialSpec) -> Vec<(&'static str, String)> {
     end.map(|end| ("validTo", end.0.to_string()))
         .into_iter()
         .collect()
-}
-
-/// Replaces the truth that was seen by the changed one, with a line in the audit trail for each change.
-async fn replace(change: KeyChange<'_>, ctx: &Context) -> Result<(), Error> {
-    let object = format!("KeyMaterial {}", change.truth.name_any());
-    let replaced = call("replace", object, ctx.materials.replace(change.truth));
-    change.carry_out(ctx, replaced).await?;
-    ctx.metrics
-        .truth_written(crate::telemetry::Truth::KeyMaterial);
-    Ok(())
 }
 
 /// Adds a generation, and writes down why, in one update.
@@ -163,7 +155,7 @@ async fn rotate(
         reason: why,
         ..asked(&material, changes, seen, ctx).await
     };
-    replace(rotation, ctx).await?;
+    rotation.replace(ctx).await?;
     let note = format!("version {version} of the material encrypts from now on: {why}");
     let key = seen.key.object_ref(&());
     ctx.event(&key, EventType::Normal, Reason::Rotated, note)

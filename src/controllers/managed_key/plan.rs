@@ -409,7 +409,9 @@ fn say(
                 .as_ref()
                 .map(|d| d.date.clone()),
             last_used: usage::last_used(old.last_used, &seen.uses),
-            dependents: seen.dependents.map(|secrets| KeyDependents { secrets }),
+            dependents: seen
+                .dependents
+                .map(|secrets| dependents(secrets, &material.truth)),
             next_rotation_time: next.map(Time),
             versions: versions(seen, &material.truth),
             ..described(material, conditions)
@@ -483,6 +485,14 @@ fn progress(seen: &Observed, old: &ManagedKeyStatus) -> Option<SignedDuration> {
     } else {
         COUNT_SOON
     })
+}
+
+fn dependents(secrets: u32, truth: &KeyMaterial) -> KeyDependents {
+    let grants = truth.spec.grants.iter().filter(|grant| !grant.expired);
+    KeyDependents {
+        secrets,
+        grants: u32::try_from(grants.count()).unwrap_or(u32::MAX),
+    }
 }
 
 fn state_of(ready: &NewCondition, seen: &Observed) -> KeyState {

@@ -11,11 +11,12 @@ use tracing::{info, warn};
 
 use super::trim::{Facts, Trimmed, is_candidate, trim};
 use crate::api::{KeyMaterial, ManagedKey, MaterialGeneration, Reason};
+use crate::audit::Identity;
 use crate::controllers::backoff::jittered;
 use crate::controllers::context::{Context, jitter};
 use crate::controllers::error::{Class, Error, call};
+use crate::controllers::key_changes::{Change, KeyChange};
 use crate::crypto::KeyId;
-use crate::telemetry::Truth;
 use crate::truth::{Needed, needed_by_targets, needed_by_truth};
 
 /// How often it is counted. Whole days are waited for.
@@ -27,7 +28,7 @@ pub(crate) async fn run(ctx: Arc<Context>) {
         return std::future::pending().await;
     };
     loop {
-        if let Err(error) = look(wait, &ctx).await {
+        if let Err(error) = Box::pin(look(wait, &ctx)).await {
             warn!(%error, "old key material could not be counted; it is tried again");
         }
         let pause = ctx.clock.timer(jittered(LOOK_EVERY, jitter()));
@@ -95,15 +96,22 @@ async fn look_at(
 }
 
 async fn write(mut truth: KeyMaterial, trimmed: Trimmed, ctx: &Context) -> Result<(), Error> {
-    ctx.check_leadership()?;
     truth.spec = trimmed.spec;
-    let object = format!("KeyMaterial {}", truth.name_any());
-    match call("replace", object, ctx.materials.replace(&truth)).await {
+    let removed = |version: &u32| {
+        let version = vec![("version", version.to_string())];
+        Change::new("DeleteOldKeyMaterial", version)
+    };
+    let change = KeyChange {
+        truth: &truth,
+        changes: trimmed.removed.iter().map(removed).collect(),
+        who: Identity::controller(),
+        reason: "nothing that is stored has needed it for long",
+    };
+    match change.replace(ctx).await {
         // Somebody else wrote; it is counted again at the next look.
         Err(error) if error.class() == Class::Conflict => return Ok(()),
-        other => other.map(drop)?,
+        other => other?,
     }
-    ctx.metrics.truth_written(Truth::KeyMaterial);
     for version in trimmed.removed {
         info!(
             key = truth.name_any(),
