@@ -202,7 +202,7 @@ pub struct DeletionRecord {
     pub date: Time,
     /// The loss that the resource accepts (`spec.deletion.acceptDataLoss`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = 0, max = 1_000_000))]
     pub accept_data_loss: Option<u32>,
     /// That a leader saw the date gone by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -210,6 +210,9 @@ pub struct DeletionRecord {
     /// How many stored secrets keep the key from being destroyed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<u32>,
+    /// The day of the last use that was refused since it was scheduled: for a while, that keeps the key too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Time>,
 }
 
 /// That a leader saw the date gone by. The key is destroyed a day later at the earliest, by the same leader.
@@ -223,7 +226,7 @@ pub struct DueRecord {
     pub tenure: String,
     /// The loss that was accepted when the date was first seen gone by. It was preset, and does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = 0, max = 1_000_000))]
     pub preset: Option<u32>,
 }
 

@@ -127,10 +127,11 @@ pub struct KeyDeletion {
     #[schemars(range(min = 7, max = 30))]
     pub pending_window_days: Option<u8>,
 
-    /// Destroy the key although that many stored secrets need it and will never open again. It counts only if it is
-    /// exactly that number, and was set after the date had come: see the condition's message.
+    /// Destroy the key although that many stored secrets need it and will never open again; 0 if none does, and only somebody
+    /// wanted to use it in the last 30 days. It counts only if it is exactly that number, and was set after the date had come:
+    /// see the condition's message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = 0, max = 1_000_000))]
     pub accept_data_loss: Option<u32>,
 }
 

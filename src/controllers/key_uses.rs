@@ -6,17 +6,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
+use tracing::warn;
 
 use super::context::Context;
+use super::error::{Class, Error, call};
 use super::uses::Operation;
-use crate::api::{ManagedKey, Reason};
+use crate::api::{KeyMaterial, ManagedKey, Reason};
 use crate::crypto::KeyId;
+use crate::keys::Key;
+use crate::telemetry::Truth;
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -198,6 +203,9 @@ pub(super) async fn announce_refused_use(
     };
     let spec = &key.truth.spec;
     ctx.key_uses.announce(&spec.namespace, &spec.name);
+    if let Err(error) = remember_refused(&key, ctx).await {
+        warn!(%error, key = %key.id, "that a use was refused could not be written down; it is tried again");
+    }
     let object = ObjectReference {
         api_version: Some(ManagedKey::api_version(&()).into_owned()),
         kind: Some(ManagedKey::kind(&()).into_owned()),
@@ -217,6 +225,36 @@ pub(super) async fn announce_refused_use(
         note,
     )
     .await;
+}
+
+/// Writes into the truth that somebody wanted to use a key which waits for its end: that keeps it. Once for each key and day.
+async fn remember_refused(key: &Key, ctx: &Context) -> Result<(), Error> {
+    let today = day(ctx.now());
+    let is_known = |truth: &KeyMaterial| {
+        let record = truth.spec.deletion.as_ref();
+        record.is_none_or(|record| record.refused.as_ref().is_some_and(|day| day.0 >= today))
+    };
+    if is_known(&key.truth) {
+        return Ok(());
+    }
+    let (id, object) = (key.id.to_string(), format!("KeyMaterial {}", key.id));
+    let found = call("get", &object, ctx.materials.get(&id)).await?;
+    let Some(mut truth) = found.filter(|truth| !is_known(truth)) else {
+        return Ok(());
+    };
+    if let Some(record) = &mut truth.spec.deletion {
+        record.refused = Some(Time(today));
+    }
+    ctx.check_leadership()?;
+    match call("replace", object, ctx.materials.replace(&truth)).await {
+        // Somebody else wrote; the next refusal tries again.
+        Err(error) if error.class() == Class::Conflict => Ok(()),
+        written => {
+            written?;
+            ctx.metrics.truth_written(Truth::KeyMaterial);
+            Ok(())
+        }
+    }
 }
 
 #[cfg(test)]

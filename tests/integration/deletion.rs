@@ -285,6 +285,45 @@ async fn stored_secrets_keep_a_key_until_exactly_their_number_is_accepted_after_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_somebody_wanted_to_use_waits_longer_or_until_that_loss_is_accepted() {
+    let (bed, operator) = bed_with_key().await;
+    bed.apply(&scheduled("{pendingWindowDays: 7, acceptDataLoss: 0}"))
+        .await;
+    wait_state(&bed, KeyState::PendingDeletion).await;
+    // Nothing is stored under it, so that no stored secret needs it.
+    bed.apply(&managed_secret("shop", "late", SECRET)).await;
+    bed.wait_not_ready("shop", "late", "KeyPendingDeletion")
+        .await;
+    eventually("the truth knows that a use was refused", || async {
+        truth(&bed).await.spec.deletion.unwrap().refused.is_some()
+    })
+    .await;
+    bed.delete("shop", "managedsecret/late").await;
+    operator.kill().await;
+    bed.set_clock(8 * DAY);
+    let _operator = bed.operator().await;
+    bed.wait_hold(true).await;
+    wait_due(&bed).await;
+    bed.set_clock(10 * DAY);
+    let message = wait_reason(&bed, "DeletionBlocked").await;
+    assert!(message.contains("acceptDataLoss to 0"), "{message}");
+    eventually("who looks after the truth sees it too", || async {
+        truth(&bed).await.spec.deletion.and_then(|d| d.blocked_by) == Some(0)
+    })
+    .await;
+    not_destroyed(&bed).await;
+    bed.apply(&scheduled("{pendingWindowDays: 7}")).await;
+    eventually("what was preset is taken back", || async {
+        let due = truth(&bed).await.spec.deletion.and_then(|d| d.due);
+        due.is_some_and(|due| due.preset.is_none())
+    })
+    .await;
+    bed.apply(&scheduled("{pendingWindowDays: 7, acceptDataLoss: 0}"))
+        .await;
+    wait_destroyed(&bed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_whose_resource_is_gone_waits_and_goes_and_an_administrator_may_accept_the_loss() {
     let bed = Bed::start().await;
     let operator = bed.operator_named("one", &["--guard-namespace"]).await;

@@ -17,6 +17,9 @@ const SHORTEST: SignedDuration = days(KeyDeletion::SHORTEST_WINDOW_DAYS);
 /// How long after a leader saw the date gone by the key is destroyed, at the earliest.
 const GRACE: SignedDuration = SignedDuration::from_hours(24);
 
+/// For how long a use that was refused keeps a key.
+const RECENT: SignedDuration = days(KeyDeletion::DEFAULT_WINDOW_DAYS);
+
 const fn days(number: u8) -> SignedDuration {
     SignedDuration::from_hours(24 * number as i64)
 }
@@ -78,6 +81,7 @@ fn scheduled(now: Timestamp, window: SignedDuration) -> DeletionRecord {
         accept_data_loss: None,
         due: None,
         blocked_by: None,
+        refused: None,
     }
 }
 
@@ -105,9 +109,9 @@ pub(crate) enum Step {
     SeeDue,
     /// Write down that what was preset has been taken back: the same number counts from now on.
     ForgetPreset,
-    /// Write down how many stored secrets keep the key.
+    /// Write down how many stored secrets keep the key; 0 if only a recent use does.
     Block(u32),
-    /// Nothing: stored secrets keep the key, which is written down.
+    /// Nothing: stored secrets, or a recent use, keep the key, which is written down.
     Blocked,
     /// Destroy the material.
     Destroy,
@@ -131,7 +135,8 @@ pub(crate) fn step(record: &DeletionRecord, facts: &Facts<'_>) -> Step {
     if let Some(until) = facts.held {
         return Step::Wait(until);
     }
-    if facts.dependents == 0 || is_accepted(due, facts) {
+    let is_needed = facts.dependents > 0 || refused_lately(record, facts.now).is_some();
+    if !is_needed || is_accepted(due, facts) {
         return Step::Destroy;
     }
     if record.blocked_by == Some(facts.dependents) {
@@ -139,6 +144,13 @@ pub(crate) fn step(record: &DeletionRecord, facts: &Facts<'_>) -> Step {
     } else {
         Step::Block(facts.dependents)
     }
+}
+
+/// The day on which somebody last wanted to use the key and was refused, if that is not long ago: what tried then may need the
+/// key still, though nothing that is known does.
+pub(crate) fn refused_lately(record: &DeletionRecord, now: Timestamp) -> Option<Timestamp> {
+    let day = record.refused.as_ref()?.0;
+    (now < after(day, RECENT)).then_some(day)
 }
 
 /// A loss is accepted by its exact number, and by somebody who could know that it was due: a number that was there already

@@ -152,6 +152,23 @@ fn what_needs_the_key_keeps_it_until_exactly_that_loss_is_accepted() {
 }
 
 #[test]
+fn a_use_that_was_refused_lately_keeps_a_key_that_nothing_needs() {
+    let mut record = schedule(7);
+    record.refused = Some(Time(at(3 * DAY)));
+    look(&mut record, &facts(8 * DAY, 0, Some(0)));
+    assert!(!look(&mut record, &facts(10 * DAY, 0, Some(0))), "preset");
+    assert_eq!(record.blocked_by, Some(0));
+    assert!(!look(&mut record, &facts(10 * DAY, 0, None)));
+    assert!(!look(&mut record, &facts(10 * DAY, 1, Some(0))));
+    assert!(look(&mut record.clone(), &facts(10 * DAY, 0, Some(0))));
+    // Later changes of the window do not forget it; time does, and whoever cancels.
+    let longer = asked(Some(&spec(Some(9), None)), Some(&record), at(10 * DAY)).unwrap();
+    assert_eq!(longer.refused, record.refused);
+    assert!(!look(&mut record, &facts(33 * DAY - 1, 0, None)));
+    assert!(look(&mut record, &facts(33 * DAY, 0, None)));
+}
+
+#[test]
 fn a_loss_that_was_accepted_before_the_date_does_not_count_also_not_for_the_next_leader() {
     let mut record = schedule(7);
     look(&mut record, &facts(8 * DAY, 5, Some(5)));

@@ -231,7 +231,7 @@ fn ready(seen: &Observed, material: &Material, now: Timestamp) -> NewCondition {
         return NewCondition::not_ready(Reason::MaterialUnreadable, message);
     }
     if let Some(record) = &material.truth.spec.deletion {
-        return ending(record, seen.dependents.unwrap_or_default());
+        return ending(record, seen.dependents.unwrap_or_default(), now);
     }
     if let Some(problem) = policy::problem(seen) {
         let message = format!("{problem}. The policy before stays in force");
@@ -297,7 +297,8 @@ fn next_namespace(seen: &Observed, truth: &KeyMaterial, now: Timestamp) -> Optio
 }
 
 /// What is said of a key that waits for its end.
-fn ending(record: &DeletionRecord, dependents: u32) -> NewCondition {
+fn ending(record: &DeletionRecord, dependents: u32, now: Timestamp) -> NewCondition {
+    let lately = deletion::refused_lately(record, now);
     let (needed, date) = (
         format!("{dependents} stored secrets need it"),
         record.date.0,
@@ -307,6 +308,15 @@ fn ending(record: &DeletionRecord, dependents: u32) -> NewCondition {
             Reason::PendingDeletion,
             format!(
                 "every use is refused; the deletion is due at {date}, and {needed}. Take spec.deletion out to cancel"
+            ),
+        ),
+        (Some(_), 0) if lately.is_some() => (
+            Reason::DeletionBlocked,
+            format!(
+                "the deletion is due since {date}, and no stored secret needs the key, but somebody wanted to use it on {}: find \
+                 out who with `keystead audit who-used`. Take spec.deletion out to cancel; or set \
+                 spec.deletion.acceptDataLoss to 0 now (if it was set before the date, take it out first)",
+                lately.unwrap_or(date).strftime("%Y-%m-%d")
             ),
         ),
         (Some(due), 0) => (
