@@ -12,7 +12,8 @@ use super::plan::Step;
 use super::{AT_ONCE, RETRY_AFTER};
 use crate::api::names::INSTALLATION;
 use crate::api::{KeyMaterial, Reason};
-use crate::controllers::context::Context;
+use crate::audit::{Entry, EventSource, Identity};
+use crate::controllers::context::{Context, request_id};
 use crate::controllers::error::{Class, Error, call};
 use crate::crypto::{Fingerprint, OsRandom, RootKey};
 use crate::installation::{Phase, Record, RootRotation};
@@ -174,8 +175,29 @@ async fn offered_by_file(record: &Record, ctx: &Context) -> Result<Fingerprint, 
     }
 }
 
+/// A line of the audit trail about root keys, written before what it says is done.
+async fn told(
+    name: &str,
+    parameters: [(&str, Fingerprint); 2],
+    ctx: &Context,
+) -> Result<(), Error> {
+    let mut entry = Entry::allowed(
+        EventSource::Kms,
+        name,
+        Identity::controller(),
+        &request_id(),
+    );
+    let parameters = parameters.into_iter();
+    entry.request_parameters.other = parameters
+        .map(|(name, root)| (name.to_owned(), root.to_string()))
+        .collect();
+    "asked by `keystead root rotate`".clone_into(&mut entry.reason);
+    ctx.trail.write(entry).await.map_err(Error::Audit)
+}
+
 /// One write: the next root key is the current one, and what is under another is to be wrapped anew.
 async fn switch(record: &Record, next: Fingerprint, ctx: &Context) -> Result<Duration, Error> {
+    told("RotateRootKey", [("from", record.root), ("to", next)], ctx).await?;
     let written = change(record, ctx, |record, rotation| {
         record.root = next;
         record.retired.retain(|retired| *retired != next);
@@ -287,6 +309,12 @@ async fn finish(record: &Record, ctx: &Context) -> Result<Duration, Error> {
 
 /// Removes the old root key. Backups from before the rotation open no more.
 async fn forget(record: &Record, old: Fingerprint, ctx: &Context) -> Result<Duration, Error> {
+    told(
+        "ForgetRootKey",
+        [("forgotten", old), ("current", record.root)],
+        ctx,
+    )
+    .await?;
     let providers = ctx.installation.roots.providers();
     for kind in [ProviderKind::Secret, ProviderKind::File] {
         let Some(provider) = providers.of(kind) else {
