@@ -10,7 +10,9 @@ mod import_source;
 mod observe;
 mod plan;
 mod policy;
+mod ready;
 mod rotation;
+mod status;
 #[cfg(test)]
 mod testing;
 mod trim;

@@ -1,10 +1,14 @@
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::super::testing::{ID, loaded, namespace, new_key, planned, resource, settle};
 use super::*;
+use crate::api::condition;
 use crate::api::names::ANNOTATION_ROTATE;
+use crate::api::{ConditionType, KeyState};
+use crate::crypto::{SecretKey, public_key_pem};
 use crate::keys::Generation;
 
 fn state(seen: &Observed) -> Option<KeyState> {
