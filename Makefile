@@ -16,6 +16,9 @@ export FUZZ_SECONDS ?= 20
 # Repository in the name of the image that `image` builds; the tag is a hash of the binary.
 export IMAGE_REPOSITORY ?= localhost/keystead
 
+# How many control planes run at once: most of the time their tests wait for something.
+CONTROL_PLANES := $(shell echo $$((2 * $$(nproc))))
+
 # Test targets that need a control plane, and those that need a node; every other one is a unit test.
 names = $(patsubst $(1)/%.rs,%,$(wildcard $(1)/*.rs)) $(patsubst $(1)/%/main.rs,%,$(wildcard $(1)/*/main.rs))
 NODE_TESTS := $(filter e2e node,$(call names,tests) $(call names,tests/cluster/tests))
@@ -67,7 +70,7 @@ fuzz: ## Run every fuzz target for FUZZ_SECONDS (default 20); needs a nightly to
 
 .PHONY: integration
 integration: ## Tests on real control planes (etcd, API server, controller manager)
-	cargo test --locked --workspace $(addprefix --test ,$(or $(CONTROL_PLANE_TESTS),$(error there are no such tests)))
+	RUST_TEST_THREADS="$${RUST_TEST_THREADS:-$(CONTROL_PLANES)}" cargo test --locked --workspace $(addprefix --test ,$(or $(CONTROL_PLANE_TESTS),$(error there are no such tests)))
 
 .PHONY: e2e
 e2e: image ## Tests on a real node, through the image and the chart; needs root

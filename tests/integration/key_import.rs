@@ -209,11 +209,17 @@ async fn material_is_imported_deleted_expires_and_only_the_same_comes_back() {
     wait_state(&bed, KeyState::PendingImport).await;
     let message = wait_reason(&bed, "ImportRefused").await;
     assert!(message.contains("validTo has passed"), "{message}");
+    let earlier = bed.record().await.get("restoreSuspected").cloned();
     bed.set_clock(34 * DAY);
     operator.kill().await;
     let _operator = bed.operator().await;
-    // That long without a leader, it may be a restored cluster: nothing is destroyed for a day more.
-    bed.wait_hold(true).await;
+    // That long without a leader, it may be a restored cluster: nothing is destroyed for a day more. The days before have left
+    // such a mark too.
+    eventually_within(PATIENCE, "a restore is suspected again", || async {
+        let mark = bed.record().await.get("restoreSuspected").cloned();
+        mark.is_some() && mark != earlier
+    })
+    .await;
     let record = bed.material("shop", "own").await.spec.import.unwrap();
     assert!(record.parked.is_some());
     bed.set_clock(35 * DAY + 60);
