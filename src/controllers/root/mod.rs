@@ -38,7 +38,7 @@ pub(super) async fn run(ctx: Arc<Context>) {
     let mut changes = ctx.key_changes.subscribe();
     loop {
         let wait = match look(&ctx).await {
-            Ok(wait) => ctx.clock.timer(wait),
+            Ok(wait) => wait,
             Err(error) => {
                 warn!(%error, "the root key's rotation could not be looked at; it is tried again");
                 jittered(RETRY_AFTER, jitter())
@@ -106,7 +106,8 @@ async fn look(ctx: &Context) -> Result<Duration, Error> {
         Step::Rest => Ok(jittered(LOOK_EVERY, jitter())),
         Step::Wait(until) => {
             let wait = Duration::try_from(until.duration_since(seen.now)).unwrap_or_default();
-            Ok((wait + Duration::from_secs(1)).min(LOOK_EVERY))
+            let wait = (wait + Duration::from_secs(1)).min(LOOK_EVERY);
+            Ok(ctx.clock.timer(wait))
         }
         Step::Stuck(problem) => {
             apply::stuck(&record, problem, ctx).await?;
