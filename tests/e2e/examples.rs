@@ -10,11 +10,12 @@ use crate::tools::{TIMEOUT, eventually};
 
 const SHOP: &str = "shop";
 /// The examples but for the namespace.
-const IN_SHOP: [&str; 5] = [
+const IN_SHOP: [&str; 6] = [
     "key.yaml",
     "secret.yaml",
     "secret-plain.yaml",
     "import.yaml",
+    "sharing.yaml",
     "pod.yaml",
 ];
 
@@ -46,7 +47,12 @@ impl Examples {
 
     /// Case B11 (1): what was applied is what is there, defaults included.
     fn assert_nothing_to_change(&self, bed: &Bed) {
-        let files = ["key.yaml", "secret.yaml", "secret-plain.yaml"];
+        let files = [
+            "key.yaml",
+            "secret.yaml",
+            "secret-plain.yaml",
+            "sharing.yaml",
+        ];
         let files = files.map(|file| self.folder.path().join(file));
         let files: Vec<_> = files.iter().map(AsRef::as_ref).collect();
         kubectl_on(bed, &["diff"], &files);
@@ -86,6 +92,17 @@ fn the_examples_lead_to_a_pod_that_reads_the_generated_password() {
     let _shop = Namespace::made_later(&bed, SHOP);
     examples.apply(&bed);
     bed.all_ready(SHOP);
+
+    let grant = [
+        "-n",
+        SHOP,
+        "wait",
+        "keygrant",
+        "--all",
+        "--for=condition=Ready",
+        TIMEOUT,
+    ];
+    bed.tools.kubectl(grant);
 
     examples.assert_nothing_to_change(&bed);
 
