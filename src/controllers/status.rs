@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
+use kube::core::object::HasStatus;
 use kube::runtime::events::EventType;
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
@@ -14,91 +15,128 @@ use serde_json::json;
 
 use super::context::Context;
 use super::error::{Error, call, is};
-use crate::api::ConditionType;
 use crate::api::condition::{self, NewCondition};
+use crate::api::names::{
+    FIELD_MANAGER_ALIAS, FIELD_MANAGER_GRANT, FIELD_MANAGER_KEY, FIELD_MANAGER_SECRET,
+};
+use crate::api::{ConditionType, KeyAlias, KeyGrant, ManagedKey, ManagedSecret};
 
-/// A status to publish.
-pub(crate) struct Publication<'a, K, S> {
-    /// The object.
-    pub(crate) object: &'a K,
-    /// What it says now.
-    pub(crate) old: Option<&'a S>,
-    /// What it shall say.
-    pub(crate) new: &'a S,
-    /// The conditions that it has now.
-    pub(crate) old_conditions: &'a [Condition],
-    /// The summary of `new`.
-    pub(crate) ready: &'a NewCondition,
+/// A resource whose status the operator publishes.
+pub(crate) trait Reported:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + HasStatus<Status: Serialize + PartialEq + Clone + Default>
+    + Clone
+    + DeserializeOwned
+    + Debug
+{
     /// The field manager of this kind's status.
-    pub(crate) manager: &'static str,
+    const MANAGER: &'static str;
+
+    /// The conditions of a status.
+    fn conditions(status: &Self::Status) -> &[Condition];
+
+    /// The generation that a status is about, and its conditions.
+    fn summary(status: &mut Self::Status) -> (&mut Option<i64>, &mut Vec<Condition>);
 }
 
-impl<K, S> Publication<'_, K, S>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + Debug,
-    S: Serialize + PartialEq,
-{
-    /// Publishes, if there is anything new. An object that is gone meanwhile needs no status.
-    pub(crate) async fn publish(&self, ctx: &Context) -> Result<(), Error> {
-        if self.old == Some(self.new) {
+macro_rules! reported {
+    ($($kind:ty: $manager:expr),+ $(,)?) => {$(
+        impl Reported for $kind {
+            const MANAGER: &'static str = $manager;
+
+            fn conditions(status: &Self::Status) -> &[Condition] {
+                &status.conditions
+            }
+
+            fn summary(status: &mut Self::Status) -> (&mut Option<i64>, &mut Vec<Condition>) {
+                (&mut status.observed_generation, &mut status.conditions)
+            }
+        }
+    )+};
+}
+
+reported! {
+    ManagedKey: FIELD_MANAGER_KEY,
+    KeyAlias: FIELD_MANAGER_ALIAS,
+    KeyGrant: FIELD_MANAGER_GRANT,
+    ManagedSecret: FIELD_MANAGER_SECRET,
+}
+
+/// Publishes what `object` shall say, if that is anything new; `ready` is its summary. An object that is gone meanwhile needs no
+/// status.
+pub(crate) async fn publish<K: Reported>(
+    object: &K,
+    new: &K::Status,
+    ready: &NewCondition,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let old = object.status();
+    if old == Some(new) {
+        return Ok(());
+    }
+    ctx.check_leadership()?;
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let api: Api<K> = Api::namespaced(ctx.client.clone(), &namespace);
+    let body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        // The UID makes sure that a status never lands on another object of the same name.
+        "metadata": { "name": name, "namespace": namespace, "uid": object.uid() },
+        "status": new,
+    });
+    let params = PatchParams::apply(K::MANAGER).force();
+    let what = format!("status of {} {namespace}/{name}", K::kind(&()));
+    let patch = Patch::Apply(body);
+    match call("apply", what, api.patch_status(&name, &params, &patch)).await {
+        Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_not_found) => {
             return Ok(());
         }
-        ctx.check_leadership()?;
-        let (namespace, name) = (
-            self.object.namespace().unwrap_or_default(),
-            self.object.name_any(),
-        );
-        let api: Api<K> = Api::namespaced(ctx.client.clone(), &namespace);
-        let body = json!({
-            "apiVersion": K::api_version(&()),
-            "kind": K::kind(&()),
-            // The UID makes sure that a status never lands on another object of the same name.
-            "metadata": { "name": name, "namespace": namespace, "uid": self.object.uid() },
-            "status": self.new,
-        });
-        let params = PatchParams::apply(self.manager).force();
-        let object = format!("status of {} {namespace}/{name}", K::kind(&()));
-        match call(
-            "apply",
-            object,
-            api.patch_status(&name, &params, &Patch::Apply(body)),
-        )
-        .await
-        {
-            Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_not_found) => {
-                return Ok(());
-            }
-            other => other.map(|_| ())?,
-        }
-        self.announce(ctx).await;
-        Ok(())
+        other => other.map(|_| ())?,
     }
+    announce(object, old, ready, ctx).await;
+    Ok(())
+}
 
-    /// An Event when the summary turned, or when it is still false for another reason.
-    async fn announce(&self, ctx: &Context) {
-        let old = condition::find(self.old_conditions, ConditionType::Ready);
-        let status = if self.ready.status { "True" } else { "False" };
-        let same = old.is_some_and(|old| {
-            old.status == status && (self.ready.status || old.reason == self.ready.reason.as_str())
-        });
-        if same {
-            return;
-        }
-        let type_ = if self.ready.status || self.ready.reason.is_progress() {
-            EventType::Normal
-        } else {
-            EventType::Warning
-        };
-        let reference = self.object.object_ref(&());
-        ctx.event(
-            &reference,
-            type_,
-            self.ready.reason,
-            self.ready.message.clone(),
-        )
-        .await;
+/// Puts what failed into the status, unless trying again soon will mend it; what else was known stays.
+pub(crate) async fn tell<K: Reported>(
+    object: &K,
+    error: Error,
+    failures: u32,
+    ctx: &Context,
+) -> Result<Error, Error> {
+    if error.is_told(failures) {
+        let ready = NewCondition::not_ready(error.reason(), error.to_string());
+        let generation = object.meta().generation.unwrap_or_default();
+        let mut status = object.status().cloned().unwrap_or_default();
+        let (observed, conditions) = K::summary(&mut status);
+        *observed = Some(generation);
+        condition::set(conditions, ready.clone(), generation, ctx.now());
+        publish(object, &status, &ready, ctx).await?;
     }
+    Ok(error)
+}
+
+/// An Event when the summary turned, or when it is still false for another reason.
+async fn announce<K: Reported>(
+    object: &K,
+    old: Option<&K::Status>,
+    ready: &NewCondition,
+    ctx: &Context,
+) {
+    let old = old.and_then(|old| condition::find(K::conditions(old), ConditionType::Ready));
+    let status = if ready.status { "True" } else { "False" };
+    let same = old.is_some_and(|old| {
+        old.status == status && (ready.status || old.reason == ready.reason.as_str())
+    });
+    if same {
+        return;
+    }
+    let type_ = if ready.status || ready.reason.is_progress() {
+        EventType::Normal
+    } else {
+        EventType::Warning
+    };
+    let reference = object.object_ref(&());
+    ctx.event(&reference, type_, ready.reason, ready.message.clone())
+        .await;
 }

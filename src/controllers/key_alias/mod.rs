@@ -21,9 +21,8 @@ use super::context::{Context, changed_keys, jitter};
 use super::error::Error;
 use super::parking::Presence;
 use super::run::{drive, retry};
-use super::status::Publication;
+use super::status::publish;
 use crate::api::KeyAlias;
-use crate::api::names::FIELD_MANAGER_ALIAS;
 use crate::telemetry::{Kind, Outcome};
 use crate::watching::{self, WatchPauses};
 
@@ -95,16 +94,7 @@ async fn reconcile_once(alias: Arc<KeyAlias>, ctx: &Context) -> Result<Outcome, 
     let Some(plan) = plan(&seen, ctx.now()) else {
         return Ok(Outcome::Success);
     };
-    let old = seen.alias.status.as_ref();
-    let publication = Publication {
-        object: &*seen.alias,
-        old,
-        new: &plan.status,
-        old_conditions: old.map(|s| s.conditions.as_slice()).unwrap_or_default(),
-        ready: &plan.ready,
-        manager: FIELD_MANAGER_ALIAS,
-    };
-    publication.publish(ctx).await?;
+    publish(&*seen.alias, &plan.status, &plan.ready, ctx).await?;
     Ok(if plan.ready.status {
         Outcome::Success
     } else {

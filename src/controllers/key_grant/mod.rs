@@ -25,10 +25,8 @@ use super::error::Error;
 use super::key_changes::{self, KeyChange};
 use super::parking::Presence;
 use super::run::{drive, retry};
-use super::status::Publication;
-use crate::api::condition::{self, NewCondition};
-use crate::api::names::FIELD_MANAGER_GRANT;
-use crate::api::{KeyGrant, KeyGrantStatus, KeyMaterial};
+use super::status::{publish, tell};
+use crate::api::{KeyGrant, KeyMaterial};
 use crate::audit::Identity;
 use crate::telemetry::{Kind, Outcome};
 use crate::watching::{self, WatchPauses};
@@ -119,17 +117,17 @@ async fn reconcile_once(grant: Arc<KeyGrant>, ctx: &Context) -> Result<(Action, 
     let failures = ctx.grant_failures.count(&ObjectRef::from_obj(&*grant));
     let seen = match observe(grant.clone(), ctx).await {
         Ok(seen) => seen,
-        Err(error) => return Err(told(error, failures, &grant, ctx).await?),
+        Err(error) => return Err(tell(&*grant, error, failures, ctx).await?),
     };
     let plan = plan(&seen, ctx.now());
     for truth in &plan.steps {
         if let Err(error) = replace(truth, &seen, ctx).await {
-            return Err(told(error, failures, &grant, ctx).await?);
+            return Err(tell(&*grant, error, failures, ctx).await?);
         }
     }
     let mut outcome = Outcome::Success;
     if let Some((status, ready)) = &plan.status {
-        publish(&grant, status, ready, ctx).await?;
+        publish(&*grant, status, ready, ctx).await?;
         if !ready.status {
             outcome = Outcome::Waiting;
         }
@@ -163,40 +161,4 @@ fn next_look(plan: &plan::Plan, ctx: &Context) -> Duration {
         // A moment later than planned, since timers may be early; what has expired gives nothing in the meantime.
         wait.min(ctx.clock.timer(until(next) + Duration::from_millis(100)))
     })
-}
-
-/// Puts what failed into the status, unless trying again soon will mend it; what else was known stays.
-async fn told(
-    error: Error,
-    failures: u32,
-    grant: &KeyGrant,
-    ctx: &Context,
-) -> Result<Error, Error> {
-    if error.is_told(failures) {
-        let ready = NewCondition::not_ready(error.reason(), error.to_string());
-        let generation = grant.metadata.generation.unwrap_or_default();
-        let mut status = grant.status.clone().unwrap_or_default();
-        status.observed_generation = Some(generation);
-        condition::set(&mut status.conditions, ready.clone(), generation, ctx.now());
-        publish(grant, &status, &ready, ctx).await?;
-    }
-    Ok(error)
-}
-
-async fn publish(
-    grant: &KeyGrant,
-    new: &KeyGrantStatus,
-    ready: &NewCondition,
-    ctx: &Context,
-) -> Result<(), Error> {
-    let old = grant.status.as_ref();
-    let publication = Publication {
-        object: grant,
-        old,
-        new,
-        old_conditions: old.map(|s| s.conditions.as_slice()).unwrap_or_default(),
-        ready,
-        manager: FIELD_MANAGER_GRANT,
-    };
-    publication.publish(ctx).await
 }

@@ -41,10 +41,8 @@ use super::context::{Context, changed_keys, jitter};
 use super::error::Error;
 use super::parking::Presence;
 use super::run::{drive, retry};
-use super::status::Publication;
-use crate::api::condition::{self, NewCondition};
-use crate::api::names::FIELD_MANAGER_KEY;
-use crate::api::{KeyState, ManagedKey, ManagedKeyStatus};
+use super::status::{publish, tell};
+use crate::api::{KeyState, ManagedKey};
 use crate::telemetry::{Kind, Outcome};
 use crate::watching::{self, WatchPauses};
 
@@ -127,20 +125,20 @@ async fn reconcile_once(key: Arc<ManagedKey>, ctx: &Context) -> Result<Action, E
     let failures = ctx.key_failures.count(&ObjectRef::from_obj(&*key));
     let seen = match observe(key.clone(), ctx).await {
         Ok(seen) => seen,
-        Err(error) => return Err(told(error, failures, &key, ctx).await?),
+        Err(error) => return Err(tell(&*key, error, failures, ctx).await?),
     };
     let mut plan = plan(&seen, ctx.now());
     if let Err(error) = agreement::hold(&mut plan, &seen, ctx).await {
-        return Err(told(error, failures, &key, ctx).await?);
+        return Err(tell(&*key, error, failures, ctx).await?);
     }
     for step in &plan.steps {
         if let Err(error) = apply::apply(step, &seen, ctx).await {
-            return Err(told(error, failures, &key, ctx).await?);
+            return Err(tell(&*key, error, failures, ctx).await?);
         }
     }
     // A status that is about to be overtaken by the next look is not worth a write.
     if let (Some(status), Some(ready), true) = (&plan.status, &plan.ready, plan.steps.is_empty()) {
-        publish(&key, status, ready, ctx).await?;
+        publish(&*key, status, ready, ctx).await?;
     }
     Ok(Action::requeue(next_look(&plan, ctx.now())))
 }
@@ -166,47 +164,12 @@ fn next_look(plan: &Plan, now: Timestamp) -> Duration {
     }
 }
 
-/// Puts what failed into the status, unless trying again soon will mend it; what else was known stays.
-async fn told(
-    error: Error,
-    failures: u32,
-    key: &ManagedKey,
-    ctx: &Context,
-) -> Result<Error, Error> {
-    if error.is_told(failures) {
-        let ready = NewCondition::not_ready(error.reason(), error.to_string());
-        let generation = key.metadata.generation.unwrap_or_default();
-        let mut status = key.status.clone().unwrap_or_default();
-        status.observed_generation = Some(generation);
-        condition::set(&mut status.conditions, ready.clone(), generation, ctx.now());
-        publish(key, &status, &ready, ctx).await?;
-    }
-    Ok(error)
-}
-
-async fn publish(
-    key: &ManagedKey,
-    new: &ManagedKeyStatus,
-    ready: &NewCondition,
-    ctx: &Context,
-) -> Result<(), Error> {
-    let old = key.status.as_ref();
-    let publication = Publication {
-        object: key,
-        old,
-        new,
-        old_conditions: old.map(|s| s.conditions.as_slice()).unwrap_or_default(),
-        ready,
-        manager: FIELD_MANAGER_KEY,
-    };
-    publication.publish(ctx).await
-}
-
 #[cfg(test)]
 mod tests {
     use k8s_openapi::jiff::SignedDuration;
 
     use super::*;
+    use crate::api::ManagedKeyStatus;
 
     fn waits(state: KeyState, until: Option<SignedDuration>) -> Duration {
         let now = Timestamp::from_second(1_000_000).unwrap();

@@ -43,8 +43,7 @@ use super::error::Error;
 use super::parking::Presence;
 use super::references::Reference;
 use super::run::{drive, retry};
-use super::status::Publication;
-use crate::api::names::{ANNOTATION_MANAGED_BY, FIELD_MANAGER_SECRET, SECRET_TYPE_SEALED};
+use crate::api::names::{ANNOTATION_MANAGED_BY, SECRET_TYPE_SEALED};
 use crate::api::{KeyAlias, ManagedSecret};
 use crate::crypto::OsRandom;
 use crate::telemetry::{Kind, Outcome};
@@ -269,18 +268,7 @@ async fn publish(seen: &Observed, plan: &Plan, ctx: &Context) -> Result<(), Erro
         return Ok(());
     };
     let new = status::status(seen, plan, ready.clone(), ctx.now());
-    let old = seen.secret.status.as_ref();
-    let publication = Publication {
-        object: &*seen.secret,
-        old,
-        new: &new,
-        old_conditions: old
-            .map(|status| status.conditions.as_slice())
-            .unwrap_or_default(),
-        ready,
-        manager: FIELD_MANAGER_SECRET,
-    };
-    publication.publish(ctx).await
+    super::status::publish(&*seen.secret, &new, ready, ctx).await
 }
 
 fn next_look(plan: &Plan) -> (Action, Outcome) {
