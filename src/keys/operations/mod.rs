@@ -69,17 +69,15 @@ struct Asked<'a> {
 
 /// A key, and what allows its use.
 struct Admitted {
-    key: Option<Arc<Key>>,
-    basis: Result<String, OperationError>,
+    key: Arc<Key>,
+    basis: String,
 }
 
-impl Admitted {
-    fn refused(key: Option<Arc<Key>>, error: OperationError) -> Self {
-        Self {
-            key,
-            basis: Err(error),
-        }
-    }
+/// A use that is not let through.
+struct TurnedAway {
+    /// The key, if it was found.
+    key: Option<Arc<Key>>,
+    error: OperationError,
 }
 
 impl<'a> Asked<'a> {
@@ -106,41 +104,46 @@ impl<G: Gate> Operations<G> {
         asked: Asked<'_>,
         work: impl FnOnce(&Key) -> Result<T, OperationError>,
     ) -> Result<T, OperationError> {
-        let admitted = self.admit(&asked).await;
-        let (key, basis) = (admitted.key.as_deref(), admitted.basis);
-        let mut why = String::new();
-        let result = basis.and_then(|basis| {
-            why = basis;
-            dry_run(asked.call)?;
-            let done = work(key.expect("a key was admitted"))?;
-            self.fresh()?;
-            Ok(done)
-        });
-        self.told(&asked.of(key), why, result).await
+        match self.admit(&asked).await {
+            Ok(Admitted { key, basis }) => {
+                let result = dry_run(asked.call).and_then(|()| {
+                    let done = work(&key)?;
+                    self.fresh()?;
+                    Ok(done)
+                });
+                self.told(&asked.of(Some(&key)), basis, result).await
+            }
+            Err(TurnedAway { key, error }) => {
+                let refused = asked.of(key.as_deref());
+                self.told(&refused, String::new(), Err(error)).await
+            }
+        }
     }
 
     /// Finds the key and everything that must be so before it is used. While somebody was asked, the key may have changed: then
     /// once more, with the new state of it.
-    async fn admit(&self, asked: &Asked<'_>) -> Admitted {
+    async fn admit(&self, asked: &Asked<'_>) -> Result<Admitted, TurnedAway> {
+        let nobody = |error| TurnedAway { key: None, error };
         for _ in 0..TRIES {
-            let key = match self.fresh() {
-                Ok(()) => self.find(asked.key),
-                Err(stale) => return Admitted::refused(None, stale),
-            };
-            let Some(found) = &key else {
-                return Admitted::refused(None, missing(asked));
-            };
-            let basis = self.admitted(asked, &asked.of(Some(found)), found).await;
-            if basis.is_err() || self.is_current(key.as_ref()) {
-                return Admitted { key, basis };
+            self.fresh().map_err(nobody)?;
+            let key = self.find(asked.key).ok_or_else(|| nobody(missing(asked)))?;
+            match self.admitted(asked, &asked.of(Some(&key)), &key).await {
+                Ok(basis) if self.is_current(&key) => return Ok(Admitted { key, basis }),
+                Ok(_) => {}
+                Err(error) => {
+                    return Err(TurnedAway {
+                        key: Some(key),
+                        error,
+                    });
+                }
             }
         }
-        Admitted::refused(None, Refused::Undecided.into())
+        Err(nobody(Refused::Undecided.into()))
     }
 
     /// Whether that is the newest that this replica knows of the key.
-    fn is_current(&self, key: Option<&Arc<Key>>) -> bool {
-        key.is_some_and(|key| self.find(key.id).is_some_and(|now| Arc::ptr_eq(&now, key)))
+    fn is_current(&self, key: &Arc<Key>) -> bool {
+        self.find(key.id).is_some_and(|now| Arc::ptr_eq(&now, key))
     }
 
     /// Refuses while what this replica knows may be too old.

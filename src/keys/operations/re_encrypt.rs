@@ -1,8 +1,10 @@
 //! `ReEncrypt`: from one key or context to another, without the plaintext leaving.
 
+use std::sync::Arc;
+
 use super::encryption::{DecryptRequest, EncryptionAlgorithm, encrypt_with, without_context};
 use super::needs::Needs;
-use super::{Admitted, Asked, Call, Gate, OperationError, Operations, Refused, dry_run};
+use super::{Asked, Call, Gate, OperationError, Operations, Refused, TurnedAway, dry_run};
 use crate::crypto::{Arn, EncryptionContext, KeyId};
 use crate::keys::Key;
 use crate::policy::Action;
@@ -40,41 +42,55 @@ impl<G: Gate> Operations<G> {
     ) -> Result<ReEncrypted, OperationError> {
         let from = request.source.asked(call, Action::ReEncryptFrom)?;
         let to = request.asked(call)?;
-        let source = self.admit(&from).await;
-        // A refusal is written down for both uses. Whether the second key may be used is nothing to ask then.
-        let target = match &source.basis {
-            Ok(_) => self.admit(&to).await,
-            Err(error) => Admitted::refused(self.find(to.key), error.clone()),
-        };
-        let (from_key, to_key) = (source.key.as_deref(), target.key.as_deref());
-        let (mut from_why, mut to_why) = (String::new(), String::new());
-        // While RBAC was asked about the second key, the first may have changed.
-        let is_current = self.is_current(source.key.as_ref());
-        let result = match (source.basis, target.basis) {
-            (Ok(_), Ok(_)) if !is_current => Err(Refused::Undecided.into()),
-            (Ok(one), Ok(two)) => {
-                (from_why, to_why) = (one, two);
-                self.carried_over(call, &request, from_key, to_key)
+        let source = match self.admit(&from).await {
+            Ok(source) => source,
+            // Whether the second key may be used is nothing to ask then; the refusal is written down for both uses.
+            Err(TurnedAway { key, error }) => {
+                let told = self.refuse(&from, key.as_deref(), error).await;
+                return Err(self.refuse(&to, self.find(to.key).as_deref(), told).await);
             }
-            (Err(error), _) | (_, Err(error)) => Err(error),
         };
-        let told = self.told(&from.of(from_key), from_why, result).await;
+        let target = match self.admit(&to).await {
+            Ok(target) => target,
+            Err(TurnedAway { key, error }) => {
+                let told = self.refuse(&from, Some(&source.key), error).await;
+                return Err(self.refuse(&to, key.as_deref(), told).await);
+            }
+        };
+        let result = self.carried_over(call, &request, &source.key, &target.key);
+        let from = from.of(Some(&source.key));
+        let told = self.told(&from, source.basis, result).await;
         // Also if the first line could not be written: each use is one.
-        self.told(&to.of(to_key), to_why, told).await
+        let to = to.of(Some(&target.key));
+        self.told(&to, target.basis, told).await
+    }
+
+    /// Writes a refusal down; what the caller is told then.
+    async fn refuse(
+        &self,
+        asked: &Asked<'_>,
+        key: Option<&Key>,
+        error: OperationError,
+    ) -> OperationError {
+        let told: Result<(), _> = self
+            .told(&asked.of(key), String::new(), Err(error.clone()))
+            .await;
+        told.err().unwrap_or(error)
     }
 
     fn carried_over(
         &self,
         call: Call<'_>,
         request: &ReEncryptRequest<'_>,
-        source: Option<&Key>,
-        key: Option<&Key>,
+        source: &Arc<Key>,
+        key: &Key,
     ) -> Result<ReEncrypted, OperationError> {
+        // While RBAC was asked about the second key, the first may have changed.
+        if !self.is_current(source) {
+            return Err(Refused::Undecided.into());
+        }
         dry_run(call)?;
-        let made = request.carry_over(
-            source.expect("a key was admitted"),
-            key.expect("a key was admitted"),
-        )?;
+        let made = request.carry_over(source, key)?;
         self.fresh()?;
         Ok(made)
     }
