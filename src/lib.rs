@@ -25,6 +25,7 @@ pub mod cli;
 pub mod clock;
 pub mod controllers;
 pub mod crypto;
+pub mod hex;
 pub mod installation;
 pub mod keys;
 pub mod leader;

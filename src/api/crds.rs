@@ -12,6 +12,7 @@ use super::names::{
     ANNOTATION_SCHEMA_HASH, GUARD_ENABLED, LABEL_GUARD, LABEL_MANAGED_BY, MANAGED_BY,
 };
 use super::{KeyAlias, KeyGrant, KeyMaterial, ManagedKey, ManagedSecret, schema};
+use crate::hex::Hex;
 
 /// All definitions, in a stable order, each with its hash and the guard's label.
 pub fn crds() -> Vec<CustomResourceDefinition> {
@@ -80,15 +81,7 @@ fn default_status(crd: &mut CustomResourceDefinition) {
 
 fn label(crd: &mut CustomResourceDefinition) {
     let spec = serde_json::to_vec(&crd.spec).expect("a definition is plain data");
-    let hash = Sha256::digest(&spec)
-        .iter()
-        .take(16)
-        .fold(String::new(), |hex, byte| {
-            use std::fmt::Write;
-            let mut hex = hex;
-            write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
-            hex
-        });
+    let hash = Hex(&Sha256::digest(&spec)[..16]).to_string();
     let labels = crd.metadata.labels.get_or_insert_default();
     labels.insert(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned());
     labels.insert(LABEL_GUARD.to_owned(), GUARD_ENABLED.to_owned());

@@ -1,7 +1,6 @@
 //! Makes authorities and certificates.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 use k8s_openapi::jiff::civil::Date;
 use k8s_openapi::jiff::tz::TimeZone;
@@ -12,6 +11,8 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
+
+use crate::hex::Hex;
 
 /// Days that an authority lives: ten years.
 const AUTHORITY_DAYS: i32 = 3650;
@@ -95,12 +96,7 @@ fn authority_params(name: &str) -> CertificateParams {
 fn name() -> Result<String, Error> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|_| Error::Random)?;
-    Ok(bytes
-        .iter()
-        .fold("keystead-ca-".to_owned(), |mut name, byte| {
-            write!(name, "{byte:02x}").expect("writing to a String cannot fail");
-            name
-        }))
+    Ok(format!("keystead-ca-{}", Hex(&bytes)))
 }
 
 /// From a day before until that many days after, in whole days.

@@ -9,6 +9,7 @@ use crate::audit::{
     FileConfig, FileSink, Fsync, OnFailure, Origin, Progress, Sink, StreamSink, Trail,
 };
 use crate::clock::Clock;
+use crate::hex::Hex;
 use crate::telemetry::{Component, Metrics};
 
 /// Where the audit trail goes.
@@ -154,11 +155,7 @@ fn unique_name() -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
         .expect("the operating system gives randomness, without which no key can be made");
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        use std::fmt::Write;
-        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
-        hex
-    })
+    Hex(&bytes).to_string()
 }
 
 /// Which sinks fail.

@@ -2,7 +2,6 @@
 //! per kept version. This module moves ciphertext and the plain facts in annotations; it opens nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt::Write;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -20,6 +19,7 @@ use crate::api::names::{
     FIELD_MANAGER, LABEL_KEY_ID, LABEL_MANAGED_BY, MANAGED_BY, SECRET_TYPE_SEALED,
 };
 use crate::crypto::{KeyId, MaterialId, peek};
+use crate::hex::Hex;
 
 const KIND: &str = "ManagedSecret";
 const MANIFEST: &str = "manifest";
@@ -29,13 +29,7 @@ const VERSION_PREFIX: &str = "version.";
 /// over kind, namespace and name (none of which can contain the separator), in hexadecimal digits.
 pub fn truth_name(namespace: &str, name: &str) -> String {
     let digest = Sha256::digest(format!("{KIND}/{namespace}/{name}"));
-    digest
-        .iter()
-        .take(20)
-        .fold("ks-".to_owned(), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-            text
-        })
+    format!("ks-{}", Hex(&digest[..20]))
 }
 
 /// Who claimed the truth, and from where.

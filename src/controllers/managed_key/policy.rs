@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::observe::Observed;
 use crate::api::{KeyPolicy, NamespaceRecord, PolicyRecord};
 use crate::controllers::namespace::NamespaceFacts;
+use crate::hex::Hex;
 use crate::policy::{RuleError, check_policy, foreign_namespaces};
 
 /// The namespaces that were looked at; `None`: there is no such namespace, or it is not served.
@@ -105,12 +106,7 @@ fn uid_of(name: &str, before: &PolicyRecord, looked_at: &Namespaces) -> Option<S
 
 fn fingerprint(policy: Option<&KeyPolicy>) -> String {
     let json = serde_json::to_vec(&policy).expect("a policy is plain data");
-    let digest = Sha256::digest(json);
-    digest.iter().take(16).fold(String::new(), |mut hex, byte| {
-        use std::fmt::Write;
-        write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
-        hex
-    })
+    Hex(&Sha256::digest(json)[..16]).to_string()
 }
 
 #[cfg(test)]
