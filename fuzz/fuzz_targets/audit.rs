@@ -5,6 +5,9 @@
 #[path = "../../src/audit/chain.rs"]
 mod chain;
 #[allow(dead_code, unreachable_pub)]
+#[path = "../../src/hex.rs"]
+mod hex;
+#[allow(dead_code, unreachable_pub)]
 #[path = "../../src/audit/record.rs"]
 mod record;
 #[allow(dead_code, unreachable_pub)]
