@@ -43,11 +43,49 @@ pub(crate) async fn find_namespace(
     name: &str,
     ctx: &Context,
 ) -> Result<Option<NamespaceFacts>, Error> {
-    if !ctx.scope.contains(name) {
+    // The name comes from a user or group that somebody wrote: it may be anything, also a path.
+    if !is_namespace_name(name) || !ctx.scope.contains(name) {
         return Ok(None);
     }
     match namespace_facts(name, ctx).await {
         Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_not_found) => Ok(None),
         found => found.map(Some),
+    }
+}
+
+/// Whether a namespace can have that name: a label of RFC 1123.
+fn is_namespace_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let (first, last) = (name.bytes().next(), name.bytes().last());
+    name.len() <= 63
+        && first.is_some_and(inner)
+        && last.is_some_and(inner)
+        && name.bytes().all(|byte| inner(byte) || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_a_namespace_is_asked_for() {
+        for name in ["shop", "a", "0", "team-1", &"x".repeat(63)] {
+            assert!(is_namespace_name(name), "{name}");
+        }
+        for name in [
+            "",
+            "-shop",
+            "shop-",
+            "Shop",
+            "a b",
+            "a.b",
+            "..",
+            "kube-system/secrets/db",
+            "a?b",
+            "a%2fb",
+            &"x".repeat(64),
+        ] {
+            assert!(!is_namespace_name(name), "{name}");
+        }
     }
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
+use tracing::warn;
+
 use super::import::Found;
 use super::import_source;
 use super::policy::{self, Namespaces};
@@ -107,8 +109,18 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
     let record = seen.material.as_ref().map(|m| &m.truth.spec.policy);
     let policy = seen.key.spec.policy.as_ref();
     for name in policy::to_look_at(policy, &namespace, record, seen.namespace.is_some()) {
-        let facts = find_namespace(&name, ctx).await?;
-        seen.namespaces.insert(name, facts);
+        // One that cannot be looked at now is looked for again; nobody else's namespace shall keep a key from being disabled.
+        match find_namespace(&name, ctx).await {
+            Ok(facts) => {
+                seen.namespaces.insert(name, facts);
+            }
+            Err(error) => {
+                warn!(
+                    namespace = name,
+                    %error, "a namespace that a policy speaks of could not be looked at"
+                );
+            }
+        }
     }
     Ok(seen)
 }
