@@ -121,11 +121,9 @@ pub struct PolicyRecord {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2000))]
     pub namespaces: Vec<NamespaceRecord>,
-    /// Fingerprint of the policy of a resource that took the key over and does not have the one in force. It counts for
-    /// nothing until somebody changes it, which needs the right to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64))]
-    pub ignored: Option<String>,
+    /// That the resource took the key over and has never had the policy in force: its own counts for nothing until it has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignored: bool,
 }
 
 impl PolicyRecord {

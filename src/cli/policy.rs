@@ -265,7 +265,7 @@ fn rules_of_manifest(key: &ManagedKey, place: &(String, String)) -> anyhow::Resu
                 name,
             })
             .collect(),
-        ignored: None,
+        ignored: false,
     };
     if let Some(policy) = &key.spec.policy {
         check_policy(policy)?;

@@ -37,7 +37,7 @@ fn rules_of(
             name: "farm".into(),
             uid: FARM.into(),
         }],
-        ignored: None,
+        ignored: false,
     };
     KeyRules::new(("shop", key), Some(SHOP), &record, grants).unwrap()
 }

@@ -1,16 +1,15 @@
 //! The policy in force, as the truth has it. Pure.
 //!
 //! Whoever changes `spec.policy` of a resource needs the right to, which the API server checks. Whoever makes a resource does not;
-//! so one that takes a key over does not change its policy: what it says counts only after somebody has changed it.
+//! so one that takes a key over does not change its policy. What the API server compares a change with is the resource's own
+//! `spec.policy`; so that of such a resource counts for nothing until it has once been the policy in force, and every later
+//! change of it was checked against that.
 
 use std::collections::BTreeMap;
-
-use sha2::{Digest, Sha256};
 
 use super::observe::Observed;
 use crate::api::{KeyPolicy, NamespaceRecord, PolicyRecord};
 use crate::controllers::namespace::NamespaceFacts;
-use crate::hex::Hex;
 use crate::policy::{RuleError, check_policy, foreign_namespaces};
 
 /// The namespaces that were looked at; `None`: there is no such namespace, or it is not served.
@@ -30,11 +29,9 @@ pub(crate) fn of_new(seen: &Observed) -> PolicyRecord {
 /// before in force.
 pub(crate) fn kept(seen: &Observed, record: &PolicyRecord, adopts: bool) -> PolicyRecord {
     let wanted = &seen.key.spec.policy;
-    let ignored = wanted != &record.accepted
-        && (adopts || record.ignored.as_ref() == Some(&fingerprint(wanted.as_ref())));
+    let ignored = wanted != &record.accepted && (adopts || record.ignored);
     if problem(seen).is_some() || ignored {
         let kept = accepted(seen, record, record.accepted.clone());
-        let ignored = ignored.then(|| fingerprint(wanted.as_ref()));
         return PolicyRecord { ignored, ..kept };
     }
     accepted(seen, record, wanted.clone())
@@ -49,6 +46,15 @@ pub(crate) fn to_look_at(
     adopts: bool,
 ) -> Vec<String> {
     let mut names = policy.map_or_else(Vec::new, |policy| foreign_namespaces(policy, own));
+    // The policy in force may be another one than the resource's.
+    let in_force = record.and_then(|record| record.accepted.as_ref());
+    names.extend(
+        in_force
+            .into_iter()
+            .flat_map(|policy| foreign_namespaces(policy, own)),
+    );
+    names.sort_unstable();
+    names.dedup();
     if adopts {
         let recorded = record.into_iter().flat_map(|record| &record.namespaces);
         names.extend(recorded.map(|namespace| namespace.name.clone()));
@@ -60,7 +66,7 @@ pub(crate) fn to_look_at(
 
 /// Whether the resource's policy does not count.
 pub(crate) fn is_ignored(record: &PolicyRecord) -> bool {
-    record.ignored.is_some()
+    record.ignored
 }
 
 /// Namespaces of principals that were never there.
@@ -85,7 +91,7 @@ fn accepted(seen: &Observed, before: &PolicyRecord, policy: Option<KeyPolicy>) -
     PolicyRecord {
         accepted: policy,
         namespaces: names.into_iter().filter_map(record).collect(),
-        ignored: None,
+        ignored: false,
     }
 }
 
@@ -102,11 +108,6 @@ fn uid_of(name: &str, before: &PolicyRecord, looked_at: &Namespaces) -> Option<S
         (Some(recorded), _) => Some(recorded.to_owned()),
         (None, now) => now.map(|facts| facts.uid.clone()),
     }
-}
-
-fn fingerprint(policy: Option<&KeyPolicy>) -> String {
-    let json = serde_json::to_vec(&policy).expect("a policy is plain data");
-    Hex(&Sha256::digest(json)[..16]).to_string()
 }
 
 #[cfg(test)]

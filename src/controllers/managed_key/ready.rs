@@ -64,8 +64,9 @@ const NOT_ROTATED: &str =
 const FULL: &str = "; it has 256 generations and is not rotated any more: make a new key, and point an alias at it";
 
 /// Said of a key whose resource was made anew with another policy.
-const POLICY_IGNORED: &str = "; spec.policy is not the policy in force: this resource took the key over, and its policy with it. It \
-                              counts as soon as somebody who may (update on managedkeys/policy) changes it";
+const POLICY_IGNORED: &str = "; spec.policy is not the policy in force: this resource took the key over, and its policy with it. \
+                              Make spec.policy the one in force (an administrator finds it in the KeyMaterial; leave it out if there \
+                              is none), and change it from there";
 
 /// What is to be known about the policy in force.
 pub(super) fn policy_note(seen: &Observed, truth: &KeyMaterial) -> String {
