@@ -7,6 +7,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema::OBJECT_NAME;
+
 /// Gives one principal some operations with a `ManagedKey` of the same namespace. The spec cannot be changed: make
 /// another grant. Deleting it takes the right away; an expired one stays and gives nothing.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -75,7 +77,7 @@ pub struct GrantedKey {
     /// Name of the `ManagedKey`.
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        regex(pattern = OBJECT_NAME)
     )]
     pub name: String,
 }

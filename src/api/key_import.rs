@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::key_material::MaterialGeneration;
+use super::schema::OBJECT_NAME;
 
 /// Material to import (AWS KMS: `ImportKeyMaterial`).
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -28,7 +29,7 @@ pub struct KeyImport {
 #[serde(rename_all = "camelCase")]
 pub struct ImportSecretRef {
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
 }
 

@@ -6,6 +6,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema::OBJECT_NAME;
+
 /// Who may do what with a key (AWS KMS: the key policy). An explicit Deny wins over everything; then a grant gives, then
 /// an Allow, then Kubernetes RBAC if the policy delegates to it. Everything else is denied. As JSON it has at most
 /// 131,072 bytes.
@@ -148,7 +150,7 @@ pub struct ServiceAccountName {
     /// Its name.
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        regex(pattern = OBJECT_NAME)
     )]
     pub name: String,
 }
@@ -197,7 +199,7 @@ fn known_actions() -> kube::core::Rule {
 const UNKNOWN_ACTION: &str = "an action matches no call: write names of AWS KMS calls such as Decrypt or PutKeyPolicy, with * for any characters";
 
 /// The names that a policy may speak of; those of [`crate::policy::Action`].
-pub const ACTION_NAMES: [&str; 24] = [
+pub const ACTION_NAMES: [&str; 26] = [
     "Encrypt",
     "Decrypt",
     "GenerateDataKey",
@@ -221,5 +223,7 @@ pub const ACTION_NAMES: [&str; 24] = [
     "ScheduleKeyDeletion",
     "CancelKeyDeletion",
     "RotateKeyOnDemand",
+    "ImportKeyMaterial",
+    "DeleteImportedKeyMaterial",
     "UpdateAlias",
 ];

@@ -7,13 +7,15 @@
 //! EnableKey, DisableKey               ok       ok        invalid        invalid          invalid      invalid
 //! ScheduleKeyDeletion                 ok       ok        ok             invalid          ok           ok
 //! CancelKeyDeletion                   invalid  invalid   invalid        ok               invalid      invalid
-//! UpdateAlias                         ok       ok        ok             invalid          ok           ok
+//! UpdateAlias, ImportKeyMaterial,
+//! DeleteImportedKeyMaterial           ok       ok        ok             invalid          ok           ok
 //! DescribeKey, PutKeyPolicy,
 //! RetireGrant                         ok       ok        ok             ok               ok           ok
 //! ```
 //!
 //! As AWS KMS has it (developer guide, "Key states of AWS KMS keys"), where a key whose deletion is due does not exist:
-//! here it is one that is pending deletion. Whether somebody may ask at all is decided before.
+//! here it is one that is pending deletion. Whether somebody may ask at all is decided before. What is asked by a resource is not
+//! refused by this table but planned for the state that the key is in; the rows are those of a call of the API.
 
 use crate::api::KeyState;
 use crate::policy::Action;
@@ -90,7 +92,9 @@ fn group(action: Action) -> Group {
         Action::EnableKey | Action::DisableKey => Group::Switch,
         Action::ScheduleKeyDeletion => Group::Schedule,
         Action::CancelKeyDeletion => Group::Cancel,
-        Action::UpdateAlias => Group::Point,
+        Action::UpdateAlias | Action::ImportKeyMaterial | Action::DeleteImportedKeyMaterial => {
+            Group::Point
+        }
         Action::DescribeKey | Action::PutKeyPolicy | Action::RetireGrant => Group::Always,
     }
 }
@@ -149,7 +153,7 @@ mod tests {
         "KMSInvalidState KMSInvalidState KMSInvalidState ok ok KMSInvalidState KMSInvalidState";
     const ALWAYS: &str = "ok ok ok ok ok ok ok";
 
-    const ROWS: [(Action, &str); 24] = [
+    const ROWS: [(Action, &str); 26] = [
         (Action::Encrypt, USE),
         (Action::Decrypt, USE),
         (Action::GenerateDataKey, USE),
@@ -173,6 +177,8 @@ mod tests {
         (Action::ScheduleKeyDeletion, UNLESS_DELETED),
         (Action::CancelKeyDeletion, CANCEL),
         (Action::RotateKeyOnDemand, USE),
+        (Action::ImportKeyMaterial, UNLESS_DELETED),
+        (Action::DeleteImportedKeyMaterial, UNLESS_DELETED),
         (Action::UpdateAlias, UNLESS_DELETED),
     ];
 

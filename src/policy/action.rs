@@ -54,7 +54,27 @@ actions! {
     ScheduleKeyDeletion => Some("deletion"), "update";
     CancelKeyDeletion => Some("deletion"), "update";
     RotateKeyOnDemand => Some("rotate"), "update";
+    ImportKeyMaterial => Some("import"), "update";
+    DeleteImportedKeyMaterial => Some("import"), "update";
     UpdateAlias => Some("alias"), "update";
+}
+
+impl Action {
+    /// Whether it changes the key itself. Such an action is decided in the API server, which knows no UID of another namespace.
+    pub const fn is_administrative(self) -> bool {
+        matches!(
+            self,
+            Self::PutKeyPolicy
+                | Self::EnableKey
+                | Self::DisableKey
+                | Self::ScheduleKeyDeletion
+                | Self::CancelKeyDeletion
+                | Self::RotateKeyOnDemand
+                | Self::ImportKeyMaterial
+                | Self::DeleteImportedKeyMaterial
+                | Self::UpdateAlias
+        )
+    }
 }
 
 impl fmt::Display for Action {

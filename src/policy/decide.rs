@@ -91,6 +91,8 @@ pub enum Basis {
     /// A statement or grant speaks of the principal's namespace as it was: it was made anew since, or its UID is not
     /// known.
     PrincipalRecreated(String),
+    /// A statement speaks of the principal, which is of another namespace, and an administrative action.
+    ForeignAdministrator(String),
     /// Nothing allows it. The policy delegates to RBAC, which does not either.
     NotAllowedByRbac,
     /// Nothing allows it, and the policy does not delegate to RBAC, or RBAC does not know the principal.
@@ -114,6 +116,11 @@ impl fmt::Display for Basis {
                 "namespace {namespace} is not the one that a statement or grant was accepted for: it was made anew, or \
                  was not there; take the principal out of the policy and put it in again, or make the grant anew"
             ),
+            Self::ForeignAdministrator(namespace) => write!(
+                f,
+                "who is of another namespace ({namespace}) administers a key by RBAC only: let the policy delegate to RBAC, or name \
+                 a user, a group, or a service account of the key's own namespace"
+            ),
             Self::NotAllowedByRbac => {
                 f.write_str("no statement, no grant and no right of RBAC allows it")
             }
@@ -128,6 +135,7 @@ impl fmt::Display for Basis {
 /// - A Deny statement that matches wins over everything, also in a namespace that was made anew.
 /// - A grant gives its operations under its constraints until its instant, and to nobody else.
 /// - What depends on a namespace other than the key's is given only while that has the recorded UID.
+/// - A statement lets nobody of another namespace administer: the API server decides that, and knows no UID.
 /// - A secret of the key's own namespace may encrypt and decrypt under it unless a Deny matches.
 /// - RBAC is never asked for a secret: Kubernetes knows no such user.
 pub fn decide(request: &Request<'_>, rules: &KeyRules, rbac: Rbac) -> Decision {
@@ -167,7 +175,14 @@ pub fn decide(request: &Request<'_>, rules: &KeyRules, rbac: Rbac) -> Decision {
     if let Some(namespace) = request.principal.namespace()
         && (was_granted || was_allowed())
     {
-        return deny(Basis::PrincipalRecreated(namespace.to_owned()));
+        let namespace = namespace.to_owned();
+        let foreign =
+            request.action.is_administrative() && !is_own_namespace(request.principal, rules);
+        return deny(if foreign {
+            Basis::ForeignAdministrator(namespace)
+        } else {
+            Basis::PrincipalRecreated(namespace)
+        });
     }
     deny(if rules.delegates && !request.principal.is_secret {
         Basis::NotAllowedByRbac
@@ -208,7 +223,8 @@ impl Named {
             };
         }
         let principal = request.principal;
-        let is_home_same = is_home_same(principal, rules);
+        let is_home_same = is_home_same(principal, rules)
+            && (!request.action.is_administrative() || is_own_namespace(principal, rules));
         let (mut bound, mut free) = (0, 0);
         let user = rules.by_user.get(&principal.user).copied();
         match &principal.home {
@@ -235,6 +251,11 @@ impl Named {
             by_identity: acted & (free | if is_home_same { bound } else { 0 }),
         }
     }
+}
+
+/// Whether the principal is of the key's own namespace.
+fn is_own_namespace(principal: &Principal, rules: &KeyRules) -> bool {
+    principal.namespace() == Some(&rules.namespace)
 }
 
 /// Whether the principal's namespace is the very one that was accepted: names can be re-used, UIDs cannot.
@@ -301,7 +322,7 @@ fn granted(request: &Request<'_>, rules: &KeyRules) -> (Option<String>, bool) {
 fn is_own_secret(request: &Request<'_>, rules: &KeyRules) -> bool {
     request.principal.is_secret
         && request.via == Some(Via::Secrets)
-        && request.principal.namespace() == Some(&rules.namespace)
+        && is_own_namespace(request.principal, rules)
         && is_home_same(request.principal, rules)
         && matches!(request.action, Action::GenerateDataKey | Action::Decrypt)
 }

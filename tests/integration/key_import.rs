@@ -250,6 +250,23 @@ async fn an_author_imports_only_from_a_secret_that_he_may_read() {
     bed.policies_in_force().await;
     ann.allowed(&key("", "")).await;
     let importing = key("", &from_secret("RsaesOaepSha256", ""));
+    // Which material a key has, and until when, is an administrative action of its own.
+    let message = ann.refused(&importing).await;
+    assert!(message.contains("ImportKeyMaterial"), "{message}");
+    let deleting = key("keystead.dev/delete-imported-material: one", "");
+    let message = ann.refused(&deleting).await;
+    assert!(message.contains("DeleteImportedKeyMaterial"), "{message}");
+    let import = "[{apiGroups: [keystead.dev], resources: [managedkeys/import], verbs: [update]}]";
+    ann.grant("shop", "import", import).await;
+    ann.can(&["update", "managedkeys/import", "-n", "shop"])
+        .await;
+    for trick in ["../../bank/secrets/vault", "a?b", "a%2fb", "A"] {
+        let spec = format!(
+            ", import: {{secretRef: {{name: '{trick}'}}, wrappingAlgorithm: RsaesOaepSha256}}"
+        );
+        let message = ann.refused(&key("", &spec)).await;
+        assert!(message.contains("spec.import.secretRef.name"), "{message}");
+    }
     let message = ann.refused(&importing).await;
     let needed = "spec.import needs get on secrets for Secret shop/wrapped";
     assert!(message.contains(needed), "{message}");

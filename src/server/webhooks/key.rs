@@ -111,9 +111,15 @@ mod tests {
             ("ann", json!({"users": ["ann"]}), true),
             ("bob", json!({"users": ["ann"]}), false),
             ("bob", json!({"groups": ["devs"]}), true),
-            (deployer, json!({"namespaces": ["ci"]}), true),
+            // The admission policy lets nobody of another namespace administer by a statement.
+            (deployer, json!({"namespaces": ["ci"]}), false),
             (deployer, json!({"namespaces": ["bank"]}), false),
-            (deployer, account("deployer"), true),
+            (deployer, account("deployer"), false),
+            (
+                "system:serviceaccount:shop:cd",
+                json!({"namespaces": ["shop"]}),
+                true,
+            ),
             (deployer, account("other"), false),
         ] {
             let verdict = judged(user, &closed("Allow", &principals));
