@@ -15,6 +15,7 @@ pub mod managed_key;
 pub mod managed_secret;
 pub mod names;
 mod schema;
+pub(crate) mod time;
 
 pub use condition::{ConditionType, Reason};
 pub use key_alias::{KeyAlias, KeyAliasSpec, KeyAliasStatus};

@@ -108,8 +108,7 @@ async fn take_import(
     record.offer = None;
     record.parked = None;
     record.identity = Some(identity);
-    let import = seen.key.spec.import.as_ref();
-    record.valid_to = import.and_then(|import| import.valid_to.clone());
+    record.valid_to = import::valid_to(&seen.key);
     let change = Change::new("ImportKeyMaterial", valid_to(&material.spec));
     let change = asked(&material, vec![change], seen, ctx).await;
     change.replace(ctx).await?;

@@ -18,6 +18,7 @@ use crate::api::key_import::{
     ImportOffer, ImportRecord, ImportWrappingAlgorithm, KeyImport, KeyImportStatus, ParkedMaterial,
 };
 use crate::api::names::{ANNOTATION_DELETE_IMPORTED, ANNOTATION_OFFER_IMPORT};
+use crate::api::time::as_stored;
 use crate::api::{KeyDeletion, KeyMaterialSpec, KeyOrigin, ManagedKey, Reason};
 use crate::crypto::KeyId;
 use crate::keys::{Imported, import_token};
@@ -57,6 +58,12 @@ pub(crate) fn wanted<'a>(
 /// Whether a key waits for its material.
 pub(crate) fn waits(truth: &KeyMaterialSpec) -> bool {
     truth.origin == KeyOrigin::External && truth.generations.is_empty() && truth.destroyed.is_none()
+}
+
+/// Until when imported material is used, as the spec says.
+pub(crate) fn valid_to(key: &ManagedKey) -> Option<Time> {
+    let end = key.spec.import.as_ref()?.valid_to.as_ref()?;
+    Some(as_stored(end.0))
 }
 
 fn has_expired(import: &KeyImport, now: Timestamp) -> bool {
@@ -101,8 +108,8 @@ pub(crate) fn settle(
         return;
     }
     let deleted = delete_asked(key, record).filter(|_| key.spec.import.is_none());
-    if let Some(import) = &key.spec.import {
-        record.valid_to.clone_from(&import.valid_to);
+    if key.spec.import.is_some() {
+        record.valid_to = valid_to(key);
     }
     let expired = record.valid_to.as_ref().is_some_and(|end| end.0 <= now);
     if deleted.is_none() && !expired {

@@ -69,6 +69,20 @@ fn record(truth: &KeyMaterialSpec) -> &ImportRecord {
 }
 
 #[test]
+fn an_end_within_a_second_is_as_it_is_read_back_and_so_written_once() {
+    let mut truth = truth(true);
+    let mut key = key(Some(10), &[]);
+    let fraction = Time("2030-01-01T00:00:00.5Z".parse().unwrap());
+    key.spec.import.as_mut().unwrap().valid_to = Some(fraction);
+    settle(&key, &mut truth, at(0), None);
+    let stored = serde_json::to_string(&truth).unwrap();
+    let mut read: KeyMaterialSpec = serde_json::from_str(&stored).unwrap();
+    assert_eq!(read, truth);
+    settle(&key, &mut read, at(0), None);
+    assert_eq!(read, truth);
+}
+
+#[test]
 fn an_offer_ends_after_its_day_and_is_made_again_for_a_new_token_only() {
     let mut truth = truth(false);
     let asked =

@@ -1,13 +1,13 @@
 //! The status of a secret.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use k8s_openapi::jiff::Timestamp;
 
 use super::observe::Observed;
 use super::plan::{Plan, Shown};
 use super::spec::{form, target_name};
 use crate::api::condition::{self, NewCondition};
 use crate::api::managed_secret::{ManagedSecretStatus, SecretVersionStatus, TargetStatus};
+use crate::api::time::as_stored;
 
 /// The status that the plan leads to, or that a failure leaves.
 pub(super) fn status(
@@ -59,28 +59,4 @@ fn describe(status: &mut ManagedSecretStatus, shown: &Shown) {
     let sequence = i64::try_from(shown.manifest.sequence()).unwrap_or(i64::MAX);
     // Never backwards: it is what a roll-back is noticed by.
     status.sequence = Some(sequence.max(status.sequence.unwrap_or(0)));
-}
-
-/// A time as the API server keeps it, in whole seconds. A status with a finer one would never equal what is
-/// stored, and would be written again at every look.
-fn as_stored(time: Timestamp) -> Time {
-    let stored = TimestampRound::new()
-        .smallest(Unit::Second)
-        .mode(RoundMode::Floor);
-    Time(time.round(stored).unwrap_or(time))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_in_a_status_equals_itself_when_it_is_read_back() {
-        for text in ["2026-02-01T08:00:00.999999999Z", "2026-02-01T08:00:00Z"] {
-            let time = as_stored(text.parse().unwrap());
-            let written = serde_json::to_string(&time).unwrap();
-            assert_eq!(written, "\"2026-02-01T08:00:00Z\"");
-            assert_eq!(serde_json::from_str::<Time>(&written).unwrap(), time);
-        }
-    }
 }
