@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt};
 use super::context::{Context, request_id};
 use super::error::{Error, call};
 use crate::api::names::FIELD_MANAGER;
-use crate::api::{GrantRecord, KeyMaterial, KeyMaterialSpec, ManagedKey};
+use crate::api::{DeletionRecord, GrantRecord, KeyMaterial, KeyMaterialSpec, ManagedKey};
 use crate::audit::{Entry, EventSource, Identity, Resource, ResourceType};
 use crate::policy::Action;
 use crate::telemetry::Truth;
@@ -63,7 +63,10 @@ pub(crate) fn changes(before: &KeyMaterialSpec, after: &KeyMaterialSpec) -> Vec<
                 if let Some(count) = new.accept_data_loss {
                     parameters.push(("acceptDataLoss", count.to_string()));
                 }
-                changes.push(Change::protecting("ScheduleKeyDeletion", parameters));
+                changes.push(Change {
+                    protects: old.is_none() && new.accept_data_loss.is_none(),
+                    ..Change::new("ScheduleKeyDeletion", parameters)
+                });
             }
         }
         (None, None) => {}
@@ -74,6 +77,46 @@ pub(crate) fn changes(before: &KeyMaterialSpec, after: &KeyMaterialSpec) -> Vec<
     }
     changes.extend(grants(before, after));
     changes
+}
+
+/// What is to be written first on the way from `before` to `after`: only that which takes possibilities away, if there is any
+/// and something else too. So nothing that waits for the trail keeps a key from being disabled by the same change.
+pub(crate) fn first_step(before: &KeyMaterialSpec, after: &KeyMaterialSpec) -> KeyMaterialSpec {
+    let protective = protective(before, after);
+    let is_mixed = changes(before, after).iter().any(|change| !change.protects);
+    if is_mixed && protective != *before {
+        protective
+    } else {
+        after.clone()
+    }
+}
+
+/// `before`, with what `after` takes away from it. A key that is taken over is used by nobody until it is.
+fn protective(before: &KeyMaterialSpec, after: &KeyMaterialSpec) -> KeyMaterialSpec {
+    let mut only = before.clone();
+    if before.object_uid != after.object_uid {
+        return only;
+    }
+    only.enabled &= after.enabled;
+    if let (None, Some(record)) = (&before.deletion, &after.deletion) {
+        only.deletion = Some(DeletionRecord {
+            accept_data_loss: None,
+            ..record.clone()
+        });
+    }
+    if let Some("DeleteImportedKeyMaterial" | "DeleteExpiredKeyMaterial") =
+        imported_material_gone(before, after).map(|change| change.name)
+    {
+        only.import.clone_from(&after.import);
+        only.generations.clone_from(&after.generations);
+    }
+    only.grants = before
+        .grants
+        .iter()
+        .filter_map(|grant| after.grants.iter().find(|kept| kept.uid == grant.uid))
+        .cloned()
+        .collect();
+    only
 }
 
 /// Grants that are in force from now on, or not any more. What is taken away is taken away whatever the trail does.
@@ -269,10 +312,40 @@ mod tests {
         assert_eq!(names(&off, &none), [("EnableKey", false)]);
         assert_eq!(names(&none, &soon), [("ScheduleKeyDeletion", true)]);
         assert_eq!(names(&soon, &soon), []);
-        assert_eq!(names(&soon, &late), [("ScheduleKeyDeletion", true)]);
+        assert_eq!(names(&soon, &late), [("ScheduleKeyDeletion", false)]);
+        let lossy = json!({"deletion": {"since": "2026-11-01T00:00:00Z", "date": "2026-11-08T00:00:00Z", "acceptDataLoss": 3}});
+        assert_eq!(names(&none, &lossy), [("ScheduleKeyDeletion", false)]);
+        assert_eq!(names(&soon, &lossy), [("ScheduleKeyDeletion", false)]);
         assert_eq!(names(&late, &none), [("CancelKeyDeletion", false)]);
         let adopted = json!({"objectUid": "other"});
         assert_eq!(names(&none, &adopted), [("AdoptKeyMaterial", false)]);
+    }
+
+    #[test]
+    fn what_protects_is_written_first_and_alone() {
+        let grant = |uid: &str| json!({"name": uid, "uid": uid, "grantee": "ann", "operations": ["Decrypt"]});
+        let before = json!({"grants": [grant("1"), grant("2")]});
+        let after = json!({
+            "enabled": false, "grants": [grant("2"), grant("3")], "policy": {"accepted": {"delegateToRBAC": false}},
+            "deletion": {"since": "2026-11-01T00:00:00Z", "date": "2026-11-08T00:00:00Z", "acceptDataLoss": 3},
+        });
+        let first = first_step(&spec(&before), &spec(&after));
+        let expected = json!({
+            "enabled": false, "grants": [grant("2")],
+            "deletion": {"since": "2026-11-01T00:00:00Z", "date": "2026-11-08T00:00:00Z"},
+        });
+        assert_eq!(first, spec(&expected));
+        assert!(
+            changes(&spec(&before), &first)
+                .iter()
+                .all(|change| change.protects)
+        );
+        // The rest follows, and what is of one kind is one step.
+        assert_eq!(first_step(&first, &spec(&after)), spec(&after));
+        for step in [json!({"enabled": false}), json!({"grants": [grant("1")]})] {
+            let step = spec(&step);
+            assert_eq!(first_step(&spec(&json!({})), &step), step);
+        }
     }
 
     #[test]

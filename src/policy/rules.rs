@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::grant::{Context, Grant};
 use super::principal::{namespace_of_group, namespace_of_user, service_account};
-use super::{Action, ActionPattern};
+use super::{Action, ActionPattern, Principal};
 use crate::api::names::DEFAULT_KEY;
 use crate::api::{
     Effect, GrantOperation, GrantRecord, KeyMaterialSpec, KeyPolicy, PolicyRecord, PolicyStatement,
@@ -204,6 +204,25 @@ impl KeyRules {
             .iter()
             .map(|action| self.by_action[*action as usize]);
         masks.any(|mask| mask & self.denies != 0)
+    }
+}
+
+impl KeyRules {
+    /// Whether a statement may deny one of these actions to somebody of whom only the name is known: conditions are left aside, and
+    /// any group may be one of his.
+    pub fn may_deny(&self, user: &Principal, actions: &[Action]) -> bool {
+        let acted = actions
+            .iter()
+            .fold(0, |mask, action| mask | self.by_action[*action as usize]);
+        let by_user = self.by_user.get(user.name());
+        let home = user
+            .namespace()
+            .and_then(|home| self.by_namespace.get(home));
+        let spoken = by_user
+            .into_iter()
+            .chain(home)
+            .chain(self.by_group.values());
+        acted & self.denies & spoken.fold(0, |mask, statements| mask | statements) != 0
     }
 }
 

@@ -7,6 +7,7 @@ use super::observe::{Home, Observed, recorded};
 use crate::api::condition::{self, NewCondition};
 use crate::api::names::{ANNOTATION_CREATED_BY, DEFAULT_KEY};
 use crate::api::{GrantRecord, KeyGrantStatus, KeyMaterial, KeyMaterialSpec, Reason};
+use crate::controllers::key_changes::first_step;
 use crate::policy::{Action, Context, KeyRules, Principal, Rbac, Request, decide};
 
 /// How often a grantee's namespace is looked for that is not there: nobody tells when it is made.
@@ -40,7 +41,8 @@ pub(super) fn plan(seen: &Observed, now: Timestamp) -> Plan {
             Err(_) => without(seen, key),
         };
         if wanted.spec != key.spec {
-            steps.push(wanted);
+            let spec = first_step(&key.spec, &wanted.spec);
+            steps.push(KeyMaterial { spec, ..wanted });
         }
     }
     let next = match &verdict {
@@ -148,6 +150,12 @@ fn may_be_given(record: &GrantRecord, key: &KeyMaterial, now: Timestamp) -> Resu
     let own = crate::policy::namespace_of_user(creator) == Some(&key.spec.namespace);
     let uid = own.then(|| key.spec.namespace_uid.clone());
     let creator = Principal::user(creator, [], uid).map_err(|error| error.to_string())?;
+    if rules.may_deny(&creator, &actions) {
+        return Err(format!(
+            "{} cannot grant that: a statement denies one of the operations, or CreateGrant, to him, or to a group that may be his",
+            creator.name()
+        ));
+    }
     for action in actions {
         let request = Request {
             principal: &creator,

@@ -14,6 +14,7 @@ use crate::api::condition::NewCondition;
 use crate::api::names::ANNOTATION_APPROVE_ADOPTION;
 use crate::api::{KeyMaterial, ManagedKeyStatus, Reason};
 use crate::controllers::adoption::{Adoption, Claimant, Waiting, adoption, approval_message};
+use crate::controllers::key_changes::first_step;
 use crate::installation::RestoreHold;
 
 /// What to do, and what to say.
@@ -175,7 +176,7 @@ pub(super) fn held<'a>(
     (ends || due_rotation(seen, material, now).is_some()).then_some(hold)
 }
 
-/// The truth as it should be; `None` if it is so.
+/// The truth as it should be, or the first step to it; `None` if it is so.
 fn claimed(seen: &Observed, truth: &KeyMaterial, uid: &str, now: Timestamp) -> Option<KeyMaterial> {
     let mut wanted = truth.clone();
     uid.clone_into(&mut wanted.spec.object_uid);
@@ -192,6 +193,7 @@ fn claimed(seen: &Observed, truth: &KeyMaterial, uid: &str, now: Timestamp) -> O
     wanted.spec.policy = policy::kept(seen, &truth.spec.policy, adopts);
     let trusted = seen.trusted_time.filter(|_| seen.hold.is_none());
     import::settle(&seen.key, &mut wanted.spec, now, trusted);
+    wanted.spec = first_step(&truth.spec, &wanted.spec);
     (wanted.spec != truth.spec).then_some(wanted)
 }
 
