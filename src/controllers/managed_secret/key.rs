@@ -44,41 +44,53 @@ pub(super) async fn name_of_key(
     let namespace = key_namespace(secret);
     let foreign = secret.namespace().as_deref() != Some(&namespace);
     if foreign && !ctx.scope.contains(&namespace) {
-        return Ok(Err(not_allowed(secret, "KeyAlias", alias, None)));
+        return Ok(Err(foreign_key(secret)));
     }
     let aliases: Api<KeyAlias> = Api::namespaced(ctx.client.clone(), &namespace);
     let object = format!("KeyAlias {namespace}/{alias}");
     let found = call("get", &object, aliases.get_opt(alias)).await?;
     Ok(found.map(|alias| alias.spec.key_ref.name).ok_or_else(|| {
         if foreign {
-            return not_allowed(secret, "KeyAlias", alias, None);
+            return foreign_key(secret);
         }
         KeySeen::Problem(Reason::KeyNotFound, format!("{object} does not exist"))
     }))
 }
 
-/// What is said of a key that must not be used. Of another namespace, nobody learns what is there and what is not.
-fn not_allowed(
-    secret: &ManagedSecret,
-    kind: &str,
-    name: &str,
-    reason: Option<&NotAllowed>,
-) -> KeySeen {
-    let namespace = key_namespace(secret);
-    let user = Principal::secret(
-        &secret.namespace().unwrap_or_default(),
-        &secret.name_any(),
-        None,
-    );
-    let user = user.name();
-    let message = match reason {
-        None | Some(NotAllowed::Decision(Basis::NotAllowed)) => format!(
-            "{kind} {namespace}/{name} does not exist, or neither its policy nor a grant lets {user} use it \
-             (GenerateDataKey and Decrypt)"
-        ),
-        Some(reason) => format!("{kind} {namespace}/{name} must not be used by {user}: {reason}"),
+/// What is said of every key of another namespace that the secret must not use, be it there or not: nobody learns from it which
+/// keys, aliases and statements another namespace has. The audit trail has the reason.
+fn foreign_key(secret: &ManagedSecret) -> KeySeen {
+    let (kind, name) = match key_name(secret) {
+        KeyName::Key(name) => ("ManagedKey", name),
+        KeyName::Alias(name) => ("KeyAlias", name),
     };
+    let (namespace, user) = (key_namespace(secret), principal_of(secret));
+    let default = if name == DEFAULT_KEY {
+        format!(" ({})", Basis::DefaultKey)
+    } else {
+        String::new()
+    };
+    let message = format!(
+        "{kind} {namespace}/{name} does not exist, or neither its policy nor a grant lets {} use it (GenerateDataKey and \
+         Decrypt){default}; a namespace that was made anew inherits nothing. Whoever administers the key finds the reason in \
+         the audit log",
+        user.name()
+    );
     KeySeen::Problem(Reason::KeyNotAllowed, message)
+}
+
+fn own_key(secret: &ManagedSecret, name: &str, reason: &NotAllowed) -> KeySeen {
+    let (namespace, user) = (key_namespace(secret), principal_of(secret));
+    let message = format!(
+        "ManagedKey {namespace}/{name} must not be used by {}: {reason}",
+        user.name()
+    );
+    KeySeen::Problem(Reason::KeyNotAllowed, message)
+}
+
+fn principal_of(secret: &ManagedSecret) -> Principal {
+    let namespace = secret.namespace().unwrap_or_default();
+    Principal::secret(&namespace, &secret.name_any(), None)
 }
 
 /// Finds the key of that name. `namespace_uid`: that of the secret's namespace.
@@ -93,7 +105,7 @@ pub(super) fn find_key(
     let foreign = secret.namespace().as_ref() != Some(namespace);
     let Some(key) = ctx.keyring.named(namespace, name).into_iter().next() else {
         if foreign {
-            return not_allowed(secret, "ManagedKey", name, None);
+            return foreign_key(secret);
         }
         if name == DEFAULT_KEY {
             return KeySeen::DefaultMissing;
@@ -102,7 +114,11 @@ pub(super) fn find_key(
         return KeySeen::Problem(Reason::KeyNotFound, message);
     };
     if let Err(reason) = user_of(secret, namespace_uid, ctx.now()).may_use(&key) {
-        let refusal = not_allowed(secret, "ManagedKey", name, Some(&reason));
+        let refusal = if foreign {
+            foreign_key(secret)
+        } else {
+            own_key(secret, name, &reason)
+        };
         uses.refused(
             key.id,
             &UseError::NotAllowed {

@@ -180,10 +180,17 @@ fn unseal(
             UseError::NotAllowed { .. } => Reason::KeyNotAllowed,
             UseError::Open(_) | UseError::Seal(_) => Reason::TruthUnreadable,
         };
+        // Why a key must not be used is nobody's to know who must not use it.
+        let problem = match &error {
+            UseError::NotAllowed { key, .. } => {
+                format!("key {key} must not be used for it; the audit log says why")
+            }
+            error => error.to_string(),
+        };
         let place = context_place(context);
         (
             reason,
-            format!("{what} does not open: {error} (expected {place})"),
+            format!("{what} does not open: {problem} (expected {place})"),
         )
     })
 }
