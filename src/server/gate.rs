@@ -32,6 +32,17 @@ pub struct PolicyGate {
     clock: Arc<dyn Clock>,
 }
 
+/// Why it is not known who asks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unidentified {
+    /// The name is one of those that only secrets have.
+    #[error(transparent)]
+    Reserved(#[from] ReservedName),
+    /// Nobody could say which namespace that is. It may be tried again.
+    #[error("the namespace of the caller could not be looked at; try again")]
+    Unanswered,
+}
+
 impl PolicyGate {
     /// A gate that asks RBAC by that client.
     pub fn new(client: Client, trail: Trail, clock: Arc<dyn Clock>) -> Self {
@@ -46,10 +57,10 @@ impl PolicyGate {
     /// that was made anew inherits nothing.
     ///
     /// # Errors
-    /// His name is one of those that only secrets have.
-    pub async fn caller(&self, subject: Subject) -> Result<Caller, ReservedName> {
+    /// His name is one of those that only secrets have, or his namespace could not be looked at.
+    pub async fn caller(&self, subject: Subject) -> Result<Caller, Unidentified> {
         let uid = match namespace_of_user(&subject.user) {
-            Some(namespace) => self.namespace_uid(namespace).await,
+            Some(namespace) => self.namespace_uid(namespace).await?,
             None => None,
         };
         Ok(Caller {
@@ -59,20 +70,17 @@ impl PolicyGate {
         })
     }
 
-    /// Without an answer there is no UID, and what speaks of the namespace gives nothing.
-    async fn namespace_uid(&self, name: &str) -> Option<String> {
+    async fn namespace_uid(&self, name: &str) -> Result<Option<String>, Unidentified> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let unanswered = |error: String| {
+            let problem = "a caller's namespace could not be looked at";
+            warn!(namespace = name, error, "{problem}");
+            Unidentified::Unanswered
+        };
         match timeout(PATIENCE, namespaces.get_metadata_opt(name)).await {
-            Ok(Ok(found)) => found?.metadata.uid,
-            Ok(Err(error)) => {
-                let error = describe(&error);
-                warn!(
-                    namespace = name,
-                    error, "a caller's namespace could not be looked at"
-                );
-                None
-            }
-            Err(_) => None,
+            Ok(Ok(found)) => Ok(found.and_then(|namespace| namespace.metadata.uid)),
+            Ok(Err(error)) => Err(unanswered(describe(&error))),
+            Err(_) => Err(unanswered("no answer in time".to_owned())),
         }
     }
 
@@ -174,11 +182,12 @@ fn entry(asked: &Use<'_>, outcome: Outcome<'_>) -> Entry {
     entry
 }
 
-/// Whether the use was begun, and failed by what was given to it.
+/// Whether the use was begun, and failed by what was given to it. (What breaks a limit before a key is looked for has no line.)
 fn was_let_through(error: &OperationError) -> bool {
     matches!(
         error,
-        OperationError::InvalidCiphertext
+        OperationError::Validation(_)
+            | OperationError::InvalidCiphertext
             | OperationError::IncorrectKey
             | OperationError::InvalidMac
             | OperationError::InvalidSignature

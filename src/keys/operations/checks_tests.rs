@@ -36,6 +36,23 @@ async fn who_may_not_use_a_key_does_not_learn_its_state() {
     assert_eq!(encrypt(&bed).await, Err("DisabledException"));
     bed.deny(Action::Encrypt);
     assert_eq!(encrypt(&bed).await, Err("AccessDeniedException"));
+    bed.key(1, "Hmac256", "GenerateVerifyMac");
+    assert_eq!(encrypt(&bed).await, Err("AccessDeniedException"));
+}
+
+#[tokio::test]
+async fn who_has_only_a_ciphertext_is_told_the_same_of_a_key_that_is_missing_or_denied() {
+    let bed = bed();
+    let none = EncryptionContext::empty();
+    let ciphertext = bed.encrypt(1, b"x", &none).await.unwrap().ciphertext;
+    bed.deny(Action::Decrypt);
+    let denied = bed.decrypt(&ciphertext, &none).await.unwrap_err();
+    let empty = Bed::new();
+    let missing = empty.decrypt(&ciphertext, &none).await.unwrap_err();
+    assert_eq!(denied, missing);
+    // Whoever reads the audit log knows.
+    assert_eq!(bed.lines()[1], "Decrypt AccessDeniedException");
+    assert_eq!(empty.lines(), ["Decrypt NotFoundException"]);
 }
 
 #[tokio::test]

@@ -87,17 +87,6 @@ async fn a_named_key_must_be_the_one_that_made_the_ciphertext() {
 }
 
 #[tokio::test]
-async fn a_ciphertext_of_a_key_that_does_not_exist_is_denied_like_one_that_may_not_be_used() {
-    let bed = symmetric_bed();
-    let none = EncryptionContext::empty();
-    let ciphertext = bed.encrypt(1, b"x", &none).await.unwrap().ciphertext;
-    let elsewhere = Bed::new();
-    let refused = elsewhere.decrypt(&ciphertext, &none).await.unwrap_err();
-    assert_eq!(refused.name(), "AccessDeniedException");
-    assert_eq!(elsewhere.lines(), ["Decrypt AccessDeniedException"]);
-}
-
-#[tokio::test]
 async fn rsa_encrypts_within_its_limit_and_needs_its_key_named_and_no_context() {
     let bed = Bed::new();
     bed.key(1, "Rsa2048", "EncryptDecrypt");

@@ -1,12 +1,13 @@
 //! What can be asked of a key: the operations of AWS KMS, each checked and written down in one place.
 //!
 //! ```text
-//! limits ─▶ key found ─▶ spec, usage ─▶ Gate::admit (policy) ─▶ state ─▶ dry run ─▶ the operation ─▶ Gate::record ─▶ answer
-//!    │          └──────────────┴──────────────┴──── refused ─────┴─────────┴──────────────┴─────────────▲
+//! limits ─▶ key found ─▶ Gate::admit (policy) ─▶ spec, usage ─▶ state ─▶ dry run ─▶ the operation ─▶ Gate::record ─▶ answer
+//!    │          └──────────────────┴──── refused ────┴────────────┴─────────┴──────────────┴─────────────▲
 //!    └─ refused: no key was named yet, nothing is written down
 //! ```
 //!
-//! A caller that may not use a key does not learn its state. Who the caller is, and which key an ARN or an alias stands for,
+//! A caller that may not use a key does not learn its kind and state, and of a key that only a ciphertext names not even
+//! whether it exists. Who the caller is, and which key an ARN or an alias stands for,
 //! was found out before. The operations themselves are short: a signature of RSA with 4,096 bits, the slowest, takes
 //! milliseconds.
 
@@ -90,6 +91,19 @@ impl<'a> Asked<'a> {
             context: self.context,
         }
     }
+
+    /// What the caller is told of a refusal. A key that only a ciphertext names is neither said to be missing nor to be denied:
+    /// whoever may not use it cannot know. (So AWS KMS.)
+    fn answered(&self, refusal: OperationError) -> OperationError {
+        match refusal {
+            OperationError::NotFound(_) | OperationError::AccessDenied(_) if !self.named => {
+                let message =
+                    "the ciphertext refers to a key that does not exist, or that you may not use";
+                OperationError::AccessDenied(message.to_owned())
+            }
+            refusal => refusal,
+        }
+    }
 }
 
 impl<G: Gate> Operations<G> {
@@ -115,7 +129,8 @@ impl<G: Gate> Operations<G> {
             }
             Err(TurnedAway { key, error }) => {
                 let refused = asked.of(key.as_deref());
-                self.told(&refused, String::new(), Err(error)).await
+                let told = self.told(&refused, String::new(), Err(error)).await;
+                told.map_err(|error| asked.answered(error))
             }
         }
     }
@@ -126,7 +141,8 @@ impl<G: Gate> Operations<G> {
         let nobody = |error| TurnedAway { key: None, error };
         for _ in 0..TRIES {
             self.fresh().map_err(nobody)?;
-            let key = self.find(asked.key).ok_or_else(|| nobody(missing(asked)))?;
+            let missing = || nobody(OperationError::NotFound(asked.key));
+            let key = self.find(asked.key).ok_or_else(missing)?;
             match self.admitted(asked, &asked.of(Some(&key)), &key).await {
                 Ok(basis) if self.is_current(&key) => return Ok(Admitted { key, basis }),
                 Ok(_) => {}
@@ -166,6 +182,7 @@ impl<G: Gate> Operations<G> {
         asked_of: &Use<'_>,
         key: &Key,
     ) -> Result<String, OperationError> {
+        let basis = self.gate.admit(asked_of).await?;
         if !key.kind().is_some_and(|kind| asked.needs.met_by(kind)) {
             return Err(match asked.needs {
                 Needs::PublicKey => OperationError::Unsupported(key.id),
@@ -174,7 +191,6 @@ impl<G: Gate> Operations<G> {
                 }
             });
         }
-        let basis = self.gate.admit(asked_of).await?;
         permitted(key.state(), asked.action).map_err(OperationError::State)?;
         Ok(basis)
     }
@@ -191,15 +207,6 @@ impl<G: Gate> Operations<G> {
         recorded.map_err(OperationError::Unrecorded)?;
         result
     }
-}
-
-/// A key that only a ciphertext names is not said to be missing: whoever may not use it cannot know. (So AWS KMS.)
-fn missing(asked: &Asked<'_>) -> OperationError {
-    if asked.named {
-        return OperationError::NotFound(asked.key);
-    }
-    let message = "the ciphertext refers to a key that does not exist, or that you may not use";
-    OperationError::AccessDenied(message.to_owned())
 }
 
 fn dry_run(call: Call<'_>) -> Result<(), OperationError> {

@@ -47,7 +47,8 @@ impl<G: Gate> Operations<G> {
             // Whether the second key may be used is nothing to ask then; the refusal is written down for both uses.
             Err(TurnedAway { key, error }) => {
                 let told = self.refuse(&from, key.as_deref(), error).await;
-                return Err(self.refuse(&to, self.find(to.key).as_deref(), told).await);
+                let told = self.refuse(&to, self.find(to.key).as_deref(), told).await;
+                return Err(from.answered(told));
             }
         };
         let target = match self.admit(&to).await {
