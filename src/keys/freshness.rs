@@ -28,7 +28,7 @@ pub struct Freshness {
 pub enum NotFresh {
     /// Nothing was proven yet.
     Unproven,
-    /// Other replicas and the controller do not know of this one yet.
+    /// The controller does not know of this replica, or not any more.
     Unannounced,
     /// The newest proof is that old.
     Old(Duration),
@@ -38,7 +38,7 @@ impl std::fmt::Display for NotFresh {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unproven => f.write_str("nothing was read from the API server yet"),
-            Self::Unannounced => f.write_str("this replica's Lease is not written yet"),
+            Self::Unannounced => f.write_str("this replica's Lease was not written lately"),
             Self::Old(age) => write!(
                 f,
                 "the state that this replica knows was last confirmed {} s ago",
@@ -57,7 +57,8 @@ struct Proofs {
     applied: u64,
     /// Questions: when they were sent, and the state that the API server named.
     pending: VecDeque<(Instant, u64)>,
-    announced: bool,
+    /// When the newest write of this replica's Lease was sent that succeeded.
+    announced: Option<Instant>,
 }
 
 impl Proofs {
@@ -99,7 +100,10 @@ impl Proofs {
         if age > Freshness::MAX_AGE {
             return Err(NotFresh::Old(age));
         }
-        if self.announced {
+        let announced = self
+            .announced
+            .map(|sent| now.saturating_duration_since(sent));
+        if announced.is_some_and(|age| age <= Freshness::MAX_AGE) {
             Ok(())
         } else {
             Err(NotFresh::Unannounced)
@@ -147,9 +151,10 @@ impl Freshness {
         self.lock().replaced(sent, revision);
     }
 
-    /// From now on the controller can see how far this replica is, and waits for it.
-    pub fn announced(&self) {
-        self.lock().announced = true;
+    /// This replica's Lease was written, by a request that was sent at `sent`: as long as it lasts, the controller waits for
+    /// this replica.
+    pub fn announced(&self, sent: Instant) {
+        self.lock().announced = Some(sent);
     }
 
     /// Resolves when this replica should announce itself soon, and not only when it is time.
@@ -184,9 +189,10 @@ mod tests {
 
     use super::*;
 
+    /// As of a time long after all that is tested.
     fn announced() -> Proofs {
         Proofs {
-            announced: true,
+            announced: Some(Instant::now() + Duration::from_secs(3600)),
             ..Proofs::default()
         }
     }
@@ -222,8 +228,12 @@ mod tests {
         let (mut proofs, start) = (Proofs::default(), Instant::now());
         proofs.replaced(start, 7);
         assert_eq!(proofs.check(start), Err(NotFresh::Unannounced));
-        proofs.announced = true;
+        proofs.announced = Some(start);
         assert_eq!(proofs.check(start), Ok(()));
+        // Nobody waits for a replica whose Lease ended.
+        proofs.asked(after(start, 16), 7);
+        assert_eq!(proofs.check(after(start, 15)), Ok(()));
+        assert_eq!(proofs.check(after(start, 16)), Err(NotFresh::Unannounced));
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn a_guarded_keyring_uses_keys_only_while_its_proof_is_fresh() {
     freshness.replaced(Instant::now(), 1);
     assert_eq!(refused(seal(&keyring)), NotFresh::Unannounced);
 
-    freshness.announced();
+    freshness.announced(Instant::now());
     let sealed = seal(&keyring).unwrap();
     let context = EncryptionContext::default();
     let opened = keyring.open(&sealed, &user(), &context).unwrap();
@@ -102,7 +102,7 @@ fn a_guarded_keyring_uses_keys_only_while_its_proof_is_fresh() {
 #[test]
 fn a_guarded_keyring_refuses_at_the_moment_of_use_without_anybody_telling_it() {
     let freshness = Arc::new(Freshness::new());
-    freshness.announced();
+    freshness.announced(Instant::now());
     freshness.replaced(ago(14), 1);
     let keyring = Keyring::guarded(freshness.clone());
     keyring.insert(key());

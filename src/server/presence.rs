@@ -72,7 +72,7 @@ impl Presence {
                         info!("the replica's Lease is written again");
                     }
                     failing = false;
-                    self.freshness.announced();
+                    self.freshness.announced(started);
                 }
                 Err(error) if !failing => {
                     warn!(%error, "the replica's Lease cannot be written; trying again");
