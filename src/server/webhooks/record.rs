@@ -34,7 +34,7 @@ fn entry(request: &AdmissionRequest, (name, parameters): Call) -> Entry {
     let mut entry = Entry::allowed(EventSource::Kms, name, who, &request.uid);
     let is_key = request.kind.kind == "ManagedKey";
     let named = if is_key {
-        request.name.clone()
+        name_of(request)
     } else {
         text(&request.object["spec"]["keyRef"]["name"])
     };
@@ -79,7 +79,7 @@ fn key_calls(request: &AdmissionRequest) -> Vec<Call> {
         });
     }
     if changed("rotation") {
-        calls.push(("EnableKeyRotation", rotation(&new["rotation"])));
+        calls.push(rotation(&new["rotation"]));
     }
     if changed("import") {
         calls.push(("ImportKeyMaterial", Vec::new()));
@@ -95,7 +95,7 @@ fn key_calls(request: &AdmissionRequest) -> Vec<Call> {
 }
 
 fn alias_calls(request: &AdmissionRequest) -> Vec<Call> {
-    let alias = vec![("aliasName", request.name.clone())];
+    let alias = vec![("aliasName", name_of(request))];
     let target = |object: &Value| object["spec"]["keyRef"].clone();
     if request.old_object.is_null() {
         vec![("CreateAlias", alias)]
@@ -114,7 +114,7 @@ fn grant_calls(request: &AdmissionRequest) -> Vec<Call> {
     let operations = spec["operations"].as_array().into_iter().flatten();
     let operations: Vec<_> = operations.map(text).collect();
     let mut parameters = vec![
-        ("name", request.name.clone()),
+        ("name", name_of(request)),
         ("granteePrincipal", text(&spec["granteePrincipal"])),
         ("operations", operations.join(",")),
     ];
@@ -137,13 +137,24 @@ fn deletion(asked: &Value) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-fn rotation(asked: &Value) -> Vec<(&'static str, String)> {
-    let enabled = asked["enabled"] != false;
-    let mut parameters = vec![("enabled", enabled.to_string())];
-    if let Some(days) = asked["periodDays"].as_u64() {
-        parameters.push(("rotationPeriodInDays", days.to_string()));
+/// Without the field nothing is rotated but on demand.
+fn rotation(asked: &Value) -> Call {
+    if asked.is_null() || asked["enabled"] == false {
+        return ("DisableKeyRotation", Vec::new());
     }
-    parameters
+    let days = asked["periodDays"].as_u64();
+    let days = days.map(|days| ("rotationPeriodInDays", days.to_string()));
+    ("EnableKeyRotation", days.into_iter().collect())
+}
+
+/// The name that the object has; one that is made with `generateName` has none in the request itself.
+fn name_of(request: &AdmissionRequest) -> String {
+    let given = text(&request.object["metadata"]["name"]);
+    if given.is_empty() {
+        request.name.clone()
+    } else {
+        given
+    }
 }
 
 fn text(value: &Value) -> String {
@@ -202,6 +213,19 @@ mod tests {
         assert_eq!(
             changes(json!({}), json!({"deletion": {"pendingWindowDays": 7}})),
             ["ScheduleKeyDeletion"]
+        );
+        assert_eq!(
+            changes(json!({}), json!({"rotation": {"periodDays": 90}})),
+            ["EnableKeyRotation"]
+        );
+        assert_eq!(
+            changes(json!({"rotation": {}}), json!({})),
+            ["DisableKeyRotation"]
+        );
+        let off = json!({"rotation": {"enabled": false}});
+        assert_eq!(
+            changes(json!({"rotation": {}}), off),
+            ["DisableKeyRotation"]
         );
         let token =
             |token: &str| json!({"metadata": {"annotations": {"keystead.dev/rotate": token}}});
