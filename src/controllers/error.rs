@@ -34,12 +34,14 @@ pub enum Error {
         source: Box<kube::Error>,
     },
     /// The API server did not answer in time.
-    #[error("{operation} {object}: no answer within {} s", CALL_TIMEOUT.as_secs())]
+    #[error("{operation} {object}: no answer within {} s", limit.as_secs())]
     Timeout {
         /// The verb.
         operation: &'static str,
         /// Kind and name.
         object: String,
+        /// How long it was waited for.
+        limit: Duration,
     },
     /// This replica does not lead any more.
     #[error("this replica does not lead any more")]
@@ -119,11 +121,19 @@ impl Error {
         }
     }
 
+    /// Whether what was asked of the API server may have been done all the same: no answer came.
+    pub fn leaves_open(&self) -> bool {
+        match self {
+            Self::Api { source, .. } => !matches!(**source, kube::Error::Api(_)),
+            Self::Timeout { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether the owner is told, after that many failures before: at once of what only a person can mend, and of an
     /// API server that keeps refusing. One that cannot be reached takes no status either.
     pub fn is_told(&self, failures: u32) -> bool {
-        let answered =
-            matches!(self, Self::Api { source, .. } if matches!(**source, kube::Error::Api(_)));
+        let answered = matches!(self, Self::Api { .. }) && !self.leaves_open();
         match self.class() {
             Class::Transient if matches!(self, Self::Audit(_)) => true,
             Class::Permanent => true,
@@ -186,7 +196,18 @@ pub(super) async fn call<T>(
     object: impl fmt::Display,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, Error> {
-    match tokio::time::timeout(CALL_TIMEOUT, request).await {
+    call_within(CALL_TIMEOUT, operation, object, request).await
+}
+
+/// As [`call`], for what takes many calls.
+pub(super) async fn call_within<T>(
+    limit: Duration,
+    operation: &'static str,
+    object: impl fmt::Display,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, Error> {
+    // On the heap, since what waits for a call would be as large as the request in every caller.
+    match tokio::time::timeout(limit, Box::pin(request)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(source)) => Err(Error::Api {
             operation,
@@ -196,6 +217,7 @@ pub(super) async fn call<T>(
         Err(_) => Err(Error::Timeout {
             operation,
             object: object.to_string(),
+            limit,
         }),
     }
 }

@@ -13,6 +13,9 @@ use crate::audit::{Entry, EventSource, Identity, Resource, ResourceType};
 use crate::policy::Action;
 use crate::telemetry::Truth;
 
+/// Error code of a change of which nobody knows whether it was made: the API server gave no answer.
+const OUTCOME_UNKNOWN: &str = "OutcomeUnknown";
+
 /// One change, as the AWS KMS call that does the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
@@ -21,6 +24,8 @@ pub(crate) struct Change {
     /// Whether it only takes possibilities away. Such a change is made also when the trail cannot be written: a full disk must
     /// not keep anybody from disabling a key.
     protects: bool,
+    /// Whether nobody asks for it but the time that has come.
+    is_due: bool,
 }
 
 impl Change {
@@ -30,6 +35,7 @@ impl Change {
             name,
             parameters,
             protects: false,
+            is_due: false,
         }
     }
 
@@ -168,8 +174,14 @@ fn imported_material_gone(before: &KeyMaterialSpec, after: &KeyMaterialSpec) -> 
         (None, Some(_)) if old.delete_token != new.delete_token => {
             Some(Change::protecting("DeleteImportedKeyMaterial", Vec::new()))
         }
-        (None, Some(_)) => Some(Change::protecting("DeleteExpiredKeyMaterial", Vec::new())),
-        (Some(_), None) => Some(Change::new("DestroyImportedKeyMaterial", Vec::new())),
+        (None, Some(_)) => Some(Change {
+            is_due: true,
+            ..Change::protecting("DeleteExpiredKeyMaterial", Vec::new())
+        }),
+        (Some(_), None) => Some(Change {
+            is_due: true,
+            ..Change::new("DestroyImportedKeyMaterial", Vec::new())
+        }),
         _ => None,
     }
 }
@@ -187,7 +199,7 @@ pub(crate) struct KeyChange<'a> {
 }
 
 impl KeyChange<'_> {
-    /// Writes the changes to the trail, makes them, and writes that they failed if they did.
+    /// Writes the changes to the trail, makes them, and writes that they failed if they did, or may have.
     ///
     /// # Errors
     /// [`Error::Audit`]: nothing was done; otherwise that of `effect`.
@@ -204,7 +216,11 @@ impl KeyChange<'_> {
         ctx.check_leadership()?;
         let done = effect.await;
         if let Err(error) = &done {
-            let code = error.reason().as_str();
+            let code = if error.leaves_open() {
+                OUTCOME_UNKNOWN
+            } else {
+                error.reason().as_str()
+            };
             // What was not done needs no line to be safe; that it is lost is counted and shown by the trail itself.
             let _ = ctx
                 .trail
@@ -229,8 +245,12 @@ impl KeyChange<'_> {
     fn entries(&self, request: &str, error: Option<&str>) -> Vec<Entry> {
         let spec = &self.truth.spec;
         let entry = |change: &Change| {
-            let mut entry =
-                Entry::allowed(EventSource::Kms, change.name, self.who.clone(), request);
+            let (who, reason) = if change.is_due {
+                (Identity::controller(), "its time has come")
+            } else {
+                (self.who.clone(), self.reason)
+            };
+            let mut entry = Entry::allowed(EventSource::Kms, change.name, who, request);
             entry.resources = vec![Resource {
                 type_: ResourceType::ManagedKey,
                 namespace: spec.namespace.clone(),
@@ -242,7 +262,7 @@ impl KeyChange<'_> {
             entry.request_parameters.other = parameters
                 .map(|(name, value)| ((*name).to_owned(), value.clone()))
                 .collect();
-            self.reason.clone_into(&mut entry.reason);
+            reason.clone_into(&mut entry.reason);
             entry.error_code = error.map(str::to_owned);
             entry
         };

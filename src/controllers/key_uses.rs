@@ -55,10 +55,19 @@ pub(crate) struct RefusedUse {
 pub(crate) struct UsesOfKey {
     /// The last use that was let through.
     pub(crate) last: Option<(Operation, Timestamp)>,
-    /// The last user of the last hour in which uses were refused.
+    /// The first use that was refused in the last hour in which any was.
     pub(crate) refused: Option<RefusedUse>,
     /// How many uses were refused while it waits for its deletion.
     pub(crate) refused_count: u64,
+}
+
+/// What is new about a refused use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Alarm {
+    /// Whether it is the first of its hour.
+    first_of_key: bool,
+    /// Whether it is the first of its hour by that user.
+    first_of_user: bool,
 }
 
 /// What is remembered of all keys.
@@ -103,25 +112,30 @@ impl KeyUses {
         before != Some(now.as_second().div_euclid(DAY))
     }
 
-    /// A use was refused while the key waits for its deletion; whether it is the first by that user in this hour.
-    fn refused(&self, key: KeyId, user: &str, operation: Operation, now: Timestamp) -> bool {
+    /// A use was refused while the key waits for its deletion; what is new about it.
+    fn refused(&self, key: KeyId, user: &str, operation: Operation, now: Timestamp) -> Alarm {
         let told = Told {
             key,
             user: user.to_owned(),
             what: "alarm".to_owned(),
         };
-        let first = self.tell(told, now);
+        let first_of_user = self.tell(told, now);
         let mut memory = self.memory();
         let uses = memory.keys.entry(key).or_default();
         uses.refused_count = uses.refused_count.saturating_add(1);
-        if first {
+        let hour = hour(now);
+        let first_of_key = uses.refused.as_ref().is_none_or(|told| told.hour != hour);
+        if first_of_key {
             uses.refused = Some(RefusedUse {
                 user: user.to_owned(),
                 operation,
-                hour: hour(now),
+                hour,
             });
         }
-        first
+        Alarm {
+            first_of_key,
+            first_of_user,
+        }
     }
 
     /// Whether that is to be told: once an hour.
@@ -187,7 +201,8 @@ impl Context {
     }
 }
 
-/// The alarm: a metric for each use, and once for each key, user and hour an Event and a look at the key's condition.
+/// The alarm: a metric for each use, once for each key and hour a look at the key's condition, and once for each key, user and hour an
+/// Event.
 pub(super) async fn announce_refused_use(
     key: KeyId,
     user: &str,
@@ -195,14 +210,17 @@ pub(super) async fn announce_refused_use(
     ctx: &Context,
 ) {
     ctx.metrics.used_while_pending_deletion();
-    if !ctx.key_uses.refused(key, user, operation, ctx.now()) {
+    let alarm = ctx.key_uses.refused(key, user, operation, ctx.now());
+    if !alarm.first_of_user {
         return;
     }
     let Some(key) = ctx.keyring.get(key) else {
         return;
     };
     let spec = &key.truth.spec;
-    ctx.key_uses.announce(&spec.namespace, &spec.name);
+    if alarm.first_of_key {
+        ctx.key_uses.announce(&spec.namespace, &spec.name);
+    }
     if let Err(error) = remember_refused(&key, ctx).await {
         warn!(%error, key = %key.id, "that a use was refused could not be written down; it is tried again");
     }
@@ -281,17 +299,20 @@ mod tests {
     #[test]
     fn a_refused_use_is_an_alarm_once_for_each_user_and_hour_and_is_counted_always() {
         let uses = KeyUses::default();
-        let refused = |user, time| uses.refused(KEY, user, Operation::Decrypt, at(time));
-        assert!(refused("a", "2026-11-25T10:01:00Z"));
-        assert!(!refused("a", "2026-11-25T10:59:00Z"));
-        assert!(refused("b", "2026-11-25T10:59:00Z"));
-        assert!(!refused("a", "2026-11-25T10:59:30Z"));
+        let refused = |user, time| {
+            let alarm = uses.refused(KEY, user, Operation::Decrypt, at(time));
+            (alarm.first_of_key, alarm.first_of_user)
+        };
+        assert_eq!(refused("a", "2026-11-25T10:01:00Z"), (true, true));
+        assert_eq!(refused("a", "2026-11-25T10:59:00Z"), (false, false));
+        assert_eq!(refused("b", "2026-11-25T10:59:00Z"), (false, true));
+        assert_eq!(refused("a", "2026-11-25T10:59:30Z"), (false, false));
         assert_eq!(
             uses.of(KEY).refused.unwrap().user,
-            "b",
+            "a",
             "what the condition says is steady"
         );
-        assert!(refused("a", "2026-11-25T11:00:00Z"));
+        assert_eq!(refused("a", "2026-11-25T11:00:00Z"), (true, true));
         assert_eq!(uses.of(KEY).refused_count, 5);
         assert_eq!(
             uses.of(KEY).refused.unwrap().hour,

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use crate::api::{GrantRecord, KeyGrant, KeyMaterial};
 use crate::controllers::context::Context;
 use crate::controllers::error::Error;
-use crate::controllers::namespace::find_namespace;
+use crate::controllers::namespace::{find_namespace, namespace_facts};
 use crate::policy::namespace_of_user;
 
 /// Everything that [`super::plan::plan`] may look at.
@@ -20,6 +20,8 @@ pub(super) struct Observed {
     pub(super) key: Option<KeyMaterial>,
     /// Keys that it is recorded with and does not name: another one has the name now.
     pub(super) strays: Vec<KeyMaterial>,
+    /// UID of the grant's own namespace; looked at only when the grant is not recorded yet.
+    pub(super) namespace_uid: Option<String>,
     /// The grantee's namespace.
     pub(super) home: Home,
 }
@@ -60,12 +62,14 @@ pub(super) async fn observe(grant: Arc<KeyGrant>, ctx: &Context) -> Result<Obser
     let mut seen = Observed {
         in_operator_namespace: namespace == ctx.namespace,
         home: Home::Recorded,
+        namespace_uid: None,
         key,
         strays,
         grant,
     };
     let known = seen.key.as_ref().and_then(|key| recorded(&seen.grant, key));
-    if known.is_none() {
+    if known.is_none() && seen.key.is_some() {
+        seen.namespace_uid = Some(namespace_facts(&namespace, ctx).await?.uid);
         seen.home = home(&seen.grant.spec.grantee_principal, ctx).await?;
     }
     Ok(seen)

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use super::observe::{Home, Observed, recorded};
 use crate::api::condition::{self, NewCondition};
 use crate::api::names::{ANNOTATION_CREATED_BY, DEFAULT_KEY};
-use crate::api::{GrantRecord, KeyGrantStatus, KeyMaterial, KeyMaterialSpec, Reason};
+use crate::api::{GrantRecord, KeyGrant, KeyGrantStatus, KeyMaterial, KeyMaterialSpec, Reason};
 use crate::controllers::key_changes::first_step;
 use crate::policy::{Action, Context, KeyRules, Principal, Rbac, Request, decide};
 
@@ -35,9 +35,9 @@ pub(super) fn plan(seen: &Observed, now: Timestamp) -> Plan {
         let wanted = match &verdict {
             Ok(record) => with(key, record),
             Err(refusal) if refusal.reason == Reason::Expired && !going => expired(seen, key),
-            // A key that waits is used by nobody. What was accepted for it stays until it is back, so that it is not accepted
-            // anew for another namespace of the grantee's name.
-            Err(_) if key.spec.parked_since.is_some() && !going => key.clone(),
+            // A key that waits is used by nobody. What was accepted for this very grant stays until it is back, so that it is not
+            // accepted anew for another namespace of the grantee's name.
+            Err(_) if waits_with(key, &seen.grant) && !going => key.clone(),
             Err(_) => without(seen, key),
         };
         if wanted.spec != key.spec {
@@ -63,6 +63,11 @@ pub(super) fn plan(seen: &Observed, now: Timestamp) -> Plan {
     }
 }
 
+/// Whether the key waits, and the grant is recorded with it.
+fn waits_with(key: &KeyMaterial, grant: &KeyGrant) -> bool {
+    key.spec.parked_since.is_some() && recorded(grant, key).is_some()
+}
+
 /// The record of a grant that is in force; otherwise why it is not.
 fn judge(seen: &Observed, now: Timestamp) -> Result<GrantRecord, NewCondition> {
     let no = |reason, message: String| NewCondition::not_ready(reason, message);
@@ -81,11 +86,13 @@ fn judge(seen: &Observed, now: Timestamp) -> Result<GrantRecord, NewCondition> {
         return Err(no(Reason::Expired, message));
     }
     let name = &seen.grant.spec.key_ref.name;
-    let Some(key) = seen
-        .key
-        .as_ref()
-        .filter(|key| key.spec.parked_since.is_none())
-    else {
+    // A key of a namespace that was deleted, and made anew with this grant in it, is not this grant's.
+    let is_own = |key: &&KeyMaterial| {
+        let namespace = seen.namespace_uid.as_ref();
+        namespace.is_none_or(|uid| *uid == key.spec.namespace_uid)
+    };
+    let in_use = |key: &&KeyMaterial| key.spec.parked_since.is_none();
+    let Some(key) = seen.key.as_ref().filter(in_use).filter(is_own) else {
         let message = format!("ManagedKey {name} does not exist or is not ready yet");
         return Err(no(Reason::KeyNotFound, message));
     };

@@ -46,8 +46,17 @@ fn seen(spec: &Value) -> Observed {
         in_operator_namespace: false,
         key: Some(key(&json!({}))),
         strays: Vec::new(),
+        namespace_uid: Some("shop-1".into()),
         home: Home::There("farm-1".into()),
     }
+}
+
+#[test]
+fn a_grant_of_a_namespace_made_anew_is_none_for_the_key_of_the_former_one() {
+    let mut seen = seen(&json!({}));
+    seen.namespace_uid = Some("shop-2".into());
+    assert_eq!(reason(&mut seen), Reason::KeyNotFound);
+    assert!(records(&seen).is_empty());
 }
 
 fn records(seen: &Observed) -> Vec<GrantRecord> {

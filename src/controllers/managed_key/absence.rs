@@ -60,22 +60,31 @@ impl Truths for KeyTruths {
             return Ok(());
         }
         let dependents = call("count", "the truth of secrets", ctx.sealed.dependents()).await?;
-        for mut material in truth {
+        for material in truth {
             let id = material.name_any().parse().ok();
             let needed = id.and_then(|id| dependents.get(&id)).copied();
-            let record = material.spec.deletion.as_ref();
-            let record = deletion::absent(record, needed.unwrap_or_default(), ctx.now());
-            let before = material.spec.clone();
-            material.spec.deletion = Some(record);
-            material.spec.parked_since.get_or_insert(Time(ctx.now()));
-            let change = KeyChange {
-                truth: &material,
-                changes: key_changes::changes(&before, &material.spec),
-                who: Identity::controller(),
-                reason: "the ManagedKey is gone",
-            };
-            change.replace(ctx).await?;
+            park(material, Some(needed.unwrap_or_default()), ctx).await?;
         }
         Ok(())
     }
+}
+
+/// Writes down that a key, in the state that it was seen in, waits since its resource is gone. `dependents`: how many stored
+/// secrets need it; if that is not known it is as if some did.
+pub(super) async fn park(
+    mut material: KeyMaterial,
+    dependents: Option<u32>,
+    ctx: &Context,
+) -> Result<(), Error> {
+    let before = material.spec.clone();
+    let record = deletion::absent(before.deletion.as_ref(), dependents.unwrap_or(1), ctx.now());
+    material.spec.deletion = Some(record);
+    material.spec.parked_since.get_or_insert(Time(ctx.now()));
+    let change = KeyChange {
+        truth: &material,
+        changes: key_changes::changes(&before, &material.spec),
+        who: Identity::controller(),
+        reason: "the ManagedKey is gone",
+    };
+    change.replace(ctx).await
 }

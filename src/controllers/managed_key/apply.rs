@@ -1,16 +1,16 @@
 //! The effects of a key's plan, each of them idempotent.
 
 use kube::runtime::events::EventType;
-use kube::{Resource, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 
-use super::deletion;
 use super::import::{self, Found};
 use super::observe::Observed;
 use super::plan::Step;
 use super::policy;
 use super::rotation::{self, Cause};
+use super::{absence, deletion};
 use crate::api::key_import::ImportOffer;
-use crate::api::{KeyMaterial, KeyMaterialSpec, KeyOrigin, MaterialGeneration, Reason};
+use crate::api::{KeyMaterial, KeyMaterialSpec, KeyOrigin, ManagedKey, MaterialGeneration, Reason};
 use crate::audit::Identity;
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call, is};
@@ -31,12 +31,28 @@ pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result
             announce_adoption(material, seen, ctx).await;
             Ok(())
         }
+        Step::Park(material) => park(material.as_ref().clone(), seen, ctx).await,
         Step::OfferImport(material, token) => {
             offer_import(material.as_ref().clone(), token, seen, ctx).await
         }
         Step::Import(material) => take_import(material.as_ref().clone(), seen, ctx).await,
         Step::Rotate(material, cause) => rotate(material.as_ref().clone(), cause, seen, ctx).await,
     }
+}
+
+/// Parks truth of another resource of this one's name, if this one is really there: a cache may be behind.
+async fn park(material: KeyMaterial, seen: &Observed, ctx: &Context) -> Result<(), Error> {
+    let (namespace, name) = (
+        seen.key.namespace().unwrap_or_default(),
+        seen.key.name_any(),
+    );
+    let keys: Api<ManagedKey> = Api::namespaced(ctx.client.clone(), &namespace);
+    let object = format!("ManagedKey {namespace}/{name}");
+    let found = call("get", object, keys.get_metadata_opt(&name)).await?;
+    if found.and_then(|key| key.uid()) != seen.key.uid() {
+        return Ok(());
+    }
+    absence::park(material, None, ctx).await
 }
 
 /// Changes that the resource asks for.

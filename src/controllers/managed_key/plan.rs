@@ -35,6 +35,8 @@ pub(crate) enum Step {
     Create,
     /// Write over the truth, in exactly the state that it was seen in.
     Replace(Box<KeyMaterial>),
+    /// Write down that the truth, which was seen in that state, waits: its own resource is gone.
+    Park(Box<KeyMaterial>),
     /// Add a generation to that truth, in exactly the state that it was seen in.
     Rotate(Box<KeyMaterial>, Cause),
     /// Offer a wrapping key for material to import, as that token asks.
@@ -117,12 +119,18 @@ fn plan_existing(seen: &Observed, material: &Material, now: Timestamp) -> Plan {
             .map(String::as_str),
     };
     match adoption(&claimant, &waiting) {
+        Adoption::Fresh if truth.spec.parked_since.is_none() => {
+            let condition = NewCondition::not_ready(Reason::Creating, "the key is being made");
+            say(seen, vec![park(truth)], None, condition, now)
+        }
         Adoption::Fresh => creating(seen, now),
         Adoption::NeedsApproval => {
             let object = format!("KeyMaterial {}", truth.name_any());
             let message = approval_message(&object, seen.namespace.as_ref());
             let condition = NewCondition::not_ready(Reason::AdoptionNeedsApproval, message);
-            say(seen, Vec::new(), None, condition, now)
+            let is_parked = truth.spec.parked_since.is_some();
+            let steps = (!is_parked).then(|| park(truth)).into_iter().collect();
+            say(seen, steps, None, condition, now)
         }
         Adoption::Own | Adoption::Adopt if truth.spec.destroyed.is_some() => {
             let condition = NewCondition::not_ready(Reason::Destroyed, DESTROYED);
@@ -137,6 +145,11 @@ fn plan_existing(seen: &Observed, material: &Material, now: Timestamp) -> Plan {
             say(seen, steps, Some(material), ready(seen, material, now), now)
         }
     }
+}
+
+/// One of another UID has the name: the resource of the truth is gone, although nobody saw the name free.
+fn park(truth: &KeyMaterial) -> Step {
+    Step::Park(Box::new(truth.clone()))
 }
 
 /// The material that was found, or the offer that is asked for.

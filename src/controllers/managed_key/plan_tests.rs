@@ -107,6 +107,22 @@ fn the_spec_decides_whether_a_key_can_be_used() {
 }
 
 #[test]
+fn material_whose_resource_was_replaced_by_another_waits_before_anything_else() {
+    for (uid, adopt) in [("namespace-2", None), ("namespace-1", Some("Never"))] {
+        let mut seen = new_key();
+        settle(&mut seen);
+        let mut claimant = resource("object-2");
+        let adopt = adopt.map(|adopt| ("keystead.dev/adopt".to_owned(), adopt.to_owned()));
+        claimant.annotations_mut().extend(adopt);
+        seen.key = Arc::new(claimant);
+        seen.namespace = Some(namespace(uid));
+        let plan = planned(&seen);
+        assert!(matches!(plan.steps[..], [Step::Park(_)]));
+        assert!(!plan.ready.unwrap().status);
+    }
+}
+
+#[test]
 fn waiting_material_is_adopted_in_its_own_namespace_approved_for_another_or_left() {
     let recreated = |uid: &str| {
         let mut seen = new_key();

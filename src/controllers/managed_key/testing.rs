@@ -128,7 +128,9 @@ pub(super) fn settle(seen: &mut Observed) {
                 Step::Create => truth(seen),
                 Step::Replace(truth) => *truth,
                 Step::Rotate(truth, cause) => rotated(*truth, &cause),
-                Step::OfferImport(..) | Step::Import(_) => panic!("nothing is imported here"),
+                Step::OfferImport(..) | Step::Import(_) | Step::Park(_) => {
+                    panic!("nothing is imported or replaced here")
+                }
             };
             let loaded = Some(loaded(&truth, Vec::new()));
             seen.material = Some(Material { truth, loaded });

@@ -23,7 +23,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) wait: SignedDuration,
     /// Whether something needs the generation.
     pub(crate) is_needed: &'a dyn Fn(&MaterialGeneration) -> bool,
-    /// Whether a restore is suspected: nothing is destroyed then.
+    /// Whether nothing is removed now: a restore is suspected, or the count is too old.
     pub(crate) held: bool,
 }
 
