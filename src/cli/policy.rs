@@ -68,7 +68,7 @@ struct Explain {
     #[arg(long, value_enum)]
     via: Option<Way>,
     /// The namespace that the operator runs in.
-    #[arg(long, default_value = "keystead-system")]
+    #[arg(long, env = "POD_NAMESPACE", default_value = "keystead-system")]
     operator_namespace: String,
     /// How the answer looks.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]

@@ -234,7 +234,7 @@ volumes:
 {{- end }}
 {{- if $auditFile }}
 - name: audit
-  {{- toYaml .Values.audit.file.volume | nindent 2 }}
+  {{- toYaml (.Values.audit.file.volume | default (dict "emptyDir" (dict "sizeLimit" "2Gi"))) | nindent 2 }}
 {{- end }}
 {{- end }}
 {{- end }}
