@@ -1,6 +1,6 @@
 //! The keyring: every key of the installation, and the operations on them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -87,7 +87,8 @@ pub struct Keyring {
 #[derive(Default)]
 struct Keys {
     by_id: HashMap<KeyId, Arc<Key>>,
-    by_name: HashMap<(String, String), Vec<KeyId>>,
+    /// By namespace and name, in order, so that the keys of a namespace are together.
+    by_name: BTreeMap<(String, String), Vec<KeyId>>,
 }
 
 impl Keyring {
@@ -153,6 +154,19 @@ impl Keyring {
             (spec.parked_since.is_some(), created)
         });
         found
+    }
+
+    /// All keys of a namespace that still wait or work, in the order of their names.
+    pub fn of_namespace(&self, namespace: &str) -> Vec<Arc<Key>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let first = (namespace.to_owned(), String::new());
+        keys.by_name
+            .range(first..)
+            .take_while(|((of, _), _)| of == namespace)
+            .flat_map(|(_, ids)| ids)
+            .filter_map(|id| keys.by_id.get(id).cloned())
+            .filter(|key| key.truth.spec.destroyed.is_none())
+            .collect()
     }
 
     /// All keys.
@@ -275,4 +289,32 @@ fn place(key: &Key) -> (String, String) {
         key.truth.spec.namespace.clone(),
         key.truth.spec.name.clone(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::super::testing::{id, reloaded, truth};
+    use super::*;
+
+    #[test]
+    fn the_keys_of_a_namespace_are_those_of_no_other_and_none_that_was_destroyed() {
+        let keyring = Keyring::default();
+        for (number, namespace) in (1..).zip(["shop", "shop", "shop-2", "sho", "shop"]) {
+            let mut truth = truth(number, "SymmetricDefault", "EncryptDecrypt", "Keystead");
+            truth.spec.namespace = namespace.to_owned();
+            truth.spec.name = format!("key-{number}");
+            truth.spec.destroyed = (number == 5).then_some(Time(Timestamp::UNIX_EPOCH));
+            keyring.insert(reloaded(truth));
+        }
+        let ids = |namespace| {
+            let keys = keyring.of_namespace(namespace).into_iter();
+            keys.map(|key| key.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids("shop"), [id(1), id(2)]);
+        assert_eq!(ids("shop-2"), [id(3)]);
+        assert_eq!(ids("none"), []);
+    }
 }

@@ -35,10 +35,10 @@ impl Truths for GrantTruths {
         let namespace = owner.namespace.as_deref().unwrap_or_default();
         let records = |truth: &KeyMaterial| {
             let mut grants = truth.spec.grants.iter();
-            truth.spec.namespace == namespace && grants.any(|r| r.name == owner.name)
+            grants.any(|record| record.name == owner.name)
         };
         let mut found = Vec::new();
-        for key in ctx.keyring.all() {
+        for key in ctx.keyring.of_namespace(namespace) {
             if !records(&key.truth) {
                 continue;
             }

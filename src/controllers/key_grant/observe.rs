@@ -45,18 +45,9 @@ pub(super) async fn observe(grant: Arc<KeyGrant>, ctx: &Context) -> Result<Obser
     let named = ctx.keyring.named(&namespace, &grant.spec.key_ref.name);
     let key = named.first().map(|key| key.truth.clone());
     let id = named.first().map(|key| key.id);
-    let is_stray = |truth: &KeyMaterial| {
-        truth.spec.namespace == namespace
-            && recorded(&grant, truth).is_some()
-            && truth.spec.destroyed.is_none()
-    };
-    let others = ctx
-        .keyring
-        .all()
-        .into_iter()
-        .filter(|key| Some(key.id) != id);
+    let others = ctx.keyring.of_namespace(&namespace).into_iter();
     let strays = others
-        .filter(|key| is_stray(&key.truth))
+        .filter(|key| Some(key.id) != id && recorded(&grant, &key.truth).is_some())
         .map(|key| key.truth.clone())
         .collect();
     let mut seen = Observed {
