@@ -17,10 +17,10 @@ use tracing::warn;
 
 use super::context::Context;
 use super::error::{Class, Error, call};
-use super::uses::Operation;
 use crate::api::{KeyMaterial, ManagedKey, Reason};
 use crate::crypto::KeyId;
 use crate::keys::Key;
+use crate::policy::Action;
 use crate::telemetry::Truth;
 
 const HOUR: i64 = 3600;
@@ -45,7 +45,7 @@ pub(crate) struct RefusedUse {
     /// Who.
     pub(crate) user: String,
     /// What.
-    pub(crate) operation: Operation,
+    pub(crate) operation: Action,
     /// The beginning of the hour in which it was.
     pub(crate) hour: Timestamp,
 }
@@ -54,7 +54,7 @@ pub(crate) struct RefusedUse {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UsesOfKey {
     /// The last use that was let through.
-    pub(crate) last: Option<(Operation, Timestamp)>,
+    pub(crate) last: Option<(Action, Timestamp)>,
     /// The first use that was refused in the last hour in which any was.
     pub(crate) refused: Option<RefusedUse>,
     /// How many uses were refused while it waits for its deletion.
@@ -104,7 +104,7 @@ impl KeyUses {
     }
 
     /// A use was let through; whether it is the first of its day.
-    pub(crate) fn used(&self, key: KeyId, operation: Operation, now: Timestamp) -> bool {
+    pub(crate) fn used(&self, key: KeyId, operation: Action, now: Timestamp) -> bool {
         let mut memory = self.memory();
         let last = &mut memory.keys.entry(key).or_default().last;
         let before = last.map(|(_, time)| time.as_second().div_euclid(DAY));
@@ -113,7 +113,7 @@ impl KeyUses {
     }
 
     /// A use was refused while the key waits for its deletion; what is new about it.
-    fn refused(&self, key: KeyId, user: &str, operation: Operation, now: Timestamp) -> Alarm {
+    fn refused(&self, key: KeyId, user: &str, operation: Action, now: Timestamp) -> Alarm {
         let told = Told {
             key,
             user: user.to_owned(),
@@ -191,7 +191,7 @@ fn floor(time: Timestamp, seconds: i64) -> Timestamp {
 
 impl Context {
     /// A use of a key was let through and is in the audit trail.
-    pub(crate) fn used(&self, key: KeyId, operation: Operation) {
+    pub(crate) fn used(&self, key: KeyId, operation: Action) {
         if self.key_uses.used(key, operation, self.now())
             && let Some(key) = self.keyring.get(key)
         {
@@ -203,12 +203,7 @@ impl Context {
 
 /// The alarm: a metric for each use, once for each key and hour a look at the key's condition, and once for each key, user and hour an
 /// Event.
-pub(super) async fn announce_refused_use(
-    key: KeyId,
-    user: &str,
-    operation: Operation,
-    ctx: &Context,
-) {
+pub(super) async fn announce_refused_use(key: KeyId, user: &str, operation: Action, ctx: &Context) {
     ctx.metrics.used_while_pending_deletion();
     let alarm = ctx.key_uses.refused(key, user, operation, ctx.now());
     if !alarm.first_of_user {
@@ -234,7 +229,7 @@ pub(super) async fn announce_refused_use(
     };
     let note = format!(
         "refused {} by {user}: the deletion of the key is pending",
-        operation.as_str()
+        operation.name()
     );
     ctx.event(
         &object,
@@ -288,7 +283,7 @@ mod tests {
     #[test]
     fn only_the_first_use_of_a_day_is_news() {
         let uses = KeyUses::default();
-        let used = |time| uses.used(KEY, Operation::Decrypt, at(time));
+        let used = |time| uses.used(KEY, Action::Decrypt, at(time));
         assert!(used("2026-11-25T00:00:00Z"));
         assert!(!used("2026-11-25T23:59:59Z"));
         assert!(used("2026-11-26T00:00:00Z"));
@@ -300,7 +295,7 @@ mod tests {
     fn a_refused_use_is_an_alarm_once_for_each_user_and_hour_and_is_counted_always() {
         let uses = KeyUses::default();
         let refused = |user, time| {
-            let alarm = uses.refused(KEY, user, Operation::Decrypt, at(time));
+            let alarm = uses.refused(KEY, user, Action::Decrypt, at(time));
             (alarm.first_of_key, alarm.first_of_user)
         };
         assert_eq!(refused("a", "2026-11-25T10:01:00Z"), (true, true));

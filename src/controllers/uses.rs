@@ -16,26 +16,7 @@ use crate::api::{KeyState, ManagedSecret};
 use crate::audit::{Decision, Entry, EventSource, Identity, Resource, ResourceType};
 use crate::crypto::{EncryptionContext, KeyId, OsRandom, SecretBytes, peek};
 use crate::keys::{SecretUser, UseError, Used};
-use crate::policy::Basis;
-
-/// What is done with a key for a secret, in the words of AWS KMS: its envelopes are encrypted under a data key of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Operation {
-    /// An envelope is opened.
-    Decrypt,
-    /// An envelope is made.
-    GenerateDataKey,
-}
-
-impl Operation {
-    /// The name of the AWS call.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Decrypt => "Decrypt",
-            Self::GenerateDataKey => "GenerateDataKey",
-        }
-    }
-}
+use crate::policy::{Action, Basis};
 
 /// Why a use was refused, or failed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,7 +70,8 @@ fn error_code(error: &UseError) -> &'static str {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Use {
     key: KeyId,
-    operation: Operation,
+    /// `Decrypt`, or `GenerateDataKey`: envelopes are encrypted under a data key of their own.
+    operation: Action,
     context: BTreeMap<String, String>,
     /// What allowed it, or why it was refused.
     outcome: Result<String, Refusal>,
@@ -120,7 +102,7 @@ impl Uses {
         let context = EncryptionContext::empty();
         self.note(
             key,
-            Operation::GenerateDataKey,
+            Action::GenerateDataKey,
             &context,
             Err(Refusal::of(error)),
         );
@@ -129,17 +111,15 @@ impl Uses {
     fn note(
         &self,
         key: KeyId,
-        operation: Operation,
+        operation: Action,
         context: &EncryptionContext,
         outcome: Result<Basis, Refusal>,
     ) {
-        let user = context
-            .pairs()
-            .filter(|(key, _)| !key.starts_with("keystead:"));
         let noted = Use {
             key,
             operation,
-            context: user
+            context: context
+                .user_pairs()
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
             outcome: outcome.map(|basis| basis.to_string()),
@@ -197,7 +177,7 @@ impl Uses {
             let told = Told {
                 key: used.key,
                 user: user.clone(),
-                what: format!("{} {}", used.operation.as_str(), refusal.code),
+                what: format!("{} {}", used.operation.name(), refusal.code),
             };
             if ctx.key_uses.tell(told, ctx.now()) {
                 entries.push(self.entry(&used, count, &request, ctx));
@@ -209,7 +189,7 @@ impl Uses {
 
     fn entry(&self, used: &Use, count: u32, request: &str, ctx: &Context) -> Entry {
         let who = Identity::secret(&self.namespace, &self.name);
-        let name = used.operation.as_str();
+        let name = used.operation.name();
         let mut entry = Entry::allowed(EventSource::SecretsManager, name, who, request);
         entry.resources = vec![
             ctx.key_resource(used.key),
@@ -260,7 +240,7 @@ impl<'a> KeyAccess<'a> {
         let opened = self.ctx.keyring.open(envelope, &self.user, context);
         // What names no key used none.
         match peek(envelope) {
-            Ok(info) => self.noted(info.key, Operation::Decrypt, context, opened),
+            Ok(info) => self.noted(info.key, Action::Decrypt, context, opened),
             Err(_) => opened.map(|used| used.result),
         }
     }
@@ -274,13 +254,13 @@ impl<'a> KeyAccess<'a> {
     ) -> Result<Vec<u8>, UseError> {
         let keyring = &self.ctx.keyring;
         let sealed = keyring.seal(key, &self.user, context, plaintext, &mut OsRandom);
-        self.noted(key, Operation::GenerateDataKey, context, sealed)
+        self.noted(key, Action::GenerateDataKey, context, sealed)
     }
 
     fn noted<T>(
         &self,
         key: KeyId,
-        operation: Operation,
+        operation: Action,
         context: &EncryptionContext,
         used: Result<Used<T>, UseError>,
     ) -> Result<T, UseError> {
@@ -309,7 +289,7 @@ mod tests {
                 version,
             };
             let context = place.context(&user).unwrap();
-            uses.note(key, Operation::Decrypt, &context, Ok(Basis::OwnSecret));
+            uses.note(key, Action::Decrypt, &context, Ok(Basis::OwnSecret));
         }
         let state = KeyState::PendingDeletion;
         uses.refused(key, &UseError::State { key, state });

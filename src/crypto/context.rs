@@ -10,8 +10,10 @@ use super::{
     error::{ContextError, ParseError},
 };
 
+/// Prefix of the pairs that the operator adds to what it stores.
+pub const OWN_PREFIX: &str = "keystead:";
 /// Key prefixes that no user may set: ours, and the SDKs'.
-pub const RESERVED_PREFIXES: [&str; 2] = ["keystead:", "aws-crypto-"];
+pub const RESERVED_PREFIXES: [&str; 2] = [OWN_PREFIX, "aws-crypto-"];
 /// Most pairs a context may have.
 pub const MAX_CONTEXT_PAIRS: usize = 64;
 /// Most bytes the canonical form may have; AWS KMS has the same limit.
@@ -79,6 +81,11 @@ impl EncryptionContext {
         self.pairs
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// The pairs that are not the operator's own, in canonical order.
+    pub fn user_pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs().filter(|(key, _)| !key.starts_with(OWN_PREFIX))
     }
 
     /// The value of `key`.

@@ -43,7 +43,9 @@ mod wrap;
 
 pub use algorithm::{KeyKind, MacAlgorithm, OaepAlgorithm, RsaSize, SigningAlgorithm, SigningKind};
 pub use arn::{AccountId, Arn, ArnError, PROVIDER_ID, Region};
-pub use context::{EncryptionContext, MAX_CONTEXT_BYTES, MAX_CONTEXT_PAIRS, RESERVED_PREFIXES};
+pub use context::{
+    EncryptionContext, MAX_CONTEXT_BYTES, MAX_CONTEXT_PAIRS, OWN_PREFIX, RESERVED_PREFIXES,
+};
 pub use envelope::{EnvelopeInfo, Limits, MAX_PLAINTEXT, open, peek, seal};
 pub use error::{
     ContextError, DecryptError, KeyError, OpenError, ParseError, RandomError, SealError, SignError,

@@ -13,6 +13,7 @@ use crate::api::Via;
 use crate::audit::{Decision, Entry, EventSource, Identity, Resource, ResourceType, Trail};
 use crate::authorization::{self, KeyPlace, Subject};
 use crate::clock::Clock;
+use crate::crypto::OWN_PREFIX;
 use crate::keys::Key;
 use crate::keys::operations::{Caller, Gate, OperationError, Outcome, Refused, Unrecorded, Use};
 use crate::policy::{
@@ -22,8 +23,6 @@ use crate::telling::describe;
 
 /// How long the API server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Prefix of the pairs that the operator adds to the context of what it stores.
-const OWN_PAIRS: &str = "keystead:";
 
 /// Decides by policy, grants and RBAC, and writes to the audit trail.
 pub struct PolicyGate {
@@ -96,7 +95,7 @@ impl PolicyGate {
             .pairs()
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
-        if caller.via.is_none() && context.keys().any(|key| key.starts_with(OWN_PAIRS)) {
+        if caller.via.is_none() && context.keys().any(|key| key.starts_with(OWN_PREFIX)) {
             return Err(refused(
                 &"that is the context of a stored secret, which is read as a secret and not by its key",
             ));
@@ -163,9 +162,8 @@ fn entry(asked: &Use<'_>, outcome: Outcome<'_>) -> Entry {
         let asked_for = [("keyId".to_owned(), id.to_string())];
         entry.request_parameters.other.extend(asked_for);
     }
-    let pairs = asked.context.pairs();
+    let pairs = asked.context.user_pairs();
     entry.request_parameters.encryption_context = pairs
-        .filter(|(key, _)| !key.starts_with(OWN_PAIRS))
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect();
     entry.dry_run = asked.call.dry_run;

@@ -11,8 +11,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
 
+use super::token::token;
 use crate::api::condition::NewCondition;
 use crate::api::key_import::{
     ImportOffer, ImportRecord, ImportWrappingAlgorithm, KeyImport, KeyImportStatus, ParkedMaterial,
@@ -27,8 +27,6 @@ use crate::keys::{Imported, import_token};
 /// mistake of having lost it.
 const WINDOW: SignedDuration =
     SignedDuration::from_hours(24 * KeyDeletion::DEFAULT_WINDOW_DAYS as i64);
-/// Longest token that is told apart, in bytes.
-const MAX_TOKEN: usize = 256;
 
 /// What was found where the spec says that material is.
 #[derive(Debug)]
@@ -201,14 +199,6 @@ pub(crate) fn note(key: &ManagedKey, truth: &KeyMaterialSpec) -> &'static str {
     } else {
         ""
     }
-}
-
-fn token(key: &ManagedKey, annotation: &str) -> Option<String> {
-    let token = key.annotations().get(annotation)?;
-    let end = (0..=token.len().min(MAX_TOKEN))
-        .rev()
-        .find(|&end| token.is_char_boundary(end))?;
-    (end > 0).then(|| token[..end].to_owned())
 }
 
 #[cfg(test)]

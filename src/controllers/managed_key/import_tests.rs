@@ -1,3 +1,4 @@
+use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::*;

@@ -15,6 +15,7 @@ mod rotation;
 mod status;
 #[cfg(test)]
 mod testing;
+mod token;
 mod trim;
 pub(crate) mod trimming;
 mod usage;

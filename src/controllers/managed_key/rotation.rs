@@ -6,14 +6,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
 
+use super::token::token;
 use crate::api::names::ANNOTATION_ROTATE;
 use crate::api::{KeyMaterialSpec, KeyOrigin, KeyRotation, KeySpec, ManagedKey, RotationRecord};
 use crate::crypto::KeyId;
-
-/// Longest token that is obeyed, in bytes. One that is longer is cut, which keeps its beginning what it is known by.
-const MAX_TOKEN: usize = 256;
 
 /// Why a key is rotated now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +31,7 @@ pub(crate) fn due(
     if !truth.enabled || truth.deletion.is_some() || is_full(truth) || !is_rotatable(truth) {
         return None;
     }
-    if let Some(token) = token(key)
+    if let Some(token) = token(key, ANNOTATION_ROTATE)
         && !truth.rotation.tokens.contains(&token)
     {
         return Some(Cause::Token(token));
@@ -67,7 +64,7 @@ pub(crate) fn kept(key: &ManagedKey, record: &RotationRecord, now: Timestamp) ->
 /// The record of a new key: it is as fresh as a key can be, so that a token on its manifest has nothing to ask for.
 pub(crate) fn of_new(key: &ManagedKey, now: Timestamp) -> RotationRecord {
     let mut record = kept(key, &RotationRecord::default(), now);
-    if let Some(token) = token(key) {
+    if let Some(token) = token(key, ANNOTATION_ROTATE) {
         record.consume(&token);
     }
     record
@@ -89,7 +86,9 @@ pub(crate) fn is_rotatable(truth: &KeyMaterialSpec) -> bool {
 
 /// Whether somebody asks for a rotation that a key of its kind does not get.
 pub(crate) fn is_asked_in_vain(key: &ManagedKey, truth: &KeyMaterialSpec) -> bool {
-    !is_rotatable(truth) && token(key).is_some_and(|token| !truth.rotation.tokens.contains(&token))
+    !is_rotatable(truth)
+        && token(key, ANNOTATION_ROTATE)
+            .is_some_and(|token| !truth.rotation.tokens.contains(&token))
 }
 
 /// Whether there is no room for another generation.
@@ -117,16 +116,6 @@ fn early(id: KeyId, period: SignedDuration) -> SignedDuration {
     let fraction = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     let seconds = i128::from(period.as_secs() / 10) * i128::from(fraction) / (1 << 32);
     SignedDuration::from_secs(i64::try_from(seconds).unwrap_or_default())
-}
-
-/// The token that asks for a rotation.
-fn token(key: &ManagedKey) -> Option<String> {
-    let token = key.annotations().get(ANNOTATION_ROTATE)?;
-    let end = (0..=token.len().min(MAX_TOKEN))
-        .rev()
-        .find(|&end| token.is_char_boundary(end))?;
-    let token = &token[..end];
-    (!token.is_empty()).then(|| token.to_owned())
 }
 
 #[cfg(test)]

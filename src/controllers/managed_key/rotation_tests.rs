@@ -1,3 +1,4 @@
+use kube::ResourceExt as _;
 use proptest::prelude::*;
 use serde_json::json;
 

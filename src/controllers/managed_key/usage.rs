@@ -21,7 +21,7 @@ pub(super) fn last_used(old: Option<KeyLastUsed>, uses: &UsesOfKey) -> Option<Ke
     match old {
         Some(old) if old.time.0 >= day => Some(old),
         _ => Some(KeyLastUsed {
-            operation: operation.as_str().to_owned(),
+            operation: operation.name().to_owned(),
             time: Time(day),
         }),
     }
@@ -53,7 +53,7 @@ pub(super) fn alarm(
     let message = format!(
         "{} by {} was refused in the hour from {}: something still needs the key. `keystead audit who-used` lists everybody who \
          tried",
-        refused.operation.as_str(),
+        refused.operation.name(),
         refused.user,
         refused.hour
     );
@@ -74,12 +74,12 @@ mod tests {
     use super::*;
     use crate::api::KeyDeletion;
     use crate::controllers::key_uses::RefusedUse;
-    use crate::controllers::uses::Operation;
+    use crate::policy::Action;
 
     #[test]
     fn the_last_use_is_told_to_the_day_and_never_goes_back() {
         let uses = |time: &str| UsesOfKey {
-            last: Some((Operation::Decrypt, time.parse().unwrap())),
+            last: Some((Action::Decrypt, time.parse().unwrap())),
             ..UsesOfKey::default()
         };
         let first = last_used(None, &uses("2026-11-25T10:20:30Z"));
@@ -112,7 +112,7 @@ mod tests {
         settle(&mut seen);
         let refused = |hour: Timestamp| RefusedUse {
             user: "keystead:secret:shop:db".to_owned(),
-            operation: Operation::Decrypt,
+            operation: Action::Decrypt,
             hour,
         };
         // Of a window that is over.
