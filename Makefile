@@ -48,7 +48,7 @@ lint: ## Formatting, clippy, the chart, the scripts; warnings are errors
 	@scripts/lint-chart.sh
 
 .PHONY: alerts
-alerts: ## The chart's alerts and dashboard, with promtool (taken from Debian once)
+alerts: ## The chart's alerts, with promtool (taken from Debian once)
 	@scripts/alerts.sh
 
 .PHONY: unit

@@ -34,5 +34,3 @@ trap 'rm -rf "$rendered" "${download:-}"' EXIT
 "$helm" template keystead charts/keystead --namespace keystead-system --set prometheusRule.enabled=true \
     --show-only templates/prometheusrule.yaml | sed -n '/^spec:$/,$p' | sed '1d; s/^  //' >"$rendered"
 "$promtool" check rules "$rendered"
-require python3
-python3 scripts/dashboard.py charts/keystead

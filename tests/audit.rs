@@ -109,6 +109,10 @@ fn a_removed_an_altered_and_a_moved_line_are_named_and_the_exit_code_is_1() {
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &report["intact"]), (1, &false.into()));
     assert_eq!(report["problems"][0]["line"], 5);
+    assert_eq!(report["moreProblems"], 0);
+    let flood = log(1).concat() + &"{\"stream\":\"audit\",\n".repeat(1005);
+    let (_, out, _) = keystead(&["verify", "-"], folder.path(), &flood);
+    assert!(out.contains("\n... and 5 more problems\nNOT INTACT: 1005 problems; "));
     let mut moved = log(5);
     moved.swap(1, 4);
     assert_eq!(

@@ -24,6 +24,9 @@ use crate::hex::Hex;
 /// Longest line that is read, in bytes. What is written is shorter.
 pub const MAX_LINE: usize = 1024 * 1024;
 
+/// Longest name of a chain. Ours have 32 letters; who reads a log keeps each.
+const MAX_NAME: usize = 64;
+
 /// What hashes of lines begin with, so that they are never hashes of anything else.
 const LABEL: &[u8] = b"keystead/v1/audit\0";
 /// What every line begins with, so that it can be told from a line of the log.
@@ -206,6 +209,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, ParseLineError> {
         .ok_or(ParseLineError::Form)?;
     let digits = std::str::from_utf8(digits).map_err(|_| ParseLineError::Hash)?;
     let line: Line = serde_json::from_slice(bytes).map_err(|_| ParseLineError::Json)?;
+    if line.chain.id.len() > MAX_NAME {
+        return Err(ParseLineError::Form);
+    }
     // The hash that the schema reads must be the one at the end, and no other of the same name.
     if line.chain.hash != digits {
         return Err(ParseLineError::Form);
@@ -343,6 +349,15 @@ mod tests {
             "no control characters"
         );
         assert_eq!(parse(&bytes).unwrap().line.entry, evil);
+    }
+
+    #[test]
+    fn a_chain_has_a_short_name() {
+        let mut chain = Chain::new("c".repeat(64), "pod".to_owned());
+        assert!(parse(&line(&mut chain, entry("Decrypt"))).is_ok());
+        let mut chain = Chain::new("c".repeat(65), "pod".to_owned());
+        let read = parse(&line(&mut chain, entry("Decrypt")));
+        assert_eq!(read.unwrap_err(), ParseLineError::Form);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::chain::{Hash, MAX_LINE, Resumed, parse};
@@ -44,6 +44,8 @@ pub struct FileSink {
     open: Option<Open>,
     /// Whether no line was written to this file yet.
     begins: bool,
+    /// The end of what another process wrote, until a line of this one is written, which says it.
+    resumes: Option<Resumed>,
 }
 
 struct Open {
@@ -51,7 +53,7 @@ struct Open {
     inode: (u64, u64),
     /// The end of the last whole line.
     len: u64,
-    /// Whether bytes that are no line come before the next one.
+    /// Whether the last line has no line break.
     torn: bool,
     /// Whether the last write failed: there may be bytes after `len`.
     dirty: bool,
@@ -65,11 +67,12 @@ impl FileSink {
             lock: None,
             open: None,
             begins: false,
+            resumes: None,
         }
     }
 
     /// The first opening: takes the lock, and finds the end of what is there.
-    fn start(&mut self) -> io::Result<Option<Resumed>> {
+    fn start(&mut self) -> io::Result<()> {
         if self.lock.is_none() {
             let path = suffixed(&self.config.path, "lock");
             let lock = options().create(true).open(path)?;
@@ -78,9 +81,8 @@ impl FileSink {
             })?;
             self.lock = Some(lock);
         }
-        let mut open = open(&self.config.path)?;
+        let mut open = open(&self.config)?;
         let mut end = End::of(&mut open.file)?;
-        open.torn = end.torn > 0;
         self.begins = open.len == 0;
         if open.len == 0
             && let Some(last) = rotated(&self.config.path)?.last()
@@ -88,7 +90,8 @@ impl FileSink {
             end = End::of(&mut File::open(&last.1)?)?;
         }
         self.open = Some(open);
-        Ok(end.resumed())
+        self.resumes = end.resumed();
+        Ok(())
     }
 
     /// The open file; a new one if somebody took the old one away, since lines in a file without a name are lost.
@@ -100,7 +103,7 @@ impl FileSink {
         };
         if self.open.as_ref().map(|open| open.inode) != found {
             self.open = None;
-            self.open = Some(open(&self.config.path)?);
+            self.open = Some(open(&self.config)?);
             self.begins = true;
         }
         self.open
@@ -115,11 +118,8 @@ impl FileSink {
             &self.config.path,
             suffixed(&self.config.path, &format!("{number:06}")),
         )?;
-        self.open = Some(open(&self.config.path)?);
+        self.open = Some(open(&self.config)?);
         self.begins = true;
-        if self.config.fsync == Fsync::Always {
-            sync_folder(&self.config.path)?;
-        }
         if self.config.keep > 0 {
             // The one that was just filled is one of those that are kept.
             let surplus = (old.len() + 1).saturating_sub(self.config.keep);
@@ -137,10 +137,9 @@ impl Sink for FileSink {
     }
 
     fn prepare(&mut self, bytes: usize) -> io::Result<Place> {
-        let resumes = match self.open {
-            None => self.start()?,
-            Some(_) => None,
-        };
+        if self.open.is_none() {
+            self.start()?;
+        }
         let max_size = self.config.max_size;
         let open = self.current()?;
         if open.dirty {
@@ -152,7 +151,7 @@ impl Sink for FileSink {
             self.rotate()?;
         }
         Ok(Place {
-            resumes,
+            resumes: self.resumes.clone(),
             begins: self.begins,
         })
     }
@@ -175,7 +174,7 @@ impl Sink for FileSink {
         }
         open.len += written;
         (open.dirty, open.torn) = (false, false);
-        self.begins = false;
+        (self.begins, self.resumes) = (false, None);
         Ok(())
     }
 }
@@ -187,7 +186,8 @@ fn options() -> OpenOptions {
 }
 
 /// Opens the file, or makes it, and makes sure that nobody else reads it.
-fn open(path: &Path) -> io::Result<Open> {
+fn open(config: &FileConfig) -> io::Result<Open> {
+    let path = &config.path;
     let file = options().create(true).open(path)?;
     let found = file.metadata()?;
     let named = fs::symlink_metadata(path)?;
@@ -199,13 +199,26 @@ fn open(path: &Path) -> io::Result<Open> {
     if found.mode() & 0o077 != 0 {
         file.set_permissions(fs::Permissions::from_mode(MODE))?;
     }
+    if found.len() == 0 && config.fsync == Fsync::Always {
+        // It may just have been made, and what was renamed to make room for it is not there yet either.
+        sync_folder(path)?;
+    }
     Ok(Open {
         inode: (found.dev(), found.ino()),
         len: found.len(),
-        torn: false,
+        torn: !is_ended(&file, found.len())?,
         dirty: false,
         file,
     })
+}
+
+/// Whether the last line of a file of that length has its line break.
+fn is_ended(file: &File, len: u64) -> io::Result<bool> {
+    let mut last = [b'\n'];
+    if let Some(at) = len.checked_sub(1) {
+        file.read_exact_at(&mut last, at)?;
+    }
+    Ok(last == [b'\n'])
 }
 
 fn suffixed(path: &Path, suffix: &str) -> PathBuf {

@@ -141,6 +141,39 @@ fn a_folder_that_is_taken_away_is_noticed_and_one_that_is_back_is_gone_on() {
 }
 
 #[test]
+fn what_is_gone_on_is_told_until_a_line_that_says_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut chain = chain();
+    let mut first = sink(folder.path(), 10_000, 0);
+    first.prepare(10).unwrap();
+    first.write(&line(&mut chain)).unwrap();
+    drop(first);
+    let mut next = sink(folder.path(), 10_000, 0);
+    for when in ["the first", "after one that failed"] {
+        let resumed = next.prepare(10).unwrap().resumes;
+        assert_eq!(resumed.unwrap().hash, chain.last().to_string(), "{when}");
+    }
+    next.write(&line(&mut chain)).unwrap();
+    assert_eq!(next.prepare(10).unwrap().resumes, None);
+}
+
+#[test]
+fn a_line_begins_a_line_also_in_a_file_that_somebody_put_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.log");
+    let mut sink = sink(folder.path(), 10_000, 0);
+    sink.prepare(10).unwrap();
+    sink.write(b"one\n").unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "half a l").unwrap();
+    sink.prepare(10).unwrap();
+    sink.write(b"two\n").unwrap();
+    sink.prepare(10).unwrap();
+    sink.write(b"three\n").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"half a l\ntwo\nthree\n");
+}
+
+#[test]
 fn what_a_failed_write_left_is_taken_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut sink = sink(folder.path(), 10_000, 0);

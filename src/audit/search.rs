@@ -66,7 +66,7 @@ pub struct UsedBy {
     pub error_code: Option<String>,
     /// How often.
     pub count: u64,
-    /// First and last time.
+    /// The first time.
     pub first: String,
     /// The last time.
     pub last: String,
@@ -98,12 +98,20 @@ impl Users {
     /// Everybody, the most recent first.
     pub fn finish(self) -> Vec<UsedBy> {
         let mut found: Vec<_> = self.found.into_values().collect();
-        found.sort_by_key(|(last, _)| std::cmp::Reverse(*last));
-        found.into_iter().map(|(_, used)| used).collect()
+        found.sort_by_key(|found| std::cmp::Reverse(found.last));
+        found.into_iter().map(|found| found.used).collect()
     }
 }
 
-type Found = BTreeMap<(String, String, bool, Option<String>), (Timestamp, UsedBy)>;
+type Found = BTreeMap<(String, String, bool, Option<String>), Spanned>;
+
+/// One of those who are listed, and the times that `first` and `last` of it say.
+#[derive(Debug)]
+struct Spanned {
+    first: Timestamp,
+    last: Timestamp,
+    used: UsedBy,
+}
 
 fn add(found: &mut Found, line: &[u8], key: &KeyQuery, since: Timestamp) {
     let Ok(parsed) = parse(line.strip_suffix(b"\n").unwrap_or(line)) else {
@@ -122,7 +130,7 @@ fn add(found: &mut Found, line: &[u8], key: &KeyQuery, since: Timestamp) {
         entry.decision == Decision::Allow,
         entry.error_code.clone(),
     );
-    let (last, used) = found.entry(place).or_insert_with(|| {
+    let found = found.entry(place).or_insert_with(|| {
         let used = UsedBy {
             user: entry.user_identity.user,
             via: entry.user_identity.via,
@@ -133,13 +141,23 @@ fn add(found: &mut Found, line: &[u8], key: &KeyQuery, since: Timestamp) {
             first: line.clone(),
             last: line.clone(),
         };
-        (time, used)
+        Spanned {
+            first: time,
+            last: time,
+            used,
+        }
     });
+    let used = &mut found.used;
     used.count = used
         .count
         .saturating_add(u64::from(entry.count.unwrap_or(1)));
-    if time >= *last {
-        *last = time;
+    // Files come in any order.
+    if time < found.first {
+        found.first = time;
+        used.first.clone_from(&line);
+    }
+    if time >= found.last {
+        found.last = time;
         used.last = line;
     }
 }
@@ -207,6 +225,18 @@ mod tests {
         assert_eq!(found(&arn), expected);
         assert_eq!(found("shop/orders").len(), 3, "another key had the name");
         assert!(found("shop/other").is_empty());
+    }
+
+    #[test]
+    fn the_first_and_the_last_time_are_those_of_the_clock_and_not_of_the_order_of_files() {
+        let since = "2026-11-10T00:00:00Z".parse().unwrap();
+        let mut users = Users::new(ID.parse().unwrap(), since);
+        for line in log().iter().rev() {
+            users.line(line);
+        }
+        let used = users.finish().pop().unwrap();
+        let times = (used.first.as_str(), used.last.as_str());
+        assert_eq!(times, ("2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z"));
     }
 
     #[test]

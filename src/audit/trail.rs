@@ -1,7 +1,8 @@
 //! The trail of one process: entries in, lines out, and an answer only when they are written.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -50,7 +51,8 @@ pub struct Origin {
 pub enum Progress<'a> {
     /// That many lines were written to it.
     Written(u64),
-    /// That many lines were not written to it, for this reason.
+    /// It failed or did not answer in time, for this reason. That many lines are not in it and will not be; of one that hangs,
+    /// only those without which something was done: what was refused for want of an answer needs no line.
     Failed(u64, &'a io::Error),
 }
 
@@ -59,13 +61,52 @@ type Watch = Arc<dyn Fn(&str, &Progress<'_>) + Send + Sync>;
 /// The trail. Clones are handles of the same.
 #[derive(Clone)]
 pub struct Trail {
-    writers: Arc<[mpsc::Sender<Job>]>,
+    writers: Arc<[Handle]>,
     on_failure: OnFailure,
+    patience: Duration,
 }
+
+type Answer = Result<(), Unavailable>;
 
 struct Job {
     entries: Vec<Entry>,
-    done: oneshot::Sender<Result<(), Unavailable>>,
+    claim: Claim,
+    done: oneshot::Sender<Answer>,
+}
+
+/// Who decides what becomes of a job: the writer, once it begins with it, or the one who asked, once he gave up.
+#[derive(Clone, Default)]
+struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// Whether it is the caller's: that of the first only.
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// How a sink does, kept by its writer and by those who gave up. Who tells of it holds `lost` until the answers are given, so that
+/// what is told last is what happened last.
+struct Account {
+    sink: String,
+    watch: Watch,
+    /// Lines that were asked for and not written, and that no line of the log speaks of yet.
+    lost: Mutex<u64>,
+}
+
+impl Account {
+    fn lost(&self) -> MutexGuard<'_, u64> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn written(&self, lines: u64) {
+        (self.watch)(&self.sink, &Progress::Written(lines));
+    }
+
+    fn failed(&self, lost: &mut u64, lines: u64, error: &io::Error) {
+        *lost += lines;
+        (self.watch)(&self.sink, &Progress::Failed(lines, error));
+    }
 }
 
 impl Trail {
@@ -84,8 +125,14 @@ impl Trail {
         let watch: Watch = Arc::new(watch);
         let spawn = |(sink, chain): (Box<dyn Sink>, &String)| {
             let (sender, jobs) = mpsc::channel(QUEUE);
+            let account = Arc::new(Account {
+                sink: sink.name(),
+                watch: watch.clone(),
+                lost: Mutex::default(),
+            });
             let writer = Writer {
-                name: sink.name(),
+                account: account.clone(),
+                on_failure,
                 sink,
                 chain: Chain::new(chain.clone(), origin.replica.clone()),
                 genesis: Genesis {
@@ -94,19 +141,21 @@ impl Trail {
                     resumes: None,
                 },
                 clock: clock.clone(),
-                watch: watch.clone(),
-                lost: 0,
                 failing: false,
             };
             std::thread::Builder::new()
                 .name("audit".to_owned())
                 .spawn(move || writer.run(jobs))
                 .expect("the operating system gives a thread at start");
-            sender
+            Handle {
+                jobs: sender,
+                account,
+            }
         };
         Self {
             writers: sinks.into_iter().zip(&origin.chains).map(spawn).collect(),
             on_failure,
+            patience: PATIENCE,
         }
     }
 
@@ -129,7 +178,7 @@ impl Trail {
         let writes = self
             .writers
             .iter()
-            .map(|writer| write(writer, entries.clone()));
+            .map(|writer| writer.write(entries.clone(), self.on_failure, self.patience));
         let written = futures::future::join_all(writes).await;
         match self.on_failure {
             OnFailure::Refuse => written.into_iter().collect(),
@@ -138,30 +187,79 @@ impl Trail {
     }
 }
 
-async fn write(writer: &mpsc::Sender<Job>, entries: Vec<Entry>) -> Result<(), Unavailable> {
-    let (done, answer) = oneshot::channel();
-    let written = async {
-        writer
-            .send(Job { entries, done })
-            .await
-            .map_err(|_| Unavailable)?;
-        answer.await.map_err(|_| Unavailable)?
-    };
-    tokio::time::timeout(PATIENCE, written)
-        .await
-        .unwrap_or(Err(Unavailable))
+/// The way to the writer of a sink.
+struct Handle {
+    jobs: mpsc::Sender<Job>,
+    account: Arc<Account>,
+}
+
+impl Handle {
+    async fn write(
+        &self,
+        entries: Vec<Entry>,
+        on_failure: OnFailure,
+        patience: Duration,
+    ) -> Answer {
+        // Without an answer, what they speak of is done only by a trail that goes on.
+        let lines = match on_failure {
+            OnFailure::Refuse => 0,
+            OnFailure::Continue => entries.len() as u64,
+        };
+        let (claim, (done, mut answer)) = (Claim::default(), oneshot::channel());
+        let job = Job {
+            entries,
+            claim: claim.clone(),
+            done,
+        };
+        let written = async {
+            self.jobs.send(job).await.ok()?;
+            (&mut answer).await.ok()
+        };
+        let problem = match tokio::time::timeout(patience, written).await {
+            Ok(Some(answer)) => return answer,
+            Ok(None) => io::Error::other("its writer is gone"),
+            Err(_) => io::Error::new(io::ErrorKind::TimedOut, "it does not answer"),
+        };
+        self.give_up(&claim, &mut answer, lines, &problem)
+    }
+
+    /// Tells that nobody waits for these lines any longer.
+    fn give_up(
+        &self,
+        claim: &Claim,
+        answer: &mut oneshot::Receiver<Answer>,
+        lines: u64,
+        problem: &io::Error,
+    ) -> Answer {
+        let mut lost = self.account.lost();
+        if let Ok(answer) = answer.try_recv() {
+            // It came just now, and how the sink does was told with it.
+            return answer;
+        }
+        // What the writer has begun with may still be written: it tells when it knows.
+        let lines = if claim.take() { lines } else { 0 };
+        self.account.failed(&mut lost, lines, problem);
+        drop(lost);
+        // There was no room for the job, and by now the writer may be idle: it has to look, so that it tells when the sink is well
+        // again. If there is still no room, it has enough to do.
+        let (done, _) = oneshot::channel();
+        let _ = self.jobs.try_send(Job {
+            entries: Vec::new(),
+            claim: Claim::default(),
+            done,
+        });
+        Err(Unavailable)
+    }
 }
 
 /// The one that writes to a sink.
 struct Writer {
-    name: String,
+    account: Arc<Account>,
+    on_failure: OnFailure,
     sink: Box<dyn Sink>,
     chain: Chain,
     genesis: Genesis,
     clock: Arc<dyn Clock>,
-    watch: Watch,
-    /// Lines that were asked for and not written since the last one that was.
-    lost: u64,
     /// Whether the last write failed.
     failing: bool,
 }
@@ -169,14 +267,14 @@ struct Writer {
 impl Writer {
     fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         // The first line says that the trail begins, before anything else happens.
-        let _ = self.attempt(&[]);
+        self.attempt(Vec::new());
         loop {
             let first = if self.failing || self.chain.is_empty() {
                 match receive(&mut jobs, PROBE_EVERY) {
                     Received::Job(job) => job,
                     Received::Nothing => {
                         // Whoever watches is told how it went.
-                        let _ = self.attempt(&[]);
+                        self.attempt(Vec::new());
                         continue;
                     }
                     Received::Closed => return,
@@ -193,43 +291,49 @@ impl Writer {
             {
                 batch.push(job);
             }
-            // Whoever gave up waiting was refused: nothing happened that a line should speak of.
-            batch.retain(|job| !job.done.is_closed());
-            let answer = self.attempt(&batch);
-            for job in batch {
-                // Gave up just now; the line then speaks of what was refused in the end, which is the safe side.
-                let _ = job.done.send(answer);
-            }
+            batch.retain(|job| self.is_wanted(job));
+            self.attempt(batch);
         }
     }
 
-    /// Writes a batch, and tells whoever watches.
-    fn attempt(&mut self, batch: &[Job]) -> Result<(), Unavailable> {
+    /// Whether a line has to speak of it. Who gave up has told what follows from that. Who is gone without a word was refused, if
+    /// that is what follows; if not, it may have been done.
+    fn is_wanted(&self, job: &Job) -> bool {
+        let gone = job.done.is_closed() && self.on_failure == OnFailure::Refuse;
+        !gone && job.claim.take()
+    }
+
+    /// Writes a batch, and tells whoever watches and whoever asked.
+    fn attempt(&mut self, batch: Vec<Job>) {
         let asked = batch.iter().map(|job| job.entries.len() as u64).sum();
-        let before = self.chain.clone();
-        match self.try_write(batch) {
+        let (before, lost_before) = (self.chain.clone(), *self.account.lost());
+        let written = self.try_write(&batch, lost_before);
+        let account = self.account.clone();
+        let mut lost = account.lost();
+        self.failing = written.is_err();
+        match &written {
             Ok(lines) => {
-                (self.failing, self.lost) = (false, 0);
-                (self.watch)(&self.name, &Progress::Written(lines));
-                Ok(())
+                // Others may have given up since.
+                *lost -= lost_before;
+                account.written(*lines);
             }
             Err(error) => {
                 self.chain = before;
-                self.failing = true;
-                self.lost += asked;
-                (self.watch)(&self.name, &Progress::Failed(asked, &error));
-                Err(Unavailable)
+                account.failed(&mut lost, asked, error);
             }
+        }
+        let answer = written.map(|_| ()).map_err(|_| Unavailable);
+        for job in batch {
+            // Gave up just now; the line then speaks of what was refused in the end, which is the safe side.
+            let _ = job.done.send(answer);
         }
     }
 
-    fn try_write(&mut self, batch: &[Job]) -> io::Result<u64> {
+    fn try_write(&mut self, batch: &[Job], lost: u64) -> io::Result<u64> {
         // A rough guess is enough: files may be a little larger or smaller.
         let size = 600 * batch.iter().map(|job| job.entries.len()).sum::<usize>();
         let place = self.sink.prepare(size)?;
-        if place.resumes.is_some() {
-            self.genesis.resumes = place.resumes;
-        }
+        self.genesis.resumes = place.resumes;
         let time = self.clock.now().to_string();
         let first = self.chain.is_empty();
         let mut lines = Vec::with_capacity(size);
@@ -246,13 +350,12 @@ impl Writer {
         } else if place.begins {
             add(own("RotateAuditLog", "a new file begins"), None);
         }
-        if self.failing {
+        if self.failing || lost > 0 {
             let mut entry = own("ResumeAuditLog", "the log could not be written for a while");
-            let lost = self.lost.to_string();
             entry
                 .request_parameters
                 .other
-                .insert("lostLines".to_owned(), lost);
+                .insert("lostLines".to_owned(), lost.to_string());
             add(entry, None);
         }
         for entry in batch.iter().flat_map(|job| &job.entries) {

@@ -6,11 +6,14 @@ use super::super::verify::Verifier;
 use super::*;
 use crate::clock::SystemClock;
 
-/// A sink in memory that can be made to fail.
+/// A sink in memory that can be made to fail or to hang.
 #[derive(Clone, Default)]
 struct Memory {
     lines: Arc<Mutex<Vec<u8>>>,
     fails: Arc<AtomicBool>,
+    hangs: Arc<AtomicBool>,
+    /// How often it was asked to write, whether it did or not.
+    asked: Arc<AtomicU64>,
     writes: Arc<AtomicU64>,
 }
 
@@ -24,6 +27,10 @@ impl Sink for Memory {
     }
 
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        while self.hangs.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         if self.fails.load(Ordering::SeqCst) {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -47,7 +54,38 @@ impl Memory {
     }
 }
 
+/// What the trail told.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Counts>>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    written: u64,
+    failed: u64,
+    failing: bool,
+}
+
+impl Told {
+    fn add(&self, progress: &Progress<'_>) {
+        let mut counts = self.0.lock().unwrap();
+        match progress {
+            Progress::Written(lines) => counts.written += lines,
+            Progress::Failed(lines, _) => counts.failed += lines,
+        }
+        counts.failing = matches!(progress, Progress::Failed(..));
+    }
+
+    fn counts(&self) -> Counts {
+        *self.0.lock().unwrap()
+    }
+}
+
 fn trail(sinks: &[&Memory], on_failure: OnFailure) -> Trail {
+    told_trail(sinks, on_failure, &Told::default())
+}
+
+fn told_trail(sinks: &[&Memory], on_failure: OnFailure, told: &Told) -> Trail {
+    let told = told.clone();
     let boxed = |sink: &&Memory| Box::new((*sink).clone()) as Box<dyn Sink>;
     let origin = Origin {
         replica: "pod-1".to_owned(),
@@ -60,8 +98,33 @@ fn trail(sinks: &[&Memory], on_failure: OnFailure) -> Trail {
         &origin,
         &clock,
         on_failure,
-        |_, _| {},
+        move |_, progress| told.add(progress),
     )
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..3000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {what}");
+}
+
+/// A trail whose sink hangs in the middle of the line `Hanging`, on which nobody waits any longer.
+async fn hanging(sink: &Memory, on_failure: OnFailure, told: &Told) -> Trail {
+    let mut trail = told_trail(&[sink], on_failure, told);
+    trail.write(entry("First")).await.unwrap();
+    sink.hangs.store(true, Ordering::SeqCst);
+    let before = sink.asked.load(Ordering::SeqCst);
+    // Long enough that the writer begins with it.
+    trail.patience = Duration::from_secs(2);
+    let answer = trail.write(entry("Hanging")).await;
+    assert_eq!(answer.is_ok(), on_failure == OnFailure::Continue);
+    assert!(sink.asked.load(Ordering::SeqCst) > before);
+    trail.patience = Duration::from_millis(50);
+    trail
 }
 
 fn entry(name: &str) -> Entry {
@@ -121,6 +184,58 @@ async fn when_told_to_go_on_it_does_and_says_later_how_much_is_lost() {
         ["StartAuditLog", "First", "ResumeAuditLog", "Second"]
     );
     assert!(sink.text().contains("\"lostLines\":\"2\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_told_to_go_on_what_waited_in_vain_is_lost_and_what_was_begun_is_not() {
+    let (sink, told) = (Memory::default(), Told::default());
+    let mut trail = hanging(&sink, OnFailure::Continue, &told).await;
+    assert!(told.counts().failing, "whoever watches knows that it hangs");
+    // More than wait: some find no room.
+    let many = QUEUE + 20;
+    let writes = (0..many).map(|_| trail.write_all(vec![entry("Lost"), entry("Lost")]));
+    let written = futures::future::join_all(writes).await;
+    assert!(written.into_iter().all(|answer| answer.is_ok()));
+    let lost = 2 * many as u64;
+    assert_eq!(told.counts().failed, lost);
+    sink.hangs.store(false, Ordering::SeqCst);
+    until("the sink is well again", || !told.counts().failing).await;
+    trail.patience = PATIENCE;
+    trail.write(entry("Second")).await.unwrap();
+    let names = [
+        "StartAuditLog",
+        "First",
+        "Hanging",
+        "ResumeAuditLog",
+        "Second",
+    ];
+    assert_eq!(sink.names(), names);
+    let said = format!("\"lostLines\":\"{lost}\"");
+    assert!(sink.text().contains(&said), "{}", sink.text());
+    assert!(is_intact(&sink.text()));
+    let expected = Counts {
+        written: names.len() as u64,
+        failed: lost,
+        failing: false,
+    };
+    assert_eq!(told.counts(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_told_to_refuse_what_waited_in_vain_did_not_happen_and_is_not_lost() {
+    let (sink, told) = (Memory::default(), Told::default());
+    let mut trail = hanging(&sink, OnFailure::Refuse, &told).await;
+    assert_eq!(trail.write(entry("Refused")).await, Err(Unavailable));
+    let counts = told.counts();
+    assert!(counts.failing && counts.failed == 0, "{counts:?}");
+    sink.hangs.store(false, Ordering::SeqCst);
+    until("the sink is well again", || !told.counts().failing).await;
+    trail.patience = PATIENCE;
+    trail.write(entry("Second")).await.unwrap();
+    assert_eq!(
+        sink.names(),
+        ["StartAuditLog", "First", "Hanging", "Second"]
+    );
 }
 
 #[tokio::test]

@@ -92,8 +92,12 @@ pub struct Report {
     pub chains: usize,
     /// What is wrong, in the order of the log.
     pub problems: Vec<Finding>,
+    /// How many more problems there are, which are not kept.
+    pub more_problems: u64,
     /// What is worth knowing and proves nothing.
     pub notes: Vec<Finding>,
+    /// How many more notes there are, which are not kept.
+    pub more_notes: u64,
     /// The hash of the last line: to be compared with one that was noted elsewhere.
     pub head: Option<Hash>,
 }
@@ -118,6 +122,8 @@ pub struct Verifier {
     last: Option<Hash>,
     /// Broken lines that the next whole line may explain.
     torn: Vec<(Finding, bool)>,
+    /// How many more of them there are, which are not kept.
+    more_torn: u64,
     /// The hash of a line that is still missing.
     wanted: Option<Hash>,
 }
@@ -140,6 +146,7 @@ impl Verifier {
             number: 0,
             last: None,
             torn: Vec::new(),
+            more_torn: 0,
             wanted: None,
         }
     }
@@ -187,6 +194,8 @@ impl Verifier {
                 });
             }
         }
+        // Only the last line of a file can be one that was not ended: these are others, or too many of them.
+        self.report.more_problems += self.more_torn;
         if let Some(hash) = self.wanted {
             self.keep_problem(Finding {
                 file: String::new(),
@@ -214,8 +223,12 @@ impl Verifier {
     }
 
     fn broken(&mut self, why: String, ended: bool) {
-        let finding = self.finding(Some(Problem::Malformed(why)), String::new());
-        self.torn.push((finding, ended));
+        if self.torn.len() < MAX_FINDINGS {
+            let finding = self.finding(Some(Problem::Malformed(why)), String::new());
+            self.torn.push((finding, ended));
+        } else {
+            self.more_torn += 1;
+        }
     }
 
     fn whole(&mut self, parsed: &Parsed) {
@@ -257,8 +270,15 @@ impl Verifier {
             .and_then(|g| g.resumes.as_ref());
         let found_torn = resumes.is_some_and(|resumed| resumed.torn_bytes > 0);
         let left_torn = parsed.line.entry.event_name == "ResumeAuditLog";
+        let explained = genuine && (found_torn || left_torn);
+        let more = std::mem::take(&mut self.more_torn);
+        if explained {
+            self.report.more_notes += more;
+        } else {
+            self.report.more_problems += more;
+        }
         for (finding, _) in std::mem::take(&mut self.torn) {
-            if genuine && (found_torn || left_torn) {
+            if explained {
                 let note =
                     "torn: its writer was killed, or could not write it; the line after it says so"
                         .to_owned();
@@ -347,12 +367,16 @@ impl Verifier {
     fn keep_problem(&mut self, finding: Finding) {
         if self.report.problems.len() < MAX_FINDINGS {
             self.report.problems.push(finding);
+        } else {
+            self.report.more_problems += 1;
         }
     }
 
     fn keep_note(&mut self, finding: Finding) {
         if self.report.notes.len() < MAX_FINDINGS {
             self.report.notes.push(finding);
+        } else {
+            self.report.more_notes += 1;
         }
     }
 }

@@ -170,6 +170,38 @@ fn a_rotated_file_may_be_the_first_that_is_left_but_no_other_beginning() {
     assert!(partial.finish().is_intact());
 }
 
+#[test]
+fn what_is_wrong_more_often_than_anybody_reads_is_counted_and_not_kept() {
+    let (log, end) = process("a", 2, &genesis(None));
+    let half = [&log[1][..20], b"\n"].concat();
+    let many = MAX_FINDINGS + 7;
+    let broken = vec![half; many];
+    let mut verifier = Verifier::new(false);
+    for line in &broken {
+        verifier.line(line);
+    }
+    assert_eq!(verifier.torn.len(), MAX_FINDINGS);
+    let counted = |report: &Report| {
+        let (problems, notes) = (report.problems.len(), report.notes.len());
+        [(problems, report.more_problems), (notes, report.more_notes)]
+    };
+    let unexplained = [(MAX_FINDINGS, 7), (0, 0)];
+    assert_eq!(counted(&verifier.finish()), unexplained);
+    // A line that explains nothing comes after them, and one that does.
+    let [mut silent, mut saying] = [0, 1].map(|torn| {
+        let (next, _) = process("b", 1, &genesis(Some((end, torn))));
+        [log.clone(), broken.clone(), next].concat()
+    });
+    assert_eq!(counted(&report(&silent)), unexplained);
+    assert_eq!(counted(&report(&saying)), [(0, 0), (MAX_FINDINGS, 7)]);
+    // And others that are found at once.
+    let again = vec![log[1].clone(); 3];
+    silent.extend(again.iter().cloned());
+    assert_eq!(counted(&report(&silent))[0], (MAX_FINDINGS, 10));
+    saying.extend(again);
+    assert_eq!(counted(&report(&saying))[0], (3, 0));
+}
+
 fn shuffled_bytes(line: &[u8], at: Index, bit: u8) -> Vec<u8> {
     let mut line = line.to_vec();
     let at = at.index(line.len());

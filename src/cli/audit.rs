@@ -113,10 +113,12 @@ fn print_report(out: &mut impl Write, report: &Report) -> io::Result<()> {
     for finding in &report.problems {
         writeln!(out, "{}", told(finding))?;
     }
+    more(out, report.more_problems, "problems")?;
     for finding in &report.notes {
         writeln!(out, "note: {}", told(finding))?;
     }
-    let result = match report.problems.len() {
+    more(out, report.more_notes, "notes")?;
+    let result = match report.problems.len() as u64 + report.more_problems {
         0 => "intact".to_owned(),
         1 => "NOT INTACT: 1 problem".to_owned(),
         number => format!("NOT INTACT: {number} problems"),
@@ -130,6 +132,14 @@ fn print_report(out: &mut impl Write, report: &Report) -> io::Result<()> {
     match report.head {
         Some(head) => writeln!(out, "last line: {head}"),
         None => Ok(()),
+    }
+}
+
+/// Says how many more there are than are listed.
+fn more(out: &mut impl Write, number: u64, what: &str) -> io::Result<()> {
+    match number {
+        0 => Ok(()),
+        number => writeln!(out, "... and {number} more {what}"),
     }
 }
 
@@ -161,7 +171,9 @@ fn print_json(out: &mut impl Write, report: &Report) -> anyhow::Result<()> {
         "chains": report.chains,
         "otherLines": report.others,
         "problems": findings(&report.problems),
+        "moreProblems": report.more_problems,
         "notes": findings(&report.notes),
+        "moreNotes": report.more_notes,
         "head": report.head.map(|hash| hash.to_string()),
     });
     serde_json::to_writer_pretty(&mut *out, &report)?;

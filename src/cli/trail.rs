@@ -1,7 +1,8 @@
 //! The arguments of the audit trail, and its start.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{error, info};
 
@@ -92,42 +93,15 @@ impl TrailArgs {
         } else {
             OnFailure::Refuse
         };
-        let (metrics, component) = (start.metrics, start.component);
-        let refuses = on_failure == OnFailure::Refuse;
-        component.ready();
-        let health = Health::default();
-        Trail::start(
-            sinks,
-            &origin,
-            start.clock,
+        let health = Health {
+            metrics: start.metrics,
+            component: start.component,
             on_failure,
-            move |sink, progress| {
-                match progress {
-                    Progress::Written(lines) => metrics.audit_written(*lines),
-                    Progress::Failed(lines, _) => metrics.audit_failed(*lines),
-                }
-                let Some(failing) = health.turned(sink, progress) else {
-                    return;
-                };
-                metrics.audit_failing(failing);
-                match progress {
-                    Progress::Failed(_, problem) => {
-                        error!(sink, %problem, refuses, "the audit log cannot be written");
-                        if refuses {
-                            component.not_ready(format!(
-                                "the audit log cannot be written to {sink}: {problem}"
-                            ));
-                        }
-                    }
-                    Progress::Written(_) => {
-                        info!(sink, "the audit log is written");
-                        if !failing {
-                            component.ready();
-                        }
-                    }
-                }
-            },
-        )
+            sinks: Mutex::default(),
+        };
+        health.component.ready();
+        let watch = move |sink: &str, progress: &Progress<'_>| health.told(sink, progress);
+        Trail::start(sinks, &origin, start.clock, on_failure, watch)
     }
 
     fn sink(&self, to: Destination) -> Option<Box<dyn Sink>> {
@@ -158,19 +132,141 @@ fn unique_name() -> String {
     Hex(&bytes).to_string()
 }
 
-/// Which sinks fail.
-#[derive(Default)]
-struct Health(std::sync::Mutex<std::collections::BTreeMap<String, bool>>);
+/// How the sinks do, shown as metrics, as readiness and in the log.
+struct Health {
+    metrics: Metrics,
+    component: Component,
+    on_failure: OnFailure,
+    /// What is wrong with each; `None` if it is written.
+    sinks: Mutex<Sinks>,
+}
+
+type Sinks = BTreeMap<String, Option<String>>;
 
 impl Health {
-    /// If the sink turned, whether any of them fails now.
-    fn turned(&self, sink: &str, progress: &Progress<'_>) -> Option<bool> {
-        let mut sinks = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let failing = matches!(progress, Progress::Failed(..));
-        let before = sinks.insert(sink.to_owned(), failing);
-        (before != Some(failing)).then(|| sinks.values().any(|failing| *failing))
+    fn told(&self, sink: &str, progress: &Progress<'_>) {
+        let problem = match progress {
+            Progress::Written(lines) => {
+                self.metrics.audit_written(*lines);
+                None
+            }
+            Progress::Failed(lines, problem) => {
+                self.metrics.audit_failed(*lines);
+                Some(problem.to_string())
+            }
+        };
+        if !self.turned(sink, problem.clone()) {
+            return;
+        }
+        // Last, since the log goes where a sink may be what hangs.
+        let refuses = self.refuses();
+        if let Some(problem) = problem {
+            error!(sink, %problem, refuses, "the audit log cannot be written");
+        } else {
+            info!(sink, "the audit log is written");
+        }
+    }
+
+    /// Keeps how a sink does, and shows how all do; whether it did otherwise before. The other sinks wait: what is shown last must be
+    /// what is so.
+    fn turned(&self, sink: &str, problem: Option<String>) -> bool {
+        let mut sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = sinks.get(sink);
+        if before == Some(&problem) {
+            return false;
+        }
+        let turned = before.is_none_or(|before| before.is_some() != problem.is_some());
+        sinks.insert(sink.to_owned(), problem);
+        self.show(&sinks);
+        turned
+    }
+
+    fn show(&self, sinks: &Sinks) {
+        let failing = sinks
+            .iter()
+            .find_map(|(sink, problem)| Some((sink, problem.as_ref()?)));
+        self.metrics.audit_failing(failing.is_some());
+        match failing.filter(|_| self.refuses()) {
+            Some((sink, problem)) => self.component.not_ready(format!(
+                "the audit log cannot be written to {sink}: {problem}"
+            )),
+            None => self.component.ready(),
+        }
+    }
+
+    fn refuses(&self) -> bool {
+        self.on_failure == OnFailure::Refuse
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::telemetry::Readiness;
+
+    fn health(on_failure: OnFailure) -> (Health, Readiness) {
+        let readiness = Readiness::new();
+        let health = Health {
+            metrics: Metrics::new(),
+            component: readiness.component("audit"),
+            on_failure,
+            sinks: Mutex::default(),
+        };
+        (health, readiness)
+    }
+
+    fn fail(health: &Health, sink: &str, problem: &str) {
+        health.told(sink, &Progress::Failed(1, &io::Error::other(problem)));
+    }
+
+    fn write(health: &Health, sink: &str) {
+        health.told(sink, &Progress::Written(1));
+    }
+
+    #[test]
+    fn it_is_ready_when_no_sink_fails_and_names_one_that_does() {
+        let (health, readiness) = health(OnFailure::Refuse);
+        let says = |text: &str| {
+            let reasons = readiness.reasons().unwrap_or_default();
+            assert!(reasons.contains(text), "{text} is not in {reasons}");
+        };
+        write(&health, "one");
+        assert!(readiness.is_ready());
+        fail(&health, "one", "it is full");
+        fail(&health, "two", "it hangs");
+        write(&health, "two");
+        says("one: it is full");
+        fail(&health, "one", "it is gone");
+        says("one: it is gone");
+        fail(&health, "two", "it hangs");
+        write(&health, "one");
+        says("two: it hangs");
+        write(&health, "two");
+        assert!(readiness.is_ready());
+    }
+
+    #[test]
+    fn sinks_that_turn_at_the_same_time_leave_what_is_so_in_the_end() {
+        let (health, readiness) = health(OnFailure::Refuse);
+        for _ in 0..500 {
+            std::thread::scope(|threads| {
+                fail(&health, "one", "it is full");
+                threads.spawn(|| write(&health, "one"));
+                threads.spawn(|| fail(&health, "two", "it hangs"));
+            });
+            assert!(!readiness.is_ready(), "two hangs");
+            write(&health, "two");
+            assert!(readiness.is_ready());
+        }
+    }
+
+    #[test]
+    fn a_process_that_goes_on_without_a_log_is_ready() {
+        let (health, readiness) = health(OnFailure::Continue);
+        health.component.ready();
+        fail(&health, "one", "it is full");
+        assert!(readiness.is_ready());
     }
 }

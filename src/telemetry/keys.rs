@@ -43,11 +43,15 @@ struct Shown {
 }
 
 impl Keys {
-    /// Shows these in place of those before. Of too many, those with something to warn of are shown first.
+    /// Shows these in place of those before. Of too many, those with something to warn of are shown first, and of these the ones
+    /// whose deletion or rotation is due soonest, or overdue longest.
     pub(super) fn show(&self, mut keys: Vec<KeyFacts>) {
         let omitted = keys.len().saturating_sub(MAX_KEYS);
         if omitted > 0 {
-            keys.sort_by_key(|key| (key.deletion.is_none(), key.refused == 0, key.next_rotation));
+            keys.sort_by_key(|key| {
+                let due = key.deletion.or(key.next_rotation).unwrap_or(i64::MAX);
+                (key.deletion.is_none(), key.refused == 0, due)
+            });
             keys.truncate(MAX_KEYS);
         }
         *self.shown() = Shown { keys, omitted };
@@ -146,5 +150,23 @@ mod tests {
         let shown = keys.shown();
         assert_eq!((shown.keys.len(), shown.omitted), (MAX_KEYS, 5));
         assert!(shown.keys.iter().any(|key| key.deletion.is_some()));
+    }
+
+    #[test]
+    fn of_too_many_keys_the_rotations_that_are_overdue_longest_are_shown() {
+        let keys = Keys::default();
+        let never = (0..MAX_KEYS).map(|_| KeyFacts::default());
+        let rotated = (0..10).rev().map(|time| KeyFacts {
+            next_rotation: Some(time),
+            ..KeyFacts::default()
+        });
+        keys.show(never.chain(rotated).collect());
+        let shown = keys.shown();
+        let times: Vec<_> = shown
+            .keys
+            .iter()
+            .map_while(|key| key.next_rotation)
+            .collect();
+        assert_eq!(times, (0..10).collect::<Vec<_>>());
     }
 }

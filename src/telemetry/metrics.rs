@@ -248,6 +248,8 @@ fn gauge(count: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn shows(metrics: &Metrics, line: &str) {
@@ -258,8 +260,8 @@ mod tests {
         );
     }
 
-    #[test]
-    fn every_metric_has_its_documented_name_and_labels() {
+    /// Metrics all of which are there.
+    fn all() -> Metrics {
         let metrics = Metrics::new();
         metrics.reconciled(
             Kind::ManagedKey,
@@ -284,6 +286,13 @@ mod tests {
             last_used: Some(5),
             refused: 6,
         }]);
+        metrics.truth_age(|| Some(Duration::from_secs(8)));
+        metrics
+    }
+
+    #[test]
+    fn every_metric_has_its_documented_name_and_labels() {
+        let metrics = all();
         for line in [
             concat!(
                 "keystead_build_info{version=\"",
@@ -304,6 +313,7 @@ mod tests {
             "keystead_key_last_used_timestamp_seconds{key_namespace=\"shop\",key_name=\"orders\",key_id=\"1\"} 5",
             "keystead_key_refused_while_pending_deletion_total{key_namespace=\"shop\",key_name=\"orders\",key_id=\"1\"} 6",
             "keystead_key_metrics_omitted 0",
+            "keystead_key_state_age_seconds 8.0",
             "keystead_audit_lines_total 3",
             "keystead_audit_failed_lines_total 2",
             "keystead_audit_failing 1",
@@ -311,6 +321,36 @@ mod tests {
             "# EOF",
         ] {
             shows(&metrics, line);
+        }
+    }
+
+    #[test]
+    fn the_dashboard_the_alerts_and_the_documentation_name_only_metrics_that_there_are() {
+        let text = all().encode().unwrap();
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let served: BTreeSet<_> = samples
+            .filter_map(|line| line.split(['{', ' ']).next())
+            .collect();
+        for (file, text) in [
+            (
+                "dashboard",
+                include_str!("../../charts/keystead/dashboards/keystead.json"),
+            ),
+            (
+                "alerts",
+                include_str!("../../charts/keystead/rules/alerts.yaml"),
+            ),
+            ("documentation", include_str!("../../docs/operations.md")),
+        ] {
+            let named: BTreeSet<_> = text
+                .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+                .filter(|word| word.starts_with("keystead_") || word.starts_with("process_"))
+                // The beginning of several names.
+                .filter(|word| !word.ends_with('_'))
+                .collect();
+            assert!(!named.is_empty(), "the {file} names no metrics");
+            let unknown: Vec<_> = named.difference(&served).collect();
+            assert!(unknown.is_empty(), "{file}: no such metrics: {unknown:?}");
         }
     }
 
