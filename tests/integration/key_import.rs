@@ -243,15 +243,19 @@ async fn material_is_imported_deleted_expires_and_only_the_same_comes_back() {
 async fn an_author_imports_only_from_a_secret_that_he_may_read() {
     let bed = Bed::start().await;
     bed.namespace("shop").await;
-    let ann = Person::new(&bed, "ann");
+    let (ann, bob) = (Person::new(&bed, "ann"), Person::new(&bed, "bob"));
     let rules = "[{apiGroups: [keystead.dev], resources: [managedkeys], verbs: [get, create, update, patch]}]";
+    let get = "[{apiGroups: [''], resources: [secrets], verbs: [get], resourceNames: [wrapped]}]";
     ann.grant("shop", "author", rules).await;
+    bob.grant("shop", "other-author", rules).await;
+    bob.grant("shop", "reader", get).await;
     ann.can(&["create", "managedkeys", "-n", "shop"]).await;
+    bob.can(&["get", "secrets/wrapped", "-n", "shop"]).await;
     bed.policies_in_force().await;
     ann.allowed(&key("", "")).await;
     let importing = key("", &from_secret("RsaesOaepSha256", ""));
     // Which material a key has, and until when, is an administrative action of its own.
-    let message = ann.refused(&importing).await;
+    let message = bob.refused(&importing).await;
     assert!(message.contains("ImportKeyMaterial"), "{message}");
     let deleting = key("keystead.dev/delete-imported-material: one", "");
     let message = ann.refused(&deleting).await;
@@ -270,7 +274,6 @@ async fn an_author_imports_only_from_a_secret_that_he_may_read() {
     let message = ann.refused(&importing).await;
     let needed = "spec.import needs get on secrets for Secret shop/wrapped";
     assert!(message.contains(needed), "{message}");
-    let get = "[{apiGroups: [''], resources: [secrets], verbs: [get], resourceNames: [wrapped]}]";
     ann.grant("shop", "get", get).await;
     ann.allowed(&importing).await;
 }
