@@ -16,7 +16,7 @@ use crate::api::Reason;
 use crate::api::names::{ANNOTATION_RESTORE_CHECKED, INSTALLATION};
 use crate::clock::Clock;
 use crate::installation::{
-    Record, RecordError, Records, RestoreHold, Suspicion, suspect, suspicion,
+    Changed, Record, RecordError, Records, RestoreHold, Suspicion, suspect, suspicion,
 };
 use crate::truth::{KeyMaterials, SealedSecrets};
 
@@ -157,8 +157,13 @@ async fn end(stored: &RestoreHold, ctx: &Context) -> Result<(), Error> {
             }
             Ok(same)
         });
-    let Ok(record) = changed.await.map_err(Error::Record)?;
-    ctx.installation.hold.set(&record);
+    let Ok(changed) = changed.await.map_err(Error::Record)?;
+    let (Changed::Written(record) | Changed::AsItWas(record)) = &changed;
+    ctx.installation.hold.set(record);
+    if let Changed::AsItWas(_) = changed {
+        // Another suspicion came meanwhile. Its write wakes the next look.
+        return Ok(());
+    }
     ctx.metrics
         .truth_written(crate::telemetry::Truth::Installation);
     info!("keys are rotated and destroyed again");

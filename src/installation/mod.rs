@@ -19,7 +19,7 @@ use serde_json::json;
 
 pub use self::follow::Follower;
 pub use self::record::{Malformed, Objection, Phase, Record, RootRotation};
-pub use self::records::{RecordError, Records};
+pub use self::records::{Changed, RecordError, Records};
 pub use self::restore::{Hold, RestoreHold, Suspicion, suspect, suspicion};
 use crate::api::names::{
     ANNOTATION_APPROVE_ADOPTION_BEFORE, FIELD_MANAGER, GUARD_ENABLED, INSTALLATION, LABEL_GUARD,

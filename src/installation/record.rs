@@ -48,6 +48,8 @@ pub enum Phase {
     Rewrapping,
     /// Nothing is wrapped under the old root key; it is removed when the wait is over.
     Forgetting,
+    /// The old root key is being removed. Written before any of it is, and never taken back.
+    Removing,
 }
 
 /// A rotation of the root key under way.

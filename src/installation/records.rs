@@ -37,6 +37,15 @@ pub enum RecordError {
     Malformed(#[from] Malformed),
 }
 
+/// What became of a change of the record, and what the record says now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It was written.
+    Written(Record),
+    /// There was nothing to write, or no longer: the record is as somebody else left it.
+    AsItWas(Record),
+}
+
 /// The store of the record, in the operator's namespace.
 #[derive(Clone)]
 pub struct Records {
@@ -124,25 +133,25 @@ impl Records {
     }
 
     /// Changes the record: `change` is given what it says now, and says whether it changed anything. Against another writer
-    /// it is asked again. Returns what the record says then.
+    /// it is asked again.
     ///
     /// # Errors
     /// If it is not there or malformed, and those of the API server.
     pub async fn change<E>(
         &self,
         mut change: impl FnMut(&mut Record) -> Result<bool, E>,
-    ) -> Result<Result<Record, E>, RecordError> {
+    ) -> Result<Result<Changed, E>, RecordError> {
         for attempt in 0.. {
             let mut map = self.find().await?.ok_or(RecordError::Missing)?;
             let mut record = Record::read(&map)?;
             match change(&mut record) {
                 Ok(true) => {}
-                Ok(false) => return Ok(Ok(record)),
+                Ok(false) => return Ok(Ok(Changed::AsItWas(record))),
                 Err(refused) => return Ok(Err(refused)),
             }
             record.write(map.data.get_or_insert_default());
             match self.api.replace(INSTALLATION, &params(), &map).await {
-                Ok(_) => return Ok(Ok(record)),
+                Ok(_) => return Ok(Ok(Changed::Written(record))),
                 Err(kube::Error::Api(status)) if status.is_conflict() && attempt < CONFLICTS => {}
                 Err(reason) => {
                     let operation = "replace";

@@ -16,7 +16,7 @@ use crate::audit::{Entry, EventSource, Identity};
 use crate::controllers::context::{Context, request_id};
 use crate::controllers::error::{Class, Error, call};
 use crate::crypto::{Fingerprint, OsRandom, RootKey};
-use crate::installation::{Phase, Record, RootRotation};
+use crate::installation::{Changed, Phase, Record, RootRotation};
 use crate::keys::{RewrapError, rewrap};
 use crate::roots::ProviderKind;
 use crate::telemetry::Truth;
@@ -44,16 +44,18 @@ pub(super) async fn apply(
         Step::Switch(next) => switch(record, *next, ctx).await,
         Step::Rewrap => rewrap_all(record, others, ctx).await,
         Step::Finish => finish(record, ctx).await,
+        Step::Condemn(old) => condemn(record, *old, ctx).await,
         Step::Forget(old) => forget(record, *old, ctx).await,
     }
 }
 
-/// Changes the rotation in the record, if it is still the one that was seen.
+/// Changes the rotation in the record, if it is still the one that was seen. If it is not, nothing of the step is so, and
+/// everything is looked at anew.
 async fn change(
     seen: &Record,
     ctx: &Context,
     change: impl Fn(&mut Record, &mut RootRotation),
-) -> Result<Record, Error> {
+) -> Result<Changed, Error> {
     ctx.check_leadership()?;
     let now = ctx.now();
     let changed = ctx.records.change(|record| -> Result<bool, Infallible> {
@@ -72,12 +74,11 @@ async fn change(
         }
         Ok(true)
     });
-    match changed.await.map_err(Error::Record)? {
-        Ok(record) => {
-            ctx.metrics.truth_written(Truth::Installation);
-            Ok(record)
-        }
+    let Ok(changed) = changed.await.map_err(Error::Record)?;
+    if matches!(changed, Changed::Written(_)) {
+        ctx.metrics.truth_written(Truth::Installation);
     }
+    Ok(changed)
 }
 
 /// Writes down what holds the rotation up, once.
@@ -87,17 +88,13 @@ pub(super) async fn stuck(record: &Record, problem: String, ctx: &Context) -> Re
         return Ok(());
     }
     warn!(problem, "the rotation of the root key waits");
-    change(record, ctx, |_, rotation| {
+    let written = change(record, ctx, |_, rotation| {
         rotation.problem = Some(problem.clone());
-    })
-    .await?;
-    tell(
-        EventType::Warning,
-        Reason::RootRotationWaiting,
-        problem.clone(),
-        ctx,
-    )
-    .await;
+    });
+    if let Changed::Written(_) = written.await? {
+        let reason = Reason::RootRotationWaiting;
+        tell(EventType::Warning, reason, problem.clone(), ctx).await;
+    }
     Ok(())
 }
 
@@ -128,9 +125,8 @@ async fn make(record: &Record, ctx: &Context) -> Result<Duration, Error> {
         rotation.to = Some(ProviderKind::Secret);
         rotation.phase = Phase::Preparing;
         rotation.next = Some(next);
-    })
-    .await?;
-    if written.rotation.and_then(|rotation| rotation.next) == Some(next) {
+    });
+    if let Changed::Written(_) = written.await? {
         provider.keep(&root).await.map_err(Error::RootProvider)?;
         ctx.metrics.truth_written(Truth::RootKey);
         info!(root = %next, "a new root key was made; back its Secret up");
@@ -203,11 +199,12 @@ async fn switch(record: &Record, next: Fingerprint, ctx: &Context) -> Result<Dur
         record.retired.retain(|retired| *retired != next);
         record.objections.clear();
         rotation.phase = Phase::Rewrapping;
-    })
-    .await?;
-    let switched = ctx.installation.roots.switch(written.root).await;
-    switched.map_err(Error::Root)?;
-    info!(from = %record.root, to = %next, "another root key is the current one");
+    });
+    if let Changed::Written(_) = written.await? {
+        let switched = ctx.installation.roots.switch(next).await;
+        switched.map_err(Error::Root)?;
+        info!(from = %record.root, to = %next, "another root key is the current one");
+    }
     Ok(AT_ONCE)
 }
 
@@ -282,39 +279,46 @@ async fn replace(wanted: &KeyMaterial, ctx: &Context) -> Result<(), Error> {
 
 /// A count proved that nothing is wrapped under the old root key.
 async fn finish(record: &Record, ctx: &Context) -> Result<Duration, Error> {
-    let forget = record.rotation.as_ref().is_some_and(|r| r.forget_old);
-    let old = record.rotation.as_ref().map(|rotation| rotation.from);
-    change(record, ctx, |record, rotation| {
-        if forget {
+    let Some(RootRotation {
+        from, forget_old, ..
+    }) = record.rotation
+    else {
+        return Ok(AT_ONCE);
+    };
+    let written = change(record, ctx, |record, rotation| {
+        if forget_old {
             rotation.phase = Phase::Forgetting;
         } else {
-            record.retire(rotation.from);
+            record.retire(from);
             record.rotation = None;
         }
-    })
-    .await?;
-    let old = old.map(|old| old.to_string()).unwrap_or_default();
-    let kept = if forget {
-        "is removed in a day"
-    } else {
-        "is kept for older backups"
-    };
-    let note = format!(
-        "all key material is wrapped under root key {}; {old} {kept}",
-        record.root
-    );
-    tell(EventType::Normal, Reason::RootRotated, note, ctx).await;
+    });
+    if let Changed::Written(record) = written.await? {
+        let kept = if forget_old {
+            "is removed in a day"
+        } else {
+            "is kept for older backups"
+        };
+        let note = format!(
+            "all key material is wrapped under root key {}; {from} {kept}",
+            record.root
+        );
+        tell(EventType::Normal, Reason::RootRotated, note, ctx).await;
+    }
+    Ok(AT_ONCE)
+}
+
+/// Writes down that the old root key is removed, before any of it is: whoever takes the rotation back does so before this
+/// write, or not at all.
+async fn condemn(record: &Record, old: Fingerprint, ctx: &Context) -> Result<Duration, Error> {
+    let parameters = [("forgotten", old), ("current", record.root)];
+    told("ForgetRootKey", parameters, ctx).await?;
+    change(record, ctx, |_, rotation| rotation.phase = Phase::Removing).await?;
     Ok(AT_ONCE)
 }
 
 /// Removes the old root key. Backups from before the rotation open no more.
 async fn forget(record: &Record, old: Fingerprint, ctx: &Context) -> Result<Duration, Error> {
-    told(
-        "ForgetRootKey",
-        [("forgotten", old), ("current", record.root)],
-        ctx,
-    )
-    .await?;
     let providers = ctx.installation.roots.providers();
     for kind in [ProviderKind::Secret, ProviderKind::File] {
         let Some(provider) = providers.of(kind) else {
@@ -324,15 +328,16 @@ async fn forget(record: &Record, old: Fingerprint, ctx: &Context) -> Result<Dura
         let removed = provider.forget(old).await.map_err(Error::RootProvider)?;
         info!(root = %old, place = provider.place(), removed, "a root key is not needed any more");
     }
-    change(record, ctx, |record, _| {
+    let written = change(record, ctx, |record, _| {
         record.retired.retain(|retired| *retired != old);
         record.rotation = None;
-    })
-    .await?;
-    ctx.installation.roots.forget(old);
-    let note =
-        format!("root key {old} is forgotten: backups from before the rotation open no more");
-    tell(EventType::Normal, Reason::RootRotated, note, ctx).await;
+    });
+    if let Changed::Written(_) = written.await? {
+        ctx.installation.roots.forget(old);
+        let note =
+            format!("root key {old} is forgotten: backups from before the rotation open no more");
+        tell(EventType::Normal, Reason::RootRotated, note, ctx).await;
+    }
     Ok(AT_ONCE)
 }
 

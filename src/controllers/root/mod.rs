@@ -129,7 +129,7 @@ fn next_of(record: &Record) -> Option<Fingerprint> {
     let rotation = record.rotation.as_ref()?;
     match rotation.phase {
         Phase::Preparing | Phase::Distributing => rotation.next,
-        Phase::Requested | Phase::Rewrapping | Phase::Forgetting => None,
+        Phase::Requested | Phase::Rewrapping | Phase::Forgetting | Phase::Removing => None,
     }
 }
 
@@ -138,7 +138,7 @@ fn next_of(record: &Record) -> Option<Fingerprint> {
 async fn others(record: &Record, ctx: &Context) -> Result<Option<Vec<KeyMaterial>>, Error> {
     let phase = record.rotation.as_ref().map(|rotation| rotation.phase);
     let counts = match phase {
-        Some(Phase::Rewrapping | Phase::Forgetting) => true,
+        Some(Phase::Rewrapping | Phase::Forgetting | Phase::Removing) => true,
         Some(Phase::Requested | Phase::Preparing | Phase::Distributing) => false,
         // At rest what is in memory tells whether it is worth asking.
         None => ctx
@@ -157,7 +157,7 @@ async fn others(record: &Record, ctx: &Context) -> Result<Option<Vec<KeyMaterial
 
 /// The time: before a root key is removed, the earlier one of this process's clock and the API server's.
 async fn now(record: &Record, ctx: &Context) -> Result<Timestamp, Error> {
-    if !is(record, Phase::Forgetting) {
+    if !is(record, Phase::Forgetting) && !is(record, Phase::Removing) {
         return Ok(ctx.now());
     }
     let server = ctx.records.server_time().await.map_err(Error::Record)?;
