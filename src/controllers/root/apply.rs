@@ -4,25 +4,21 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::ResourceExt;
 use kube::runtime::events::EventType;
 use tracing::{info, warn};
 
+use super::pass;
 use super::plan::Step;
 use super::{AT_ONCE, RETRY_AFTER};
 use crate::api::names::INSTALLATION;
 use crate::api::{KeyMaterial, Reason};
 use crate::audit::{Entry, EventSource, Identity};
 use crate::controllers::context::{Context, request_id};
-use crate::controllers::error::{Class, Error, call};
+use crate::controllers::error::Error;
 use crate::crypto::{Fingerprint, OsRandom, RootKey};
 use crate::installation::{Changed, Phase, Record, RootRotation};
-use crate::keys::{RewrapError, rewrap};
 use crate::roots::ProviderKind;
 use crate::telemetry::Truth;
-
-/// Most keys that a message names.
-const NAMED: usize = 3;
 
 /// Does one step; returns how long until the next look.
 pub(super) async fn apply(
@@ -208,72 +204,23 @@ async fn switch(record: &Record, next: Fingerprint, ctx: &Context) -> Result<Dur
     Ok(AT_ONCE)
 }
 
-/// Wraps anew what is wrapped under another root key, each key by a replacement of exactly the state that was seen.
+/// Wraps anew what is wrapped under another root key.
 async fn rewrap_all(
     record: &Record,
     others: Vec<KeyMaterial>,
     ctx: &Context,
 ) -> Result<Duration, Error> {
-    let (total, mut failed, mut first) = (others.len(), Vec::new(), None);
-    for truth in others {
-        ctx.check_leadership()?;
-        for root in crate::keys::roots_of(&truth.spec) {
-            ctx.installation.roots.want(root).await;
-        }
-        match rewrap(
-            &truth,
-            ctx.installation.id,
-            &ctx.installation.roots,
-            &mut OsRandom,
-        ) {
-            Ok(wanted) => replace(&wanted, ctx).await?,
-            Err(RewrapError::Random(_)) => return Err(Error::Random),
-            Err(error) => {
-                failed.push(truth.name_any());
-                first.get_or_insert_with(|| error.to_string());
-            }
-        }
-    }
-    info!(
-        keys = total - failed.len(),
-        "key material was wrapped under the current root key"
-    );
-    let Some(first) = first else {
+    let pass = pass::rewrap_all(others, ctx).await?;
+    let Some(problem) = pass.problem() else {
         return Ok(AT_ONCE);
     };
-    let named = failed
-        .iter()
-        .take(NAMED)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(", ");
-    let problem = format!(
-        "{} keys cannot be wrapped anew, among them KeyMaterial {named}: {first}",
-        failed.len()
-    );
     if record.rotation.is_some() {
         stuck(record, problem, ctx).await?;
+        Ok(RETRY_AFTER)
     } else {
         warn!(problem, "key material stays under an older root key");
-    }
-    // At rest nothing new can come of it before somebody acts.
-    Ok(if record.rotation.is_some() {
-        RETRY_AFTER
-    } else {
-        super::LOOK_EVERY
-    })
-}
-
-/// A key that somebody else wrote meanwhile is looked at again.
-async fn replace(wanted: &KeyMaterial, ctx: &Context) -> Result<(), Error> {
-    let object = format!("KeyMaterial {}", wanted.name_any());
-    match call("replace", object, ctx.materials.replace(wanted)).await {
-        Err(error) if error.class() == Class::Conflict => Ok(()),
-        Err(error) => Err(error),
-        Ok(_) => {
-            ctx.metrics.truth_written(Truth::KeyMaterial);
-            Ok(())
-        }
+        // At rest nothing new can come of it before somebody acts.
+        Ok(super::LOOK_EVERY)
     }
 }
 

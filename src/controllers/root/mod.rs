@@ -5,6 +5,7 @@
 //! nothing behind. So no key ever passes through an administrator's terminal.
 
 mod apply;
+mod pass;
 mod plan;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio::sync::broadcast;
 use tracing::warn;
 
 use self::plan::{Seen, Step, step};
-use super::backoff::jittered;
+use super::backoff::{Failures, jittered};
 use super::context::{Context, jitter};
 use super::error::{Error, call};
 use crate::api::KeyMaterial;
@@ -28,7 +29,7 @@ use crate::roots::MissingRoot;
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// How soon after a step the next one is looked for.
 const AT_ONCE: Duration = Duration::from_millis(50);
-/// How long to wait before what did not succeed is tried again.
+/// How long to wait before it is looked again for what holds a rotation up.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Carries rotations of the root key out, for ever. The leader only.
@@ -36,12 +37,16 @@ pub(super) async fn run(ctx: Arc<Context>) {
     let mut news = ctx.installation.roots.news();
     let mut requests = ctx.record_changes.clone();
     let mut changes = ctx.key_changes.subscribe();
+    let failures = Failures::default();
     loop {
         let wait = match look(&ctx).await {
-            Ok(wait) => wait,
+            Ok(wait) => {
+                failures.reset(&());
+                wait
+            }
             Err(error) => {
                 warn!(%error, "the root key's rotation could not be looked at; it is tried again");
-                jittered(RETRY_AFTER, jitter())
+                failures.delay((), error.class(), jitter())
             }
         };
         tokio::select! {
