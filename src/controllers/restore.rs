@@ -15,7 +15,7 @@ use super::context::{Context, jitter};
 use super::error::{Error, call};
 use crate::api::Reason;
 use crate::api::names::{ANNOTATION_RESTORE_CHECKED, INSTALLATION};
-use crate::clock::Clock;
+use crate::clock::{Clock, Clocks};
 use crate::installation::{
     Changed, Record, RecordError, Records, RestoreHold, Suspicion, suspect, suspicion,
 };
@@ -47,10 +47,10 @@ impl Precaution {
     /// In words, if that could not be found out or written.
     pub async fn before_leading(self, renewed: Option<Timestamp>) -> Result<(), String> {
         let text = |error: RecordError| error.to_string();
-        let server = self.server_now().await.map_err(text)?;
+        let clocks = self.clocks().await.map_err(text)?;
         let has_truth = self.has_truth().await.map_err(|error| error.to_string())?;
-        if let Some(cause) = suspicion(renewed, server, has_truth) {
-            self.suspect(cause).await.map_err(text)?;
+        if let Some(cause) = suspicion(renewed, clocks.server, has_truth) {
+            self.hold(cause, clocks).await.map_err(text)?;
         }
         Ok(())
     }
@@ -60,16 +60,18 @@ impl Precaution {
     /// # Errors
     /// Those of the record.
     pub async fn suspect(&self, cause: Suspicion) -> Result<(), RecordError> {
-        // The later one of two clocks: neither alone makes the hold shorter.
-        let now = self.clock.now().max(self.server_now().await?);
-        let hold = suspect(&self.records, cause, now).await?;
+        let clocks = self.clocks().await?;
+        self.hold(cause, clocks).await
+    }
+
+    async fn hold(&self, cause: Suspicion, clocks: Clocks) -> Result<(), RecordError> {
+        let hold = suspect(&self.records, cause, clocks.later()).await?;
         warn!(%cause, until = %hold.until, "a restore is suspected; nothing is rotated or destroyed");
         Ok(())
     }
 
-    async fn server_now(&self) -> Result<Timestamp, RecordError> {
-        let told = self.records.server_time().await?;
-        Ok(self.clock.server_time(told))
+    async fn clocks(&self) -> Result<Clocks, RecordError> {
+        self.records.clocks(&self.clock).await
     }
 
     async fn has_truth(&self) -> Result<bool, Error> {
@@ -143,8 +145,7 @@ async fn look(ctx: &Context, said: &mut Option<RestoreHold>) -> Result<Suspected
         return Ok(Suspected::No);
     };
     // Both clocks must agree that it is over.
-    let server = ctx.records.server_time().await.map_err(Error::Record)?;
-    let now = ctx.now().min(ctx.clock.server_time(server));
+    let now = ctx.clocks().await?.earlier();
     if record.hold_at(now).is_none() {
         end(stored, ctx).await?;
         *said = None;

@@ -9,6 +9,7 @@ use kube::{Api, Client};
 
 use super::record::{Malformed, Record};
 use crate::api::names::{FIELD_MANAGER, INSTALLATION, LABEL_MANAGED_BY, MANAGED_BY};
+use crate::clock::{Clock, Clocks};
 
 /// How often a change is tried again that met another writer.
 const CONFLICTS: usize = 5;
@@ -79,6 +80,18 @@ impl Records {
     pub async fn get(&self) -> Result<Record, RecordError> {
         let map = self.find().await?.ok_or(RecordError::Missing)?;
         Ok(Record::read(&map)?)
+    }
+
+    /// That clock and the API server's, read at once.
+    ///
+    /// # Errors
+    /// Those of the API server.
+    pub async fn clocks(&self, clock: &dyn Clock) -> Result<Clocks, RecordError> {
+        let server = self.server_time().await?;
+        Ok(Clocks {
+            own: clock.now(),
+            server: clock.server_time(server),
+        })
     }
 
     /// The API server's clock, in whole seconds: the creation time of an object that is not made.

@@ -51,7 +51,7 @@ impl SecretRoot {
     }
 
     async fn look_up(&self, wanted: Fingerprint) -> Result<Option<Held>, RootError> {
-        for name in [name_of(wanted), ROOT_SECRET.to_owned()] {
+        for name in places_of(wanted) {
             let found = self.read(&name).await?;
             if let Some(held) = found.filter(|held| held.root.fingerprint() == wanted) {
                 return Ok(Some(held));
@@ -98,17 +98,27 @@ impl SecretRoot {
             .ok_or_else(|| malformed(ROOT_SECRET))
     }
 
+    /// Removes every Secret that holds it. A deleted Secret may still be there, kept by a finalizer of somebody else: it is
+    /// looked for again.
     async fn remove(&self, root: Fingerprint) -> Result<bool, RootError> {
-        let Some(Held { name, state, .. }) = self.look_up(root).await? else {
-            return Ok(true);
-        };
+        for name in places_of(root) {
+            let found = self.read(&name).await?;
+            if let Some(held) = found.filter(|held| held.root.fingerprint() == root) {
+                self.delete(held).await?;
+            }
+        }
+        Ok(self.look_up(root).await?.is_none())
+    }
+
+    /// Deletes exactly the Secret that was looked at.
+    async fn delete(&self, Held { name, state, .. }: Held) -> Result<(), RootError> {
         let params = DeleteParams {
             preconditions: Some(state),
             ..DeleteParams::default()
         };
         match self.secrets.delete(&name, &params).await {
-            Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(true),
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(source) => Err(failed("delete", &name, source)),
         }
     }
@@ -117,6 +127,11 @@ impl SecretRoot {
 /// The name of the Secret of a root key that is not the first.
 fn name_of(root: Fingerprint) -> String {
     format!("{ROOT_SECRET}-{root}")
+}
+
+/// The names of the Secrets that may hold a root key.
+fn places_of(root: Fingerprint) -> [String; 2] {
+    [name_of(root), ROOT_SECRET.to_owned()]
 }
 
 fn held(name: &str, secret: Secret) -> Result<Held, RootError> {

@@ -11,15 +11,16 @@ mod plan;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use tokio::sync::broadcast;
 use tracing::warn;
 
+use self::apply::Look;
 use self::plan::{Seen, Step, step};
 use super::backoff::{Failures, jittered};
 use super::context::{Context, jitter};
 use super::error::{Error, call};
 use crate::api::KeyMaterial;
+use crate::clock::Clocks;
 use crate::crypto::Fingerprint;
 use crate::installation::{Phase, Record};
 use crate::keys::{KeyChanged, is_under};
@@ -97,16 +98,22 @@ async fn look(ctx: &Context) -> Result<Duration, Error> {
         }
     }
     let others = others(&record, ctx).await?;
-    let now = now(&record, ctx).await?;
+    let clocks = clocks(&record, ctx).await?;
+    let now = clocks.earlier();
     let seen = Seen {
         record: &record,
         now,
         next_found,
         next_problem,
         others: others.as_ref().map(Vec::len),
-        held: ctx.installation.hold.at(now).is_some(),
+        held: record.hold_at(now).is_some(),
     };
     let step = step(&seen);
+    let look = Look {
+        record: &record,
+        since: clocks.later(),
+        ctx,
+    };
     match step {
         Step::Rest => Ok(jittered(LOOK_EVERY, jitter())),
         Step::Wait(until) => {
@@ -115,12 +122,12 @@ async fn look(ctx: &Context) -> Result<Duration, Error> {
             Ok(ctx.clock.timer(wait))
         }
         Step::Stuck(problem) => {
-            apply::stuck(&record, problem, ctx).await?;
+            apply::stuck(look, problem).await?;
             Ok(RETRY_AFTER)
         }
         step => {
             ctx.check_leadership()?;
-            apply::apply(&step, &record, others.unwrap_or_default(), ctx).await
+            apply::apply(&step, others.unwrap_or_default(), look).await
         }
     }
 }
@@ -160,11 +167,13 @@ async fn others(record: &Record, ctx: &Context) -> Result<Option<Vec<KeyMaterial
     Ok(Some(all))
 }
 
-/// The time: before a root key is removed, the earlier one of this process's clock and the API server's.
-async fn now(record: &Record, ctx: &Context) -> Result<Timestamp, Error> {
-    if !is(record, Phase::Forgetting) && !is(record, Phase::Removing) {
-        return Ok(ctx.now());
+/// The time. Where it decides when a root key is removed, or since when that is waited for, two clocks tell it.
+async fn clocks(record: &Record, ctx: &Context) -> Result<Clocks, Error> {
+    match record.rotation.as_ref().map(|rotation| rotation.phase) {
+        Some(Phase::Rewrapping | Phase::Forgetting | Phase::Removing) => ctx.clocks().await,
+        None | Some(Phase::Requested | Phase::Preparing | Phase::Distributing) => {
+            let own = ctx.now();
+            Ok(Clocks { own, server: own })
+        }
     }
-    let server = ctx.records.server_time().await.map_err(Error::Record)?;
-    Ok(ctx.now().min(ctx.clock.server_time(server)))
 }
