@@ -102,7 +102,7 @@ pub struct Context {
     pub reencryptions: Pace<ObjectRef<ManagedSecret>>,
     /// The replicas of the server.
     pub replicas: Replicas,
-    /// Further DNS names of the server's certificate.
+    /// Further DNS names and addresses of the server's certificate.
     pub server_names: Vec<String>,
     /// Consecutive repairs of targets that somebody else keeps changing.
     pub repairs: Repairs<ObjectRef<ManagedSecret>>,
