@@ -9,6 +9,7 @@ use kube::{Api, Client};
 
 use super::record::{Malformed, Record};
 use crate::api::names::{FIELD_MANAGER, INSTALLATION, LABEL_MANAGED_BY, MANAGED_BY};
+use crate::calling::answered;
 use crate::clock::{Clock, Clocks};
 
 /// How often a change is tried again that met another writer.
@@ -66,7 +67,7 @@ impl Records {
     /// # Errors
     /// Those of the API server.
     pub async fn find(&self) -> Result<Option<ConfigMap>, RecordError> {
-        let found = self.api.get_opt(INSTALLATION).await;
+        let found = answered(self.api.get_opt(INSTALLATION)).await;
         found.map_err(|reason| RecordError::Api {
             operation: "get",
             reason,
@@ -105,7 +106,7 @@ impl Records {
             dry_run: true,
             ..params()
         };
-        let made = self.api.create(&dry_run, &map).await;
+        let made = answered(self.api.create(&dry_run, &map)).await;
         let made = made.map_err(|reason| RecordError::Api {
             operation: "ask the time by a dry run of",
             reason,
@@ -133,7 +134,7 @@ impl Records {
             data: Some(data),
             ..ConfigMap::default()
         };
-        match self.api.create(&params(), &map).await {
+        match answered(self.api.create(&params(), &map)).await {
             Ok(made) => Ok(made),
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 self.find().await?.ok_or(RecordError::Missing)
@@ -163,7 +164,8 @@ impl Records {
                 Err(refused) => return Ok(Err(refused)),
             }
             record.write(map.data.get_or_insert_default());
-            match self.api.replace(INSTALLATION, &params(), &map).await {
+            let written = answered(self.api.replace(INSTALLATION, &params(), &map)).await;
+            match written {
                 Ok(_) => return Ok(Ok(Changed::Written(record))),
                 Err(kube::Error::Api(status)) if status.is_conflict() && attempt < CONFLICTS => {}
                 Err(reason) => {

@@ -19,6 +19,7 @@ use super::{ProviderKind, RootError, RootProvider, parse};
 use crate::api::names::{
     FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, ROOT_SECRET, SECRET_TYPE_ROOT,
 };
+use crate::calling::answered;
 use crate::crypto::{Fingerprint, OsRandom, RootKey};
 
 /// The entry of the Secret that holds the key.
@@ -45,7 +46,7 @@ impl SecretRoot {
     }
 
     async fn read(&self, name: &str) -> Result<Option<Held>, RootError> {
-        let secret = self.secrets.get_opt(name).await;
+        let secret = answered(self.secrets.get_opt(name)).await;
         let secret = secret.map_err(|source| failed("get", name, source))?;
         secret.map(|secret| held(name, secret)).transpose()
     }
@@ -80,7 +81,7 @@ impl SecretRoot {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        match self.secrets.create(&params, &secret).await {
+        match answered(self.secrets.create(&params, &secret)).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(false),
             Err(source) => Err(failed("create", name, source)),
@@ -116,7 +117,7 @@ impl SecretRoot {
             preconditions: Some(state),
             ..DeleteParams::default()
         };
-        match self.secrets.delete(&name, &params).await {
+        match answered(self.secrets.delete(&name, &params)).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(source) => Err(failed("delete", &name, source)),
