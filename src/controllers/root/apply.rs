@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::pass;
 use super::plan::Step;
-use super::{AT_ONCE, RETRY_AFTER};
+use super::{AT_ONCE, LOOK_EVERY, REFUSED_AFTER, RETRY_AFTER};
 use crate::api::names::INSTALLATION;
 use crate::api::{KeyMaterial, Reason};
 use crate::audit::{Entry, EventSource, Identity};
@@ -127,7 +127,7 @@ async fn choose(look: Look<'_>) -> Result<Duration, Error> {
 /// Makes the next root key. Its fingerprint is in the record before it is kept, so that it is found by it; one that was not
 /// kept is made again, since nothing is wrapped under it.
 async fn make(look: Look<'_>) -> Result<Duration, Error> {
-    let Look { record, ctx, .. } = look;
+    let ctx = look.ctx;
     let Some(provider) = ctx.installation.roots.providers().of(ProviderKind::Secret) else {
         stuck(look, "no provider of Secrets".to_owned()).await?;
         return Ok(RETRY_AFTER);
@@ -185,7 +185,7 @@ async fn offered_by_file(record: &Record, ctx: &Context) -> Result<Fingerprint, 
     }
 }
 
-/// A line of the audit trail about root keys, written before what it says is done.
+/// A line of the audit trail about what is about to be done with root keys: without it, it is not done.
 async fn told(
     name: &str,
     parameters: [(&str, Fingerprint); 2],
@@ -232,12 +232,15 @@ async fn rewrap_all(look: Look<'_>, others: Vec<KeyMaterial>) -> Result<Duration
     };
     if record.rotation.is_some() {
         stuck(look, problem).await?;
-        Ok(RETRY_AFTER)
-    } else {
-        warn!(problem, "key material stays under an older root key");
-        // At rest nothing new can come of it before somebody acts.
-        Ok(super::LOOK_EVERY)
+        return Ok(RETRY_AFTER);
     }
+    warn!(problem, "key material stays under an older root key");
+    // At rest nothing new can come of what does not open before somebody acts.
+    Ok(if pass.may_do_better() {
+        REFUSED_AFTER
+    } else {
+        LOOK_EVERY
+    })
 }
 
 /// A count proved that nothing is wrapped under the old root key.
@@ -276,7 +279,7 @@ async fn finish(look: Look<'_>) -> Result<Duration, Error> {
 /// write, or not at all.
 async fn condemn(look: Look<'_>, old: Fingerprint) -> Result<Duration, Error> {
     let Look { record, ctx, .. } = look;
-    let parameters = [("forgotten", old), ("current", record.root)];
+    let parameters = [("old", old), ("current", record.root)];
     told("ForgetRootKey", parameters, ctx).await?;
     change(look, |_, rotation| rotation.phase = Phase::Removing).await?;
     Ok(AT_ONCE)

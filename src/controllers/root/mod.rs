@@ -32,6 +32,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(3600);
 const AT_ONCE: Duration = Duration::from_millis(50);
 /// How long to wait before it is looked again for what holds a rotation up.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How long to wait, without a rotation, before what the API server refused is tried again.
+const REFUSED_AFTER: Duration = Duration::from_secs(60);
 
 /// Carries rotations of the root key out, for ever. The leader only.
 pub(super) async fn run(ctx: Arc<Context>) {
