@@ -24,6 +24,27 @@ pub trait Clock: Send + Sync + 'static {
     }
 }
 
+/// One reading of two clocks, neither of which is trusted alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clocks {
+    /// This process's.
+    pub own: Timestamp,
+    /// The API server's.
+    pub server: Timestamp,
+}
+
+impl Clocks {
+    /// By which something is due: both must agree.
+    pub fn earlier(&self) -> Timestamp {
+        self.own.min(self.server)
+    }
+
+    /// From which a wait is counted: neither alone makes it shorter.
+    pub fn later(&self) -> Timestamp {
+        self.own.max(self.server)
+    }
+}
+
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn now(&self) -> Timestamp {
         (**self).now()
@@ -168,6 +189,15 @@ impl Clock for ManualClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_wrong_neither_makes_anything_due_nor_a_wait_shorter() {
+        let [early, late] = [10, 20].map(|second| Timestamp::from_second(second).unwrap());
+        for (own, server) in [(early, late), (late, early)] {
+            let clocks = Clocks { own, server };
+            assert_eq!((clocks.earlier(), clocks.later()), (early, late));
+        }
+    }
 
     #[test]
     fn clones_of_a_manual_clock_show_the_same_time() {

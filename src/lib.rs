@@ -20,6 +20,7 @@
 pub mod api;
 pub mod audit;
 pub mod authorization;
+pub mod calling;
 pub mod certificates;
 pub mod cli;
 pub mod clock;

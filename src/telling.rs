@@ -3,11 +3,14 @@
 
 use kube::runtime::watcher;
 
+use crate::calling::NoAnswer;
+
 /// An error of the API server in words that cannot contain a value: code, reason, fields. The whole
 /// message only where it speaks of rights and quotas.
 pub fn describe(error: &kube::Error) -> String {
     let kube::Error::Api(status) = error else {
         return match error {
+            kube::Error::Service(error) if error.is::<NoAnswer>() => NoAnswer.to_string(),
             kube::Error::HyperError(_) | kube::Error::Service(_) => "cannot be reached".to_owned(),
             _ => "the answer could not be read".to_owned(),
         };

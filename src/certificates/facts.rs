@@ -1,6 +1,7 @@
 //! What certificates say about themselves.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use k8s_openapi::jiff::Timestamp;
 use rcgen::{KeyPair, PublicKeyData as _};
@@ -47,8 +48,16 @@ pub struct LeafFacts {
     pub issuer: String,
     /// Its life.
     pub validity: Validity,
-    /// The DNS names that it is for.
+    /// The DNS names and addresses that it is for, in their [`normal`] form.
     pub hosts: BTreeSet<String>,
+}
+
+/// The form in which names are compared: an address is written in one way only, and a DNS name without capitals.
+pub(super) fn normal(host: &str) -> String {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_string(),
+        Err(_) => host.to_ascii_lowercase(),
+    }
 }
 
 /// Everything that is there. What cannot be read is not there.
@@ -82,15 +91,23 @@ pub(super) fn leaf(certificate: &[u8], key: &[u8]) -> Option<LeafFacts> {
     let certificate = pem.parse_x509().ok()?;
     belongs(key, &certificate).then_some(())?;
     let names = certificate.subject_alternative_name().ok()??;
-    let dns = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        _ => None,
-    };
     Some(LeafFacts {
         issuer: common_name(certificate.issuer())?,
         validity: validity(&certificate)?,
-        hosts: names.value.general_names.iter().filter_map(dns).collect(),
+        hosts: names.value.general_names.iter().filter_map(host).collect(),
     })
+}
+
+/// The name, if it is one that a server is reached by.
+fn host(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some(normal(name)),
+        GeneralName::IPAddress(bytes) => match bytes.len() {
+            4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(*bytes).ok()?).to_string()),
+            _ => Some(Ipv6Addr::from(<[u8; 16]>::try_from(*bytes).ok()?).to_string()),
+        },
+        _ => None,
+    }
 }
 
 /// Whether that private key, PEM, is the certificate's.

@@ -56,7 +56,7 @@ pub(super) fn authority(now: Timestamp) -> Result<Made, Error> {
     })
 }
 
-/// A certificate of the server for those DNS names, signed by the authority of that name and key.
+/// A certificate of the server for those DNS names and addresses, signed by the authority of that name and key.
 pub(super) fn leaf(
     authority: &str,
     key: &str,

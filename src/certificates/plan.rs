@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::facts::{AuthorityFacts, Facts, LeafFacts};
+use super::facts::{AuthorityFacts, Facts, LeafFacts, normal};
 
 /// How long a new authority is trusted by everybody before it signs. Its life begins a day before it is made.
 const OVERLAP: SignedDuration = SignedDuration::from_hours(3 * 24);
@@ -52,9 +52,10 @@ pub fn plan(facts: &Facts, hosts: &BTreeSet<String>, now: Timestamp) -> Option<S
     {
         return Some(Step::ForgetPrevious);
     }
+    let hosts: BTreeSet<_> = hosts.iter().map(|host| normal(host)).collect();
     let fits = |leaf: &LeafFacts| {
         leaf.issuer == current.name
-            && leaf.hosts == *hosts
+            && leaf.hosts == hosts
             && leaf.validity.holds(now)
             && now < leaf.validity.renewal()
     };

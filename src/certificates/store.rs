@@ -241,6 +241,39 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_for_addresses_and_capitals_is_made_once() {
+        let written = [
+            "192.0.2.7",
+            "2001:DB8:0:0::7",
+            "::ffff:192.0.2.7",
+            "Keys.Example",
+        ];
+        let hosts: BTreeSet<_> = written
+            .into_iter()
+            .map(str::to_owned)
+            .chain(hosts())
+            .collect();
+        let mut stored = Stored::default();
+        stored.authorities = Some(stored.after(Step::MakeAuthority, &hosts, now()).unwrap());
+        stored.served = Some(stored.after(Step::Issue, &hosts, now()).unwrap());
+        assert_eq!(plan(&stored.facts(), &hosts, now()), None);
+        let names = stored.facts().leaf.unwrap().hosts;
+        for name in [
+            "192.0.2.7",
+            "2001:db8::7",
+            "::ffff:192.0.2.7",
+            "keys.example",
+        ] {
+            assert!(names.contains(name), "{name}: {names:?}");
+        }
+        let fewer = names
+            .into_iter()
+            .filter(|name| name != "192.0.2.7")
+            .collect();
+        assert_eq!(plan(&stored.facts(), &fewer, now()), Some(Step::Issue));
+    }
+
+    #[test]
     fn a_key_of_somebody_else_or_nonsense_is_replaced() {
         let mut stored = Stored::default();
         settle(&mut stored, now());

@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Client, Config};
 
 use crate::clock::{Clock as _, process_clock};
-use crate::installation::{Phase, Record, Records, RootRotation};
+use crate::installation::{Changed, Phase, Record, Records, RootRotation};
 use crate::keys::is_under;
 use crate::roots::ProviderKind;
 use crate::truth::KeyMaterials;
@@ -61,6 +61,9 @@ enum Refusal {
         "key material is wrapped under the next root key already: wait for the end, then rotate again"
     )]
     TooLate,
+    /// It is too late to keep the old root key.
+    #[error("the old root key is being removed: there is no way back, wait for the end")]
+    Removing,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
@@ -77,9 +80,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         }
         Command::Rotate(asked) => {
             let now = process_clock().now();
-            let record = records
-                .change(|record| request(record, &asked, now))
-                .await??;
+            let asked = records.change(|record| request(record, &asked, now));
+            let (Changed::Written(record) | Changed::AsItWas(record)) = asked.await??;
             println!(
                 "asked for a rotation from root key {}; follow it with `keystead root status`",
                 record.root
@@ -121,6 +123,7 @@ fn cancel(record: &mut Record) -> Result<bool, Refusal> {
             let old = rotation.from;
             record.retire(old);
         }
+        Phase::Removing => return Err(Refusal::Removing),
     }
     record.rotation = None;
     record.objections.clear();
@@ -158,8 +161,11 @@ fn status(record: &Record, under: usize, all: usize) -> String {
         line("  to:", format!("{next} (back it up)"));
     }
     if rotation.forget_old {
-        let when = "a day after nothing is wrapped under it";
-        line("  the old one:", format!("is removed {when}"));
+        let fate = match rotation.phase {
+            Phase::Removing => "is being removed",
+            _ => "is removed a day after nothing is wrapped under it",
+        };
+        line("  the old one:", fate.to_owned());
     }
     if let Some(problem) = &rotation.problem {
         line("  waits:", problem.clone());
@@ -218,6 +224,15 @@ mod tests {
         record.root = self::record().root;
         assert_eq!(cancel(&mut record), Ok(true));
         assert_eq!((record.rotation, record.retired), (None, vec![old]));
+    }
+
+    #[test]
+    fn an_old_root_key_that_is_being_removed_cannot_be_kept_any_more() {
+        let mut record = rotating(Phase::Removing);
+        let before = record.clone();
+        assert_eq!(cancel(&mut record), Err(Refusal::Removing));
+        assert_eq!(record, before);
+        assert!(status(&record, 1, 1).contains("is being removed"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::references::References;
 use super::replicas::Replicas;
 use crate::api::{KeyAlias, KeyGrant, ManagedKey, ManagedSecret, Reason};
 use crate::audit::{Resource, ResourceType, Trail};
-use crate::clock::Clock;
+use crate::clock::{Clock, Clocks};
 use crate::crypto::KeyId;
 use crate::installation::{Installation, Records};
 use crate::keys::{KeyChanged, Keyring};
@@ -102,7 +102,7 @@ pub struct Context {
     pub reencryptions: Pace<ObjectRef<ManagedSecret>>,
     /// The replicas of the server.
     pub replicas: Replicas,
-    /// Further DNS names of the server's certificate.
+    /// Further DNS names and addresses of the server's certificate.
     pub server_names: Vec<String>,
     /// Consecutive repairs of targets that somebody else keeps changing.
     pub repairs: Repairs<ObjectRef<ManagedSecret>>,
@@ -112,6 +112,12 @@ impl Context {
     /// The time, now.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// This process's clock and the API server's, for what must not hang on one of them.
+    pub(super) async fn clocks(&self) -> Result<Clocks, Error> {
+        let clocks = self.records.clocks(&self.clock).await;
+        clocks.map_err(Error::Record)
     }
 
     /// To be asked before every write: a replica that was paused and does not lead any more must not.

@@ -10,19 +10,20 @@ use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::EventType;
 use tracing::{info, warn};
 
-use super::context::Context;
-use super::error::Error;
+use super::backoff::Failures;
+use super::context::{Context, jitter};
+use super::error::{Error, call};
 use crate::api::Reason;
 use crate::api::names::{ANNOTATION_RESTORE_CHECKED, INSTALLATION};
-use crate::clock::Clock;
+use crate::clock::{Clock, Clocks};
 use crate::installation::{
-    Record, RecordError, Records, RestoreHold, Suspicion, suspect, suspicion,
+    Changed, Record, RecordError, Records, RestoreHold, Suspicion, suspect, suspicion,
 };
 use crate::truth::{KeyMaterials, SealedSecrets};
 
 /// How often it is looked whether the hold is over.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// How long to wait before what did not succeed is tried again.
+/// How long to wait before the record is read again that nothing can be decided without.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// What is looked at before a replica leads.
@@ -46,13 +47,10 @@ impl Precaution {
     /// In words, if that could not be found out or written.
     pub async fn before_leading(self, renewed: Option<Timestamp>) -> Result<(), String> {
         let text = |error: RecordError| error.to_string();
-        let server = self.server_now().await.map_err(text)?;
-        let has_truth = self
-            .has_truth()
-            .await
-            .map_err(|error| crate::telling::describe(&error))?;
-        if let Some(cause) = suspicion(renewed, server, has_truth) {
-            self.suspect(cause).await.map_err(text)?;
+        let clocks = self.clocks().await.map_err(text)?;
+        let has_truth = self.has_truth().await.map_err(|error| error.to_string())?;
+        if let Some(cause) = suspicion(renewed, clocks.server, has_truth) {
+            self.hold(cause, clocks).await.map_err(text)?;
         }
         Ok(())
     }
@@ -62,20 +60,23 @@ impl Precaution {
     /// # Errors
     /// Those of the record.
     pub async fn suspect(&self, cause: Suspicion) -> Result<(), RecordError> {
-        // The later one of two clocks: neither alone makes the hold shorter.
-        let now = self.clock.now().max(self.server_now().await?);
-        let hold = suspect(&self.records, cause, now).await?;
+        let clocks = self.clocks().await?;
+        self.hold(cause, clocks).await
+    }
+
+    async fn hold(&self, cause: Suspicion, clocks: Clocks) -> Result<(), RecordError> {
+        let hold = suspect(&self.records, cause, clocks.later()).await?;
         warn!(%cause, until = %hold.until, "a restore is suspected; nothing is rotated or destroyed");
         Ok(())
     }
 
-    async fn server_now(&self) -> Result<Timestamp, RecordError> {
-        let told = self.records.server_time().await?;
-        Ok(self.clock.server_time(told))
+    async fn clocks(&self) -> Result<Clocks, RecordError> {
+        self.records.clocks(&self.clock).await
     }
 
-    async fn has_truth(&self) -> kube::Result<bool> {
-        Ok(self.materials.any().await? || self.sealed.any().await?)
+    async fn has_truth(&self) -> Result<bool, Error> {
+        let keys = call("look for", "key material", self.materials.any());
+        Ok(keys.await? || call("look for", "sealed secrets", self.sealed.any()).await?)
     }
 }
 
@@ -98,43 +99,64 @@ pub(super) async fn look_first(ctx: &Context) {
 /// Says that a restore is suspected while it is, and takes the hold out of the record when it is over. For ever; the leader only.
 pub(super) async fn run(ctx: Arc<Context>) {
     let mut changes = ctx.record_changes.clone();
-    let mut said: Option<RestoreHold> = None;
+    let (mut said, failures) = (None, Failures::default());
     loop {
-        let wait = match look(&ctx, &mut said).await {
-            Ok(()) => ctx.clock.timer(LOOK_EVERY),
-            Err(error) => {
-                warn!(%error, "the hold after a restore could not be looked at; it is tried again");
-                RETRY_AFTER
-            }
-        };
+        let looked = look(&ctx, &mut said).await;
+        if let Err(error) = &looked {
+            warn!(%error, "the hold after a restore could not be looked at; it is tried again");
+        }
+        let wait = wait(&looked, &failures, jitter());
         tokio::select! {
-            () = tokio::time::sleep(wait), if said.is_some() => {}
+            () = tokio::time::sleep(ctx.clock.timer(wait.unwrap_or_default())), if wait.is_some() => {}
             // The sender lives as long as the process.
             Ok(()) = changes.changed() => {}
         }
     }
 }
 
-async fn look(ctx: &Context, said: &mut Option<RestoreHold>) -> Result<(), Error> {
+/// Whether a restore is suspected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Suspected {
+    Yes,
+    No,
+}
+
+/// How long until the next look if nothing changes: for ever if there is no hold that could end.
+fn wait(
+    looked: &Result<Suspected, Error>,
+    failures: &Failures<()>,
+    jitter: u8,
+) -> Option<Duration> {
+    match looked {
+        Err(error) => Some(failures.delay((), error.class(), jitter)),
+        Ok(suspected) => {
+            failures.reset(&());
+            (*suspected == Suspected::Yes).then_some(LOOK_EVERY)
+        }
+    }
+}
+
+async fn look(ctx: &Context, said: &mut Option<RestoreHold>) -> Result<Suspected, Error> {
     let record = ctx.records.get().await.map_err(Error::Record)?;
     ctx.installation.hold.set(&record);
     let Some(stored) = &record.restore else {
         ctx.metrics.restore_suspected(false);
         *said = None;
-        return Ok(());
+        return Ok(Suspected::No);
     };
     // Both clocks must agree that it is over.
-    let server = ctx.records.server_time().await.map_err(Error::Record)?;
-    let now = ctx.now().min(ctx.clock.server_time(server));
+    let now = ctx.clocks().await?.earlier();
     if record.hold_at(now).is_none() {
-        return end(stored, ctx).await;
+        end(stored, ctx).await?;
+        *said = None;
+        return Ok(Suspected::No);
     }
     ctx.metrics.restore_suspected(true);
     if said.as_ref().map(|said| said.since) != Some(stored.since) {
         tell(EventType::Warning, describe(stored), ctx).await;
         *said = Some(stored.clone());
     }
-    Ok(())
+    Ok(Suspected::Yes)
 }
 
 /// What is said of a hold, and how it is ended.
@@ -157,8 +179,13 @@ async fn end(stored: &RestoreHold, ctx: &Context) -> Result<(), Error> {
             }
             Ok(same)
         });
-    let Ok(record) = changed.await.map_err(Error::Record)?;
-    ctx.installation.hold.set(&record);
+    let Ok(changed) = changed.await.map_err(Error::Record)?;
+    let (Changed::Written(record) | Changed::AsItWas(record)) = &changed;
+    ctx.installation.hold.set(record);
+    if let Changed::AsItWas(_) = changed {
+        // Another suspicion came meanwhile. Its write wakes the next look.
+        return Ok(());
+    }
     ctx.metrics
         .truth_written(crate::telemetry::Truth::Installation);
     info!("keys are rotated and destroyed again");
@@ -177,4 +204,22 @@ async fn tell(type_: EventType, note: String, ctx: &Context) {
     };
     ctx.event(&object, type_, Reason::RestoreSuspected, note)
         .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_succeed_is_tried_again_ever_more_slowly_also_when_no_restore_was_suspected_before()
+     {
+        let (failures, middle) = (Failures::default(), 127);
+        assert_eq!(wait(&Ok(Suspected::No), &failures, middle), None);
+        let failed = Err(Error::Record(RecordError::Missing));
+        let waits = [(); 4].map(|()| wait(&failed, &failures, middle).unwrap());
+        assert!(waits.is_sorted() && waits[0] < waits[3], "{waits:?}");
+        let held = wait(&Ok(Suspected::Yes), &failures, middle);
+        assert_eq!(held, Some(LOOK_EVERY));
+        assert_eq!(wait(&failed, &failures, middle), Some(waits[0]));
+    }
 }

@@ -57,17 +57,21 @@ impl Follower {
         pin_mut!(changes);
         let (mut latest, mut settled) = (None, true);
         loop {
-            tokio::select! {
+            let changed = tokio::select! {
                 seen = changes.next() => match seen {
                     // What cannot be read is said when the installation is looked for; the last that could be read counts.
-                    Some(map) => latest = Record::read(&map).ok().or(latest),
+                    Some(map) => {
+                        latest = Record::read(&map).ok().or(latest);
+                        true
+                    }
                     None => return,
                 },
-                () = tokio::time::sleep(RETRY_AFTER), if !settled => {}
-            }
-            if let Some(record) = &latest {
-                self.hold.set(record);
-                settled = self.obey(record).await;
+                () = tokio::time::sleep(RETRY_AFTER), if !settled => false,
+            };
+            let Some(record) = &latest else { continue };
+            self.hold.set(record);
+            settled = self.obey(record).await;
+            if changed {
                 self.changed.send_replace(());
             }
         }
@@ -109,7 +113,7 @@ impl Follower {
         }
     }
 
-    /// Writes an objection down, or takes it back.
+    /// Writes an objection down, or takes it back, if the record does not say so yet.
     async fn tell(
         &self,
         next: Fingerprint,
@@ -117,27 +121,19 @@ impl Follower {
         seen: &Record,
     ) -> Result<(), RecordError> {
         let name = Objection::name(&self.identity);
-        if loaded && !seen.objections.contains_key(name) {
+        let objection = (!loaded).then(|| Objection {
+            root: next,
+            at: self.clock.now(),
+        });
+        if !seen.clone().note_objection(name, objection.clone()) {
             return Ok(());
         }
         let records = Records::new(self.client.clone(), &self.namespace);
-        let objection = Objection {
-            root: next,
-            at: self.clock.now(),
-        };
         let change = |record: &mut Record| -> Result<bool, Infallible> {
-            let asked = record.rotation.as_ref();
-            let asked = asked.is_some_and(|r| r.phase == Phase::Distributing);
-            Ok(if loaded || !asked {
-                record.objections.remove(name).is_some()
-            } else {
-                record.objections.insert(name.to_owned(), objection.clone());
-                true
-            })
+            Ok(record.note_objection(name, objection.clone()))
         };
-        match records.change(change).await? {
-            Ok(_) => Ok(()),
-        }
+        let Ok(_) = records.change(change).await?;
+        Ok(())
     }
 }
 

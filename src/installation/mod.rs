@@ -19,11 +19,12 @@ use serde_json::json;
 
 pub use self::follow::Follower;
 pub use self::record::{Malformed, Objection, Phase, Record, RootRotation};
-pub use self::records::{RecordError, Records};
+pub use self::records::{Changed, RecordError, Records};
 pub use self::restore::{Hold, RestoreHold, Suspicion, suspect, suspicion};
 use crate::api::names::{
     ANNOTATION_APPROVE_ADOPTION_BEFORE, FIELD_MANAGER, GUARD_ENABLED, INSTALLATION, LABEL_GUARD,
 };
+use crate::calling::answered;
 use crate::crypto::{InstallationId, OsRandom, Region};
 use crate::roots::{MissingRoot, Providers, RootError, RootKeys};
 use crate::telling::describe;
@@ -140,14 +141,10 @@ impl Bootstrap<'_> {
         let failed = |operation| move |reason| Error::Api { operation, reason };
         let materials = KeyMaterials::new(self.client.clone(), self.namespace);
         let sealed = SealedSecrets::new(self.client.clone(), self.namespace);
-        if materials
-            .any()
-            .await
-            .map_err(failed("look for key material"))?
-            || sealed
-                .any()
-                .await
-                .map_err(failed("look for sealed secrets"))?
+        let keys = answered(materials.any()).await;
+        let secrets = answered(sealed.any()).await;
+        if keys.map_err(failed("look for key material"))?
+            || secrets.map_err(failed("look for sealed secrets"))?
         {
             return Err(Error::RecordMissing);
         }
@@ -179,10 +176,9 @@ impl Bootstrap<'_> {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        namespaces
-            .patch_metadata(self.namespace, &params, &Patch::Merge(label))
-            .await
-            .map(|_| ())
+        let patch = Patch::Merge(label);
+        let labelled = namespaces.patch_metadata(self.namespace, &params, &patch);
+        answered(labelled).await.map(|_| ())
     }
 }
 

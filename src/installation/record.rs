@@ -48,6 +48,8 @@ pub enum Phase {
     Rewrapping,
     /// Nothing is wrapped under the old root key; it is removed when the wait is over.
     Forgetting,
+    /// The old root key is being removed. Written before any of it is, and never taken back.
+    Removing,
 }
 
 /// A rotation of the root key under way.
@@ -86,6 +88,9 @@ pub struct Objection {
 impl Objection {
     /// How long an objection counts that is not repeated: a replica that is gone objects no more.
     const LIVES: SignedDuration = SignedDuration::from_secs(60);
+    /// How old it gets before it is repeated: twice while it counts, and seldom enough that replicas which hear of each other's
+    /// writes do not answer them with more.
+    const REPEATED: SignedDuration = SignedDuration::from_secs(20);
 
     /// The name of a replica in the record.
     pub fn name(identity: &str) -> &str {
@@ -93,6 +98,11 @@ impl Objection {
             .rev()
             .find(|&end| identity.is_char_boundary(end));
         &identity[..end.unwrap_or_default()]
+    }
+
+    /// Whether it need not be written again.
+    fn is_fresh(&self, next: Fingerprint, now: Timestamp) -> bool {
+        self.root == next && now.duration_since(self.at).abs() < Self::REPEATED
     }
 
     /// Whether it still counts.
@@ -184,6 +194,22 @@ impl Record {
         for (identity, objection) in &self.objections {
             data.insert(format!("{OBJECTION_PREFIX}{identity}"), to_json(objection));
         }
+    }
+
+    /// Notes whether a replica objects to the next root key: that it does, unless that was written lately; and that it does
+    /// not, if it was written. Says whether there was anything to write.
+    pub(super) fn note_objection(&mut self, name: &str, objection: Option<Objection>) -> bool {
+        let rotation = self.rotation.as_ref();
+        let asked = rotation.is_some_and(|r| r.phase == Phase::Distributing);
+        let Some(objection) = objection.filter(|_| asked) else {
+            return self.objections.remove(name).is_some();
+        };
+        let known = self.objections.get(name);
+        if known.is_some_and(|known| known.is_fresh(objection.root, objection.at)) {
+            return false;
+        }
+        self.objections.insert(name.to_owned(), objection);
+        true
     }
 
     /// Remembers that nothing is wrapped under a root key any more.

@@ -78,3 +78,31 @@ fn retired_root_keys_are_few_distinct_and_never_the_current_one() {
     assert_eq!(record.retired.last(), Some(&twice));
     assert_eq!(record.retired.iter().filter(|r| **r == twice).count(), 1);
 }
+
+#[test]
+fn an_objection_is_written_once_and_again_before_it_counts_no_more() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let (mut record, next) = (record(), fingerprint());
+    let objection = |root, second| {
+        let at = at(second);
+        Some(Objection { root, at })
+    };
+    // Nobody asks.
+    assert!(!record.note_objection("one", objection(next, 0)));
+    record.rotation = Some(RootRotation {
+        to: None,
+        phase: Phase::Distributing,
+        since: at(0),
+        from: record.root,
+        next: Some(next),
+        forget_old: false,
+        problem: None,
+    });
+    // Looked at every second, for example since other replicas write.
+    let written = (0..120).filter(|&s| record.note_objection("one", objection(next, s)));
+    assert_eq!(written.count(), 6);
+    assert!(record.objections["one"].is_live(next, at(119)));
+    assert!(record.note_objection("one", objection(fingerprint(), 120)));
+    assert!(record.note_objection("one", None));
+    assert!(!record.note_objection("one", None));
+}

@@ -9,6 +9,8 @@ use kube::{Api, Client};
 
 use super::record::{Malformed, Record};
 use crate::api::names::{FIELD_MANAGER, INSTALLATION, LABEL_MANAGED_BY, MANAGED_BY};
+use crate::calling::answered;
+use crate::clock::{Clock, Clocks};
 
 /// How often a change is tried again that met another writer.
 const CONFLICTS: usize = 5;
@@ -37,6 +39,15 @@ pub enum RecordError {
     Malformed(#[from] Malformed),
 }
 
+/// What became of a change of the record, and what the record says now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It was written.
+    Written(Record),
+    /// There was nothing to write, or no longer: the record is as somebody else left it.
+    AsItWas(Record),
+}
+
 /// The store of the record, in the operator's namespace.
 #[derive(Clone)]
 pub struct Records {
@@ -56,7 +67,7 @@ impl Records {
     /// # Errors
     /// Those of the API server.
     pub async fn find(&self) -> Result<Option<ConfigMap>, RecordError> {
-        let found = self.api.get_opt(INSTALLATION).await;
+        let found = answered(self.api.get_opt(INSTALLATION)).await;
         found.map_err(|reason| RecordError::Api {
             operation: "get",
             reason,
@@ -72,6 +83,18 @@ impl Records {
         Ok(Record::read(&map)?)
     }
 
+    /// That clock and the API server's, read at once.
+    ///
+    /// # Errors
+    /// Those of the API server.
+    pub async fn clocks(&self, clock: &dyn Clock) -> Result<Clocks, RecordError> {
+        let server = self.server_time().await?;
+        Ok(Clocks {
+            own: clock.now(),
+            server: clock.server_time(server),
+        })
+    }
+
     /// The API server's clock, in whole seconds: the creation time of an object that is not made.
     ///
     /// # Errors
@@ -83,7 +106,7 @@ impl Records {
             dry_run: true,
             ..params()
         };
-        let made = self.api.create(&dry_run, &map).await;
+        let made = answered(self.api.create(&dry_run, &map)).await;
         let made = made.map_err(|reason| RecordError::Api {
             operation: "ask the time by a dry run of",
             reason,
@@ -111,7 +134,7 @@ impl Records {
             data: Some(data),
             ..ConfigMap::default()
         };
-        match self.api.create(&params(), &map).await {
+        match answered(self.api.create(&params(), &map)).await {
             Ok(made) => Ok(made),
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 self.find().await?.ok_or(RecordError::Missing)
@@ -124,25 +147,26 @@ impl Records {
     }
 
     /// Changes the record: `change` is given what it says now, and says whether it changed anything. Against another writer
-    /// it is asked again. Returns what the record says then.
+    /// it is asked again.
     ///
     /// # Errors
     /// If it is not there or malformed, and those of the API server.
     pub async fn change<E>(
         &self,
         mut change: impl FnMut(&mut Record) -> Result<bool, E>,
-    ) -> Result<Result<Record, E>, RecordError> {
+    ) -> Result<Result<Changed, E>, RecordError> {
         for attempt in 0.. {
             let mut map = self.find().await?.ok_or(RecordError::Missing)?;
             let mut record = Record::read(&map)?;
             match change(&mut record) {
                 Ok(true) => {}
-                Ok(false) => return Ok(Ok(record)),
+                Ok(false) => return Ok(Ok(Changed::AsItWas(record))),
                 Err(refused) => return Ok(Err(refused)),
             }
             record.write(map.data.get_or_insert_default());
-            match self.api.replace(INSTALLATION, &params(), &map).await {
-                Ok(_) => return Ok(Ok(record)),
+            let written = answered(self.api.replace(INSTALLATION, &params(), &map)).await;
+            match written {
+                Ok(_) => return Ok(Ok(Changed::Written(record))),
                 Err(kube::Error::Api(status)) if status.is_conflict() && attempt < CONFLICTS => {}
                 Err(reason) => {
                     let operation = "replace";

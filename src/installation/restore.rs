@@ -120,9 +120,8 @@ pub async fn suspect(
         record.restore = Some(hold);
         Ok(changed)
     };
-    match records.change(change).await? {
-        Ok(_) => Ok(held.expect("the record was changed")),
-    }
+    let Ok(_) = records.change(change).await?;
+    Ok(held.expect("the change was asked for"))
 }
 
 /// What this process knows of the hold. Cheap to ask.

@@ -9,6 +9,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::{broadcast, watch};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::warn;
 
 use super::key::Key;
@@ -23,6 +24,13 @@ use crate::watching;
 
 /// How often a root key that is nowhere is looked for again, while something needs it.
 const LOOK_FOR_ROOTS: Duration = Duration::from_secs(10);
+
+/// When it is looked. After a long time in which nothing was missing, one look is enough.
+fn looks() -> Interval {
+    let mut looks = interval(LOOK_FOR_ROOTS);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
 
 /// Watches the truth about keys.
 pub struct Loader {
@@ -65,7 +73,7 @@ impl Loader {
         let mut loaded = Some(loaded);
         let mut listed = HashSet::new();
         let mut news = self.roots.news();
-        let mut looks = tokio::time::interval(LOOK_FOR_ROOTS);
+        let mut looks = looks();
         loop {
             let event = tokio::select! {
                 event = stream.next() => event,
@@ -74,7 +82,7 @@ impl Loader {
                     continue;
                 }
                 _ = looks.tick(), if self.roots.is_missing_any() => {
-                    self.roots.look_again().await;
+                    self.look_again().await;
                     continue;
                 }
             };
@@ -123,12 +131,20 @@ impl Loader {
     /// Looks again for root keys that were nowhere, and opens what has waited for them.
     pub(crate) async fn look_for_roots(&self, news: &mut watch::Receiver<()>) {
         if self.roots.is_missing_any() {
-            self.roots.look_again().await;
+            self.look_again().await;
         }
         if news.has_changed().unwrap_or(false) {
             news.mark_unchanged();
             self.open_again();
         }
+    }
+
+    /// Looks again for the root keys that some key still needs.
+    async fn look_again(&self) {
+        let keys = self.keyring.all();
+        let needed: HashSet<_> = keys.iter().flat_map(|k| roots_of(&k.truth.spec)).collect();
+        self.roots.miss_only(&needed);
+        self.roots.look_again().await;
     }
 
     /// Puts a key in, or a newer state of it. If the truth about it is not sound, or cannot be read by this release, the
@@ -144,10 +160,22 @@ impl Loader {
 
     async fn insert(&self, truth: DeserializeGuard<KeyMaterial>) -> Option<KeyId> {
         let truth = watching::read(truth)?;
+        if let Some(id) = self.known(&truth) {
+            return Some(id);
+        }
         for root in roots_of(&truth.spec) {
             self.roots.want(root).await;
         }
         self.load(truth)
+    }
+
+    /// The key that this very truth is loaded as, with all of its material. A watch that begins anew tells of every key, and
+    /// most are as they were. All of the truth is compared: after a restore a resourceVersion may come a second time.
+    fn known(&self, truth: &KeyMaterial) -> Option<KeyId> {
+        let key = self.keyring.get(truth.name_any().parse().ok()?)?;
+        let opened = key.generations.iter().all(|g| g.material.is_ok());
+        let same = key.truth.metadata == truth.metadata && key.truth.spec == truth.spec;
+        (opened && same).then_some(key.id)
     }
 
     fn load(&self, truth: KeyMaterial) -> Option<KeyId> {
@@ -204,3 +232,7 @@ impl Loader {
         let _ = self.changes.send(KeyChanged { namespace, name });
     }
 }
+
+#[cfg(test)]
+#[path = "loader_tests.rs"]
+mod tests;

@@ -134,8 +134,8 @@ impl Elector {
         }
     }
 
-    /// Looks at the Lease and takes it if it is free. Before the first attempt `before` is told when it was last renewed;
-    /// unless that succeeds, the Lease is left alone.
+    /// Looks at the Lease and takes it if it is free, or takes it up again if it is ours. Before each attempt `before` is told
+    /// when it was last renewed, since any write hides that; unless `before` succeeds, the Lease is left alone.
     pub(super) async fn campaign<F, Fut>(&mut self, before: &mut F) -> Result<Campaign, Error>
     where
         F: FnMut(Option<Timestamp>) -> Fut,
@@ -143,16 +143,14 @@ impl Elector {
     {
         self.look().await?;
         match self.decide() {
-            Decision::Acquire => {
-                if self.tenure.is_none() {
-                    before(self.renewed()).await.map_err(Error::NotYet)?;
-                }
+            // Ours: an attempt whose answer was lost, or a leadership that could not be renewed in time. Either may be long ago.
+            Decision::Acquire | Decision::Renew => {
+                before(self.renewed()).await.map_err(Error::NotYet)?;
                 // An attempt whose answer was lost may still succeed, so a further attempt
                 // carries the same tenure.
                 self.tenure
                     .get_or_insert_with(|| record::microseconds(self.clock.now()));
             }
-            Decision::Renew => {}
             Decision::Wait {
                 holder,
                 retry_after,
@@ -388,7 +386,47 @@ fn parameters() -> PostParams {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use axum::Router;
+    use axum::body::Bytes;
+    use axum::extract::State;
+    use axum::http::StatusCode;
+    use axum::routing::{get, post};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+    use kube::core::Status;
+
     use super::*;
+
+    type Stored = Arc<Mutex<Option<Lease>>>;
+
+    /// An API server that has one Lease, and takes every write of it.
+    async fn server() -> (Client, Stored) {
+        let stored = Stored::default();
+        let one = get(async |State(stored): State<Stored>| {
+            let missing = Status::failure("", "NotFound").with_code(404);
+            let missing = || (StatusCode::NOT_FOUND, serde_json::to_vec(&missing).unwrap());
+            let found = |lease: &Lease| (StatusCode::OK, serde_json::to_vec(lease).unwrap());
+            stored.lock().unwrap().as_ref().map_or_else(missing, found)
+        })
+        .put(write);
+        let leases = "/apis/coordination.k8s.io/v1/namespaces/ns/leases";
+        let router = Router::new()
+            .route(leases, post(write))
+            .route(&format!("{leases}/lease"), one)
+            .with_state(stored.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let config = kube::Config::new(format!("http://{address}").parse().unwrap());
+        (Client::try_from(config).unwrap(), stored)
+    }
+
+    async fn write(State(stored): State<Stored>, body: Bytes) -> Bytes {
+        *stored.lock().unwrap() = serde_json::from_slice(&body).unwrap();
+        body
+    }
 
     fn lease(resource_version: &str) -> Lease {
         Lease {
@@ -398,6 +436,33 @@ mod tests {
             },
             spec: None,
         }
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_is_still_ours_is_not_taken_up_again_before_its_age_was_looked_at() {
+        let (client, stored) = server().await;
+        let mut elector = Elector::new(Config::new("ns", "lease", "me"), client);
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let mut before = |renewed: Option<Timestamp>| {
+            told.lock().unwrap().push(renewed);
+            std::future::ready(Ok(()))
+        };
+        let won = elector.campaign(&mut before).await.unwrap();
+        assert!(matches!(won, Campaign::Won { .. }));
+        // The leadership ends since the API server cannot be reached. Hours later it is back, and nobody took the Lease.
+        let renewed: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        {
+            let mut stored = stored.lock().unwrap();
+            let spec = stored.as_mut().unwrap().spec.as_mut().unwrap();
+            spec.renew_time = Some(MicroTime(renewed));
+        }
+        let won = elector.campaign(&mut before).await.unwrap();
+        assert!(matches!(won, Campaign::Won { .. }));
+        assert_eq!(*told.lock().unwrap(), [None, Some(renewed)]);
+        // Whoever cannot find out does not lead.
+        let mut unable = |_| std::future::ready(Err("not now".to_owned()));
+        let refused = elector.campaign(&mut unable).await;
+        assert!(matches!(refused, Err(Error::NotYet(_))));
     }
 
     #[test]

@@ -95,7 +95,7 @@ where
     run_after(config, client, shutdown, |_| future::ready(Ok(())), lead).await
 }
 
-/// The same; but before a Lease is taken, `before` is told when it was last renewed, by the clock of whoever did (`None`: there is
+/// The same; but before a Lease is taken, or taken up again, `before` is told when it was last renewed, by the clock of whoever did (`None`: there is
 /// no Lease, or it does not say). What it finds out of an old Lease must be written down before the first renewal hides it.
 /// While it fails, the Lease is not taken.
 ///

@@ -26,14 +26,27 @@ impl FileRoot {
         Self { path, previous }
     }
 
+    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.path).chain(&self.previous)
+    }
+
+    /// Whether neither file holds that root key. What is no root key at all is not this one.
+    fn is_without(&self, root: Fingerprint) -> Result<bool, RootError> {
+        for path in self.paths() {
+            match read(path) {
+                Ok(Some(found)) if found.fingerprint() == root => return Ok(false),
+                Ok(_) | Err(RootError::Malformed { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
     /// Whichever file holds the root key with that fingerprint. A file that holds something else, or nothing, is passed
     /// over if the other one has it.
     fn look_up(&self, wanted: Fingerprint) -> Result<Option<RootKey>, RootError> {
         let mut failed = None;
-        for path in [Some(&self.path), self.previous.as_ref()]
-            .into_iter()
-            .flatten()
-        {
+        for path in self.paths() {
             match read(path) {
                 Ok(Some(root)) if root.fingerprint() == wanted => return Ok(Some(root)),
                 Ok(_) => {}
@@ -91,9 +104,9 @@ impl RootProvider for FileRoot {
         })
     }
 
-    fn forget(&self, _: Fingerprint) -> BoxFuture<'_, Result<bool, RootError>> {
+    fn forget(&self, root: Fingerprint) -> BoxFuture<'_, Result<bool, RootError>> {
         // Files are their owner's.
-        Box::pin(async { Ok(false) })
+        Box::pin(async move { self.is_without(root) })
     }
 
     fn place(&self) -> String {
@@ -110,6 +123,22 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_root_key_is_forgotten_when_its_owner_has_removed_it_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, previous) = (folder.path().join("key"), folder.path().join("previous"));
+        std::fs::write(&path, [1; 32]).unwrap();
+        std::fs::write(&previous, [2; 32]).unwrap();
+        let old = read(&previous).unwrap().unwrap().fingerprint();
+        let provider = FileRoot::new(path, Some(previous.clone()));
+        let gone = || provider.forget(old).now_or_never().unwrap().unwrap();
+        assert!(!gone());
+        std::fs::write(&previous, "no root key").unwrap();
+        assert!(gone());
+        std::fs::remove_file(&previous).unwrap();
+        assert!(gone());
+    }
 
     #[test]
     fn a_root_key_is_found_by_its_fingerprint_in_either_file() {

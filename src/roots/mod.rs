@@ -94,7 +94,8 @@ pub trait RootProvider: Send + Sync {
     /// Keeps a further root key, under a name of its own. Nothing is ever written over.
     fn keep<'a>(&'a self, root: &'a RootKey) -> BoxFuture<'a, Result<(), RootError>>;
 
-    /// Removes a root key for good; whether the provider could, or its owner has to.
+    /// Removes a root key for good, where that is the operator's to do; whether it is gone from here then. What is left, its
+    /// owner has to remove.
     fn forget(&self, root: Fingerprint) -> BoxFuture<'_, Result<bool, RootError>>;
 
     /// Where root keys are, for messages.

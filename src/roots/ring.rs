@@ -1,6 +1,6 @@
 //! The root keys of an installation in memory: the current one, which wraps, and those of which something is still wrapped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -212,6 +212,12 @@ impl RootKeys {
     pub fn is_missing_any(&self) -> bool {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         !state.missing.is_empty()
+    }
+
+    /// Waits for no other missing root keys than these: nothing needs the others any more.
+    pub fn miss_only(&self, needed: &HashSet<Fingerprint>) {
+        let mut state = self.write();
+        state.missing.retain(|root, _| needed.contains(root));
     }
 
     /// Looks again for what was nowhere.

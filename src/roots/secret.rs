@@ -19,6 +19,7 @@ use super::{ProviderKind, RootError, RootProvider, parse};
 use crate::api::names::{
     FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, ROOT_SECRET, SECRET_TYPE_ROOT,
 };
+use crate::calling::answered;
 use crate::crypto::{Fingerprint, OsRandom, RootKey};
 
 /// The entry of the Secret that holds the key.
@@ -45,13 +46,13 @@ impl SecretRoot {
     }
 
     async fn read(&self, name: &str) -> Result<Option<Held>, RootError> {
-        let secret = self.secrets.get_opt(name).await;
+        let secret = answered(self.secrets.get_opt(name)).await;
         let secret = secret.map_err(|source| failed("get", name, source))?;
         secret.map(|secret| held(name, secret)).transpose()
     }
 
     async fn look_up(&self, wanted: Fingerprint) -> Result<Option<Held>, RootError> {
-        for name in [name_of(wanted), ROOT_SECRET.to_owned()] {
+        for name in places_of(wanted) {
             let found = self.read(&name).await?;
             if let Some(held) = found.filter(|held| held.root.fingerprint() == wanted) {
                 return Ok(Some(held));
@@ -80,7 +81,7 @@ impl SecretRoot {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        match self.secrets.create(&params, &secret).await {
+        match answered(self.secrets.create(&params, &secret)).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(false),
             Err(source) => Err(failed("create", name, source)),
@@ -98,17 +99,27 @@ impl SecretRoot {
             .ok_or_else(|| malformed(ROOT_SECRET))
     }
 
+    /// Removes every Secret that holds it. A deleted Secret may still be there, kept by a finalizer of somebody else: it is
+    /// looked for again.
     async fn remove(&self, root: Fingerprint) -> Result<bool, RootError> {
-        let Some(Held { name, state, .. }) = self.look_up(root).await? else {
-            return Ok(true);
-        };
+        for name in places_of(root) {
+            let found = self.read(&name).await?;
+            if let Some(held) = found.filter(|held| held.root.fingerprint() == root) {
+                self.delete(held).await?;
+            }
+        }
+        Ok(self.look_up(root).await?.is_none())
+    }
+
+    /// Deletes exactly the Secret that was looked at.
+    async fn delete(&self, Held { name, state, .. }: Held) -> Result<(), RootError> {
         let params = DeleteParams {
             preconditions: Some(state),
             ..DeleteParams::default()
         };
-        match self.secrets.delete(&name, &params).await {
-            Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(true),
+        match answered(self.secrets.delete(&name, &params)).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(source) => Err(failed("delete", &name, source)),
         }
     }
@@ -117,6 +128,11 @@ impl SecretRoot {
 /// The name of the Secret of a root key that is not the first.
 fn name_of(root: Fingerprint) -> String {
     format!("{ROOT_SECRET}-{root}")
+}
+
+/// The names of the Secrets that may hold a root key.
+fn places_of(root: Fingerprint) -> [String; 2] {
+    [name_of(root), ROOT_SECRET.to_owned()]
 }
 
 fn held(name: &str, secret: Secret) -> Result<Held, RootError> {

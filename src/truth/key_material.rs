@@ -38,21 +38,6 @@ impl KeyMaterials {
         self.api.get_opt(id).await
     }
 
-    /// The API server's clock, in whole seconds: the creation time of an object that is not made, like `example`.
-    pub async fn server_time(&self, example: &KeyMaterial) -> kube::Result<Timestamp> {
-        let object = KeyMaterial::new("server-time", example.spec.clone());
-        let dry_run = PostParams {
-            dry_run: true,
-            ..params()
-        };
-        let made = self.api.create(&dry_run, &object).await?;
-        // Without one nobody can say how late it is; nothing is due then.
-        Ok(made
-            .metadata
-            .creation_timestamp
-            .map_or(Timestamp::MIN, |time| time.0))
-    }
-
     /// All material, asked of the API server, page by page.
     pub async fn all(&self) -> kube::Result<Vec<KeyMaterial>> {
         let mut params = ListParams::default().limit(500);

@@ -98,7 +98,7 @@ async fn look_at(
         info!(key = %id, secret = name, "an envelope cannot be read; no material is removed");
         return Ok(());
     }
-    let now = now(ctx).await?;
+    let now = ctx.clocks().await?.earlier();
     let needs = |needed: &Needed, g: &MaterialGeneration| {
         let material = g.material_id.parse();
         material.map_or(true, |material| needed.contains(id, material))
@@ -145,12 +145,6 @@ async fn write(mut truth: KeyMaterial, trimmed: Trimmed, ctx: &Context) -> Resul
             .await;
     }
     Ok(())
-}
-
-/// The earlier one of this process's clock and the API server's.
-async fn now(ctx: &Context) -> Result<Timestamp, Error> {
-    let server = ctx.records.server_time().await.map_err(Error::Record)?;
-    Ok(ctx.now().min(ctx.clock.server_time(server)))
 }
 
 fn key_of(truth: &KeyMaterial) -> ObjectReference {

@@ -5,20 +5,22 @@
 //! nothing behind. So no key ever passes through an administrator's terminal.
 
 mod apply;
+mod pass;
 mod plan;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use tokio::sync::broadcast;
 use tracing::warn;
 
+use self::apply::Look;
 use self::plan::{Seen, Step, step};
-use super::backoff::jittered;
+use super::backoff::{Failures, jittered};
 use super::context::{Context, jitter};
 use super::error::{Error, call};
 use crate::api::KeyMaterial;
+use crate::clock::Clocks;
 use crate::crypto::Fingerprint;
 use crate::installation::{Phase, Record};
 use crate::keys::{KeyChanged, is_under};
@@ -28,20 +30,26 @@ use crate::roots::MissingRoot;
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// How soon after a step the next one is looked for.
 const AT_ONCE: Duration = Duration::from_millis(50);
-/// How long to wait before what did not succeed is tried again.
+/// How long to wait before it is looked again for what holds a rotation up.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How long to wait, without a rotation, before what the API server refused is tried again.
+const REFUSED_AFTER: Duration = Duration::from_secs(60);
 
 /// Carries rotations of the root key out, for ever. The leader only.
 pub(super) async fn run(ctx: Arc<Context>) {
     let mut news = ctx.installation.roots.news();
     let mut requests = ctx.record_changes.clone();
     let mut changes = ctx.key_changes.subscribe();
+    let failures = Failures::default();
     loop {
         let wait = match look(&ctx).await {
-            Ok(wait) => wait,
+            Ok(wait) => {
+                failures.reset(&());
+                wait
+            }
             Err(error) => {
                 warn!(%error, "the root key's rotation could not be looked at; it is tried again");
-                jittered(RETRY_AFTER, jitter())
+                failures.delay((), error.class(), jitter())
             }
         };
         tokio::select! {
@@ -92,16 +100,22 @@ async fn look(ctx: &Context) -> Result<Duration, Error> {
         }
     }
     let others = others(&record, ctx).await?;
-    let now = now(&record, ctx).await?;
+    let clocks = clocks(&record, ctx).await?;
+    let now = clocks.earlier();
     let seen = Seen {
         record: &record,
         now,
         next_found,
         next_problem,
         others: others.as_ref().map(Vec::len),
-        held: ctx.installation.hold.at(now).is_some(),
+        held: record.hold_at(now).is_some(),
     };
     let step = step(&seen);
+    let look = Look {
+        record: &record,
+        since: clocks.later(),
+        ctx,
+    };
     match step {
         Step::Rest => Ok(jittered(LOOK_EVERY, jitter())),
         Step::Wait(until) => {
@@ -110,12 +124,12 @@ async fn look(ctx: &Context) -> Result<Duration, Error> {
             Ok(ctx.clock.timer(wait))
         }
         Step::Stuck(problem) => {
-            apply::stuck(&record, problem, ctx).await?;
+            apply::stuck(look, problem).await?;
             Ok(RETRY_AFTER)
         }
         step => {
             ctx.check_leadership()?;
-            apply::apply(&step, &record, others.unwrap_or_default(), ctx).await
+            apply::apply(&step, others.unwrap_or_default(), look).await
         }
     }
 }
@@ -129,7 +143,7 @@ fn next_of(record: &Record) -> Option<Fingerprint> {
     let rotation = record.rotation.as_ref()?;
     match rotation.phase {
         Phase::Preparing | Phase::Distributing => rotation.next,
-        Phase::Requested | Phase::Rewrapping | Phase::Forgetting => None,
+        Phase::Requested | Phase::Rewrapping | Phase::Forgetting | Phase::Removing => None,
     }
 }
 
@@ -138,7 +152,7 @@ fn next_of(record: &Record) -> Option<Fingerprint> {
 async fn others(record: &Record, ctx: &Context) -> Result<Option<Vec<KeyMaterial>>, Error> {
     let phase = record.rotation.as_ref().map(|rotation| rotation.phase);
     let counts = match phase {
-        Some(Phase::Rewrapping | Phase::Forgetting) => true,
+        Some(Phase::Rewrapping | Phase::Forgetting | Phase::Removing) => true,
         Some(Phase::Requested | Phase::Preparing | Phase::Distributing) => false,
         // At rest what is in memory tells whether it is worth asking.
         None => ctx
@@ -155,11 +169,13 @@ async fn others(record: &Record, ctx: &Context) -> Result<Option<Vec<KeyMaterial
     Ok(Some(all))
 }
 
-/// The time: before a root key is removed, the earlier one of this process's clock and the API server's.
-async fn now(record: &Record, ctx: &Context) -> Result<Timestamp, Error> {
-    if !is(record, Phase::Forgetting) {
-        return Ok(ctx.now());
+/// The time. Where it decides when a root key is removed, or since when that is waited for, two clocks tell it.
+async fn clocks(record: &Record, ctx: &Context) -> Result<Clocks, Error> {
+    match record.rotation.as_ref().map(|rotation| rotation.phase) {
+        Some(Phase::Rewrapping | Phase::Forgetting | Phase::Removing) => ctx.clocks().await,
+        None | Some(Phase::Requested | Phase::Preparing | Phase::Distributing) => {
+            let own = ctx.now();
+            Ok(Clocks { own, server: own })
+        }
     }
-    let server = ctx.records.server_time().await.map_err(Error::Record)?;
-    Ok(ctx.now().min(ctx.clock.server_time(server)))
 }

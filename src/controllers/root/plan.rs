@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! Requested ──chosen──▶ Preparing ──kept──▶ Distributing ──no replica objects──▶ Rewrapping ──none is left──▶ done
-//!                                                                                     └─ forget ─▶ Forgetting ─a day─▶ done
+//!                                             done ◀─gone── Removing ◀─a day── Forgetting ◀─ forget ─┘
 //! ```
+//!
+//! Removing is in the record before anything is removed. Until then the old root key can be kept; from then on it cannot.
 //!
 //! Up to Distributing nothing is wrapped under the next root key, and the rotation can be taken back. The change of the
 //! current root key and the beginning of Rewrapping are one write of the record. A crash at any point is looked at as if
@@ -55,6 +57,8 @@ pub(super) enum Step {
     Rewrap,
     /// Nothing is wrapped under another root key any more: end the rotation, or begin to forget.
     Finish,
+    /// Write down that the old root key is removed now: from there is no way back.
+    Condemn(Fingerprint),
     /// Remove the old root key.
     Forget(Fingerprint),
 }
@@ -85,7 +89,7 @@ fn next(rotation: &RootRotation, seen: &Seen<'_>) -> Step {
             Some(0) => Step::Finish,
             _ => Step::Rewrap,
         },
-        (Phase::Forgetting, _) => forgetting(rotation, seen),
+        (Phase::Forgetting | Phase::Removing, _) => forgetting(rotation, seen),
     }
 }
 
@@ -125,11 +129,14 @@ fn forgetting(rotation: &RootRotation, seen: &Seen<'_>) -> Step {
     if seen.held {
         return Step::Stuck("a restore is suspected: nothing is destroyed".to_owned());
     }
+    if rotation.phase == Phase::Removing {
+        return Step::Forget(rotation.from);
+    }
     let end = after(rotation.since, FORGET_AFTER);
     if seen.now < end {
         Step::Wait(end)
     } else {
-        Step::Forget(rotation.from)
+        Step::Condemn(rotation.from)
     }
 }
 

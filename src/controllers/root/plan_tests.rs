@@ -15,7 +15,10 @@ fn at(second: i64) -> Timestamp {
 /// From root key 1 to root key 2.
 fn record(phase: Phase, forget_old: bool) -> Record {
     let id = InstallationId::from_bytes([1; 16]);
-    let switched = matches!(phase, Phase::Rewrapping | Phase::Forgetting);
+    let switched = matches!(
+        phase,
+        Phase::Rewrapping | Phase::Forgetting | Phase::Removing
+    );
     let current = if switched { 2 } else { 1 };
     let mut record = Record::new(id, "ks-local-1".parse().unwrap(), root(current));
     record.rotation = Some(RootRotation {
@@ -103,18 +106,34 @@ fn the_end_needs_a_count_that_found_nothing() {
 
 #[test]
 fn the_old_root_key_is_removed_after_a_day_on_a_fresh_count_and_not_while_a_restore_is_suspected() {
-    let record = record(Phase::Forgetting, true);
+    let forgetting = record(Phase::Forgetting, true);
     let day = FORGET_AFTER.as_secs();
-    assert_eq!(step(&seen(&record, day - 1)), Step::Wait(at(day)));
-    let mut seen = seen(&record, day);
-    assert_eq!(step(&seen), Step::Forget(root(1)));
-    seen.held = true;
-    assert!(matches!(step(&seen), Step::Stuck(_)));
-    seen.held = false;
-    seen.others = Some(1);
-    assert_eq!(step(&seen), Step::Rewrap);
-    seen.others = None;
-    assert_eq!(step(&seen), Step::Rest);
+    assert_eq!(step(&seen(&forgetting, day - 1)), Step::Wait(at(day)));
+    let removing = record(Phase::Removing, true);
+    let due = [
+        (seen(&forgetting, day), Step::Condemn(root(1))),
+        (seen(&removing, 0), Step::Forget(root(1))),
+    ];
+    for (mut seen, wanted) in due {
+        assert_eq!(step(&seen), wanted);
+        seen.held = true;
+        assert!(matches!(step(&seen), Step::Stuck(_)));
+        seen.held = false;
+        seen.others = Some(1);
+        assert_eq!(step(&seen), Step::Rewrap);
+        seen.others = None;
+        assert_eq!(step(&seen), Step::Rest);
+    }
+}
+
+#[test]
+fn nothing_is_removed_before_the_record_says_that_there_is_no_way_back() {
+    let mut record = record(Phase::Forgetting, true);
+    let day = FORGET_AFTER.as_secs();
+    // Whoever takes the forgetting back now still finds the root key whole.
+    assert_eq!(step(&seen(&record, day)), Step::Condemn(root(1)));
+    record.rotation.as_mut().unwrap().phase = Phase::Removing;
+    assert_eq!(step(&seen(&record, day)), Step::Forget(root(1)));
 }
 
 fn any_phase() -> impl Strategy<Value = Phase> {
@@ -124,6 +143,7 @@ fn any_phase() -> impl Strategy<Value = Phase> {
         Just(Phase::Distributing),
         Just(Phase::Rewrapping),
         Just(Phase::Forgetting),
+        Just(Phase::Removing),
     ]
 }
 
@@ -140,9 +160,13 @@ proptest! {
         let record = record(phase, forget);
         let seen = Seen { next_found, others, held, ..seen(&record, second) };
         match step(&seen) {
-            Step::Forget(old) => {
+            Step::Condemn(old) => {
                 prop_assert!(phase == Phase::Forgetting && others == Some(0) && !held);
                 prop_assert!(second >= FORGET_AFTER.as_secs());
+                prop_assert_ne!(old, record.root);
+            }
+            Step::Forget(old) => {
+                prop_assert!(phase == Phase::Removing && others == Some(0) && !held);
                 prop_assert_ne!(old, record.root);
             }
             Step::Finish => prop_assert!(others == Some(0)),
