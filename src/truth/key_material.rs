@@ -1,6 +1,5 @@
 //! The store of `KeyMaterial`.
 
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client};
 

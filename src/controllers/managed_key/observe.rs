@@ -98,6 +98,10 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
     if let Some(Material { truth, .. }) = &seen.material {
         seen.import = import_source::find(&seen.key, truth, ctx).await?;
         seen.trusted_time = trusted_time(truth, ctx).await?;
+        // No clock alone ends a hold either where something is about to be destroyed.
+        if let Some(now) = seen.trusted_time {
+            seen.hold = ctx.installation.hold.at(now);
+        }
     }
     if seen
         .material
