@@ -48,7 +48,7 @@ pub struct LeafFacts {
     pub issuer: String,
     /// Its life.
     pub validity: Validity,
-    /// The DNS names and addresses that it is for, in their [`normal`] form.
+    /// The DNS names and addresses that it is for, in the form in which names are compared.
     pub hosts: BTreeSet<String>,
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
 use keystead::api::ManagedKey;
+use keystead::api::names::DEFAULT_KEY;
 use keystead::crypto::peek;
 use kube::{Api, ResourceExt};
 
@@ -13,8 +14,8 @@ use crate::support::{Bed, Operator, SYSTEM, eventually, eventually_within, key, 
 const DAY: i64 = 86_400;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(240);
 
-/// Half of them delivered sealed, half plain.
-fn secrets(count: usize) -> String {
+/// Under that key; half of them delivered sealed, half plain.
+fn secrets(key: &str, count: usize) -> String {
     let secret = |index: usize| {
         let form = if index.is_multiple_of(2) {
             "Sealed"
@@ -22,20 +23,20 @@ fn secrets(count: usize) -> String {
             "Plain"
         };
         let spec = format!(
-            "{{keyRef: {{name: orders}}, generate: [{{key: password, password: {{}}}}], target: {{form: {form}}}}}"
+            "{{keyRef: {{name: {key}}}, generate: [{{key: password, password: {{}}}}], target: {{form: {form}}}}}"
         );
         managed_secret("shop", &format!("s{index}"), &spec)
     };
     (0..count).map(secret).collect()
 }
 
-async fn rotate(bed: &Bed, token: &str) {
+async fn rotate(bed: &Bed, name: &str, token: &str) {
     let annotation = format!("keystead.dev/rotate={token}");
     let args = [
         "annotate",
         "--overwrite",
         "managedkey",
-        "orders",
+        name,
         "-n",
         "shop",
         &annotation,
@@ -87,25 +88,29 @@ async fn plain_states(bed: &Bed) -> BTreeMap<String, String> {
         .collect()
 }
 
-async fn wait_version(bed: &Bed, version: u32) {
+async fn wait_version(bed: &Bed, name: &str, version: u32) {
     eventually(&format!("version {version} is current"), || async {
-        status_of_key(bed, "orders").await.current_version == Some(version)
+        status_of_key(bed, name).await.current_version == Some(version)
     })
     .await;
 }
 
+/// An operator that re-encrypts fast, and removes old material of the default key.
+async fn started(bed: &Bed) -> Operator {
+    let arguments = ["--reencrypt-per-second", "200", "--trim-after-days", "30"];
+    bed.operator_named("one", &arguments).await
+}
+
 /// Kills the operator and starts it again until everything is encrypted under the current material.
-async fn reencrypted(bed: &Bed, mut operator: Operator) -> Operator {
+async fn reencrypted(bed: &Bed, name: &str, mut operator: Operator) -> Operator {
     for round in 0..3 {
         tokio::time::sleep(std::time::Duration::from_millis(400 + 300 * round)).await;
         operator.kill().await;
-        operator = bed
-            .operator_named("one", &["--reencrypt-per-second", "200"])
-            .await;
+        operator = started(bed).await;
     }
     operator.wait_ready().await;
     eventually_within(PATIENCE, "everything is encrypted anew", || async {
-        let material = bed.material("shop", "orders").await;
+        let material = bed.material("shop", name).await;
         let current = material
             .spec
             .generations
@@ -120,63 +125,77 @@ async fn reencrypted(bed: &Bed, mut operator: Operator) -> Operator {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_rotations_under_500_secrets_survive_kills_and_change_nothing_visible() {
+async fn three_rotations_under_500_secrets_survive_kills_change_nothing_visible_and_end_with_one_material()
+ {
     const COUNT: usize = 500;
     let bed = Bed::start().await;
-    let mut operator = bed.operator().await;
+    let mut operator = started(&bed).await;
+    operator.wait_ready().await;
     bed.namespace("shop").await;
-    bed.apply(&format!("{}{}", key("shop", "orders"), secrets(COUNT)))
-        .await;
+    bed.apply(&secrets(DEFAULT_KEY, COUNT)).await;
     bed.wait_all_ready("shop", COUNT).await;
     let (values, versions) = (bed.passwords("shop").await, visible(&bed).await);
     let plain = plain_states(&bed).await;
     assert_eq!((versions.len(), plain.len()), (COUNT, COUNT / 2));
 
     for version in 2..=4 {
-        rotate(&bed, &format!("token-{version}")).await;
-        wait_version(&bed, version).await;
-        operator = reencrypted(&bed, operator).await;
+        rotate(&bed, DEFAULT_KEY, &format!("token-{version}")).await;
+        wait_version(&bed, DEFAULT_KEY, version).await;
+        operator = reencrypted(&bed, DEFAULT_KEY, operator).await;
     }
-    assert_eq!(visible(&bed).await, versions);
-    assert_eq!(
-        bed.passwords("shop").await,
-        values,
-        "the plain values are as they were"
-    );
-    assert_eq!(
-        plain_states(&bed).await,
-        plain,
-        "nobody wrote a plain target"
-    );
+    let unchanged = || async {
+        assert_eq!(visible(&bed).await, versions);
+        let now = bed.passwords("shop").await;
+        assert_eq!(now, values, "the plain values are as they were");
+        let now = plain_states(&bed).await;
+        assert_eq!(now, plain, "nobody wrote a plain target");
+    };
+    unchanged().await;
 
     // The status tells that nothing needs the old material; and after a restart everything still opens, since a
     // sealed target whose content is not what is stored would be written again.
     eventually("the counts are exact", || async {
-        let counts: Vec<_> = status_of_key(&bed, "orders")
-            .await
-            .versions
-            .iter()
-            .map(|v| v.references)
-            .collect();
+        let status = status_of_key(&bed, DEFAULT_KEY).await;
+        let counts: Vec<_> = status.versions.iter().map(|v| v.references).collect();
         counts == [Some(0), Some(0), Some(0), None]
     })
     .await;
-    let tokens = bed.material("shop", "orders").await.spec.rotation.tokens;
-    assert_eq!(tokens, ["token-2", "token-3", "token-4"]);
+    let rotation = bed.material("shop", DEFAULT_KEY).await.spec.rotation;
+    assert_eq!(rotation.tokens, ["token-2", "token-3", "token-4"]);
     operator.kill().await;
-    let _operator = bed.operator().await;
+    let operator = started(&bed).await;
+    operator.wait_ready().await;
     bed.wait_all_ready("shop", COUNT).await;
-    assert_eq!(status_of_key(&bed, "orders").await.current_version, Some(4));
+    let current = status_of_key(&bed, DEFAULT_KEY).await.current_version;
+    assert_eq!(current, Some(4));
 
     // What stays the same for the highest version after each restart: new ciphertext is made with it.
-    bed.apply(&managed_secret(
-        "shop",
-        "late",
-        "{keyRef: {name: orders}, literals: {a: b}}",
-    ))
-    .await;
+    bed.apply(&managed_secret("shop", "late", "{literals: {a: b}}"))
+        .await;
     bed.wait_ready("shop", "late").await;
     assert_eq!(needed(&bed).await.len(), 1);
+    bed.delete("shop", "managedsecret/late").await;
+    bed.wait_parked("shop", "late", true).await;
+
+    // A month later the old material is gone, and everything opens without it, also for an operator that has never seen it.
+    let generations = || async { bed.material("shop", DEFAULT_KEY).await.spec.generations };
+    eventually("the old material is found unneeded", || async {
+        let generations = generations().await;
+        let unused = generations.iter().filter(|g| g.unused_since.is_some());
+        unused.count() == 3
+    })
+    .await;
+    bed.set_clock(31 * DAY);
+    eventually("the old material is removed", || async {
+        let generations = generations().await;
+        generations.iter().map(|g| g.version).eq([4])
+    })
+    .await;
+    operator.kill().await;
+    let operator = started(&bed).await;
+    operator.wait_ready().await;
+    bed.wait_all_ready("shop", COUNT).await;
+    unchanged().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,9 +211,9 @@ async fn a_token_rotates_once_whatever_happens_to_the_resource() {
     };
     // A key that is made with a token on it is as fresh as can be.
     bed.apply(&asked("one")).await;
-    wait_version(&bed, 1).await;
+    wait_version(&bed, "orders", 1).await;
     bed.apply(&asked("two")).await;
-    wait_version(&bed, 2).await;
+    wait_version(&bed, "orders", 2).await;
     operator.kill().await;
     let _operator = bed.operator().await;
     bed.apply(&asked("one")).await;
@@ -211,9 +230,9 @@ async fn a_token_rotates_once_whatever_happens_to_the_resource() {
     })
     .await;
     bed.apply(&asked("two")).await;
-    wait_version(&bed, 2).await;
+    wait_version(&bed, "orders", 2).await;
     bed.apply(&asked("three")).await;
-    wait_version(&bed, 3).await;
+    wait_version(&bed, "orders", 3).await;
     assert_eq!(
         bed.material("shop", "orders").await.spec.generations.len(),
         3
@@ -227,7 +246,7 @@ async fn automatic_rotation_comes_when_its_time_comes_and_missed_ones_once() {
     bed.namespace("shop").await;
     let rotating = key("shop", "orders").replace("spec: {}", "spec: {rotation: {periodDays: 90}}");
     bed.apply(&rotating).await;
-    wait_version(&bed, 1).await;
+    wait_version(&bed, "orders", 1).await;
     let next = status_of_key(&bed, "orders")
         .await
         .next_rotation_time
@@ -244,7 +263,7 @@ async fn automatic_rotation_comes_when_its_time_comes_and_missed_ones_once() {
     // That long without a leader, it may be a restored cluster: a day more.
     bed.wait_hold(true).await;
     bed.set_clock(401 * DAY + 60);
-    wait_version(&bed, 2).await;
+    wait_version(&bed, "orders", 2).await;
     // A clock that goes back, and a restart, rotate nothing.
     operator.kill().await;
     bed.set_clock(DAY);
@@ -265,7 +284,7 @@ async fn automatic_rotation_comes_when_its_time_comes_and_missed_ones_once() {
     let _operator = bed.operator().await;
     bed.wait_hold(true).await;
     bed.set_clock(492 * DAY + 60);
-    wait_version(&bed, 3).await;
+    wait_version(&bed, "orders", 3).await;
 
     // The default key rotates every year, without anybody's asking.
     bed.apply(&managed_secret("shop", "default", "{literals: {a: b}}"))
@@ -284,8 +303,12 @@ async fn one_secret_that_does_not_open_holds_up_no_other_and_stays_counted() {
     let bed = Bed::start().await;
     let _operator = bed.operator_named("one", &["--guard-namespace"]).await;
     bed.namespace("shop").await;
-    bed.apply(&format!("{}{}", key("shop", "orders"), secrets(6)))
-        .await;
+    bed.apply(&format!(
+        "{}{}",
+        key("shop", "orders"),
+        secrets("orders", 6)
+    ))
+    .await;
     bed.wait_all_ready("shop", 6).await;
     bed.lift_guard().await;
     let truth = bed.truth("shop", "s3").await.unwrap().name_any();
@@ -303,8 +326,8 @@ async fn one_secret_that_does_not_open_holds_up_no_other_and_stays_counted() {
     bed.kubectl(&args).await.expect_ok();
     bed.wait_not_ready("shop", "s3", "TruthUnreadable").await;
 
-    rotate(&bed, "now").await;
-    wait_version(&bed, 2).await;
+    rotate(&bed, "orders", "now").await;
+    wait_version(&bed, "orders", 2).await;
     eventually("all but one are encrypted anew", || async {
         let versions = status_of_key(&bed, "orders").await.versions;
         versions.first().and_then(|v| v.references) == Some(1)
