@@ -16,8 +16,8 @@ export FUZZ_SECONDS ?= 20
 # Repository in the name of the image that `image` builds; the tag is a hash of the binary.
 export IMAGE_REPOSITORY ?= localhost/keystead
 
-# How many control planes run at once: most of the time their tests wait for something.
-CONTROL_PLANES := $(shell echo $$((2 * $$(nproc))))
+# How many control planes run at once: half of the time their tests wait for something.
+CONTROL_PLANES := $(shell echo $$(($$(nproc) + ($$(nproc) + 1) / 2)))
 
 # Test targets that need a control plane, and those that need a node; every other one is a unit test.
 names = $(patsubst $(1)/%.rs,%,$(wildcard $(1)/*.rs)) $(patsubst $(1)/%/main.rs,%,$(wildcard $(1)/*/main.rs))
