@@ -25,7 +25,7 @@ use super::schema::OBJECT_NAME;
 pub struct KeyPolicy {
     /// Whether Kubernetes RBAC may allow what no statement and no grant does; default true. It is asked for `create` on
     /// `managedkeys/encrypt`, `managedkeys/decrypt` and so on, and for `update` on `managedkeys/policy`, `state`,
-    /// `deletion`, `rotate` and `grants`. The counterpart of a KMS policy that gives the account root all rights.
+    /// `deletion`, `rotate`, `import` and `grants`. The counterpart of a KMS policy that gives the account root all rights.
     #[serde(
         default,
         rename = "delegateToRBAC",
