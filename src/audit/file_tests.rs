@@ -24,6 +24,13 @@ fn chain() -> Chain {
     Chain::new("c".repeat(32), "pod".to_owned())
 }
 
+/// A process that writes one line and ends.
+fn write_one(folder: &Path, chain: &mut Chain) {
+    let mut sink = sink(folder, 10_000, 0);
+    sink.prepare(10).unwrap();
+    sink.write(&line(chain)).unwrap();
+}
+
 #[test]
 fn nobody_else_may_read_the_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -112,10 +119,7 @@ fn the_next_process_goes_on_after_the_last_whole_line() {
 fn a_process_killed_between_two_files_goes_on_after_the_older() {
     let folder = tempfile::tempdir().unwrap();
     let mut chain = chain();
-    let mut first = sink(folder.path(), 10_000, 0);
-    first.prepare(10).unwrap();
-    first.write(&line(&mut chain)).unwrap();
-    drop(first);
+    write_one(folder.path(), &mut chain);
     let path = folder.path().join("audit.log");
     fs::rename(&path, folder.path().join("audit.log.000001")).unwrap();
     let resumed = sink(folder.path(), 10_000, 0).prepare(10).unwrap().resumes;
@@ -144,10 +148,7 @@ fn a_folder_that_is_taken_away_is_noticed_and_one_that_is_back_is_gone_on() {
 fn what_is_gone_on_is_told_until_a_line_that_says_it_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let mut chain = chain();
-    let mut first = sink(folder.path(), 10_000, 0);
-    first.prepare(10).unwrap();
-    first.write(&line(&mut chain)).unwrap();
-    drop(first);
+    write_one(folder.path(), &mut chain);
     let mut next = sink(folder.path(), 10_000, 0);
     for when in ["the first", "after one that failed"] {
         let resumed = next.prepare(10).unwrap().resumes;
