@@ -9,10 +9,10 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::api::PostParams;
 use kube::{Api, Client};
-use tokio::time::timeout;
 use tracing::warn;
 
 use crate::api::names::GROUP;
+use crate::calling::within;
 use crate::policy::{Rbac, RbacAttributes};
 use crate::telling::describe;
 
@@ -48,18 +48,14 @@ pub async fn ask(
 ) -> Option<Rbac> {
     let reviews: Api<SubjectAccessReview> = Api::all(client);
     let (params, review) = (PostParams::default(), review(subject, key, attributes));
-    match timeout(patience, reviews.create(&params, &review)).await {
-        Ok(Ok(answer)) => Some(match answer.status {
+    match within(patience, reviews.create(&params, &review)).await {
+        Ok(answer) => Some(match answer.status {
             Some(status) if status.allowed => Rbac::Allows,
             _ => Rbac::DoesNotAllow,
         }),
-        Ok(Err(error)) => {
+        Err(error) => {
             let error = describe(&error);
             warn!(error, "RBAC could not be asked");
-            None
-        }
-        Err(_) => {
-            warn!("RBAC gave no answer in time");
             None
         }
     }

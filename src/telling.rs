@@ -10,8 +10,10 @@ use crate::calling::NoAnswer;
 pub fn describe(error: &kube::Error) -> String {
     let kube::Error::Api(status) = error else {
         return match error {
-            kube::Error::Service(error) if error.is::<NoAnswer>() => NoAnswer.to_string(),
-            kube::Error::HyperError(_) | kube::Error::Service(_) => "cannot be reached".to_owned(),
+            kube::Error::Service(error) => error
+                .downcast_ref::<NoAnswer>()
+                .map_or_else(|| "cannot be reached".to_owned(), NoAnswer::to_string),
+            kube::Error::HyperError(_) => "cannot be reached".to_owned(),
             _ => "the answer could not be read".to_owned(),
         };
     };

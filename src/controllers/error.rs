@@ -7,11 +7,9 @@ use std::time::Duration;
 use kube::core::Status;
 
 use crate::api::Reason;
+use crate::calling::{LONGEST, within};
 use crate::leader::LeadershipLost;
 use crate::telling::describe;
-
-/// Longest wait for one call of the API server.
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How often the API server may refuse before the owner is told: a moment's trouble is not worth a status.
 const FAILURES_TOLD: u32 = 2;
@@ -23,7 +21,7 @@ const CONFLICTS_TOLERATED: u32 = 5;
 /// own message is not repeated, since it may quote what was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API server refused, or could not be reached.
+    /// The API server refused, could not be reached, or gave no answer in time.
     #[error("{operation} {object}: {}", describe(source))]
     Api {
         /// The verb.
@@ -32,16 +30,6 @@ pub enum Error {
         object: String,
         /// Why it failed.
         source: Box<kube::Error>,
-    },
-    /// The API server did not answer in time.
-    #[error("{operation} {object}: no answer within {} s", limit.as_secs())]
-    Timeout {
-        /// The verb.
-        operation: &'static str,
-        /// Kind and name.
-        object: String,
-        /// How long it was waited for.
-        limit: Duration,
     },
     /// This replica does not lead any more.
     #[error("this replica does not lead any more")]
@@ -109,8 +97,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Api { source, .. } => class_of(source),
-            Self::Timeout { .. }
-            | Self::Random
+            Self::Random
             | Self::Audit(_)
             | Self::Record(_)
             | Self::Root(_)
@@ -123,11 +110,7 @@ impl Error {
 
     /// Whether what was asked of the API server may have been done all the same: no answer came.
     pub fn leaves_open(&self) -> bool {
-        match self {
-            Self::Api { source, .. } => !matches!(**source, kube::Error::Api(_)),
-            Self::Timeout { .. } => true,
-            _ => false,
-        }
+        matches!(self, Self::Api { source, .. } if !matches!(**source, kube::Error::Api(_)))
     }
 
     /// Whether the owner is told, after that many failures before: at once of what only a person can mend, and of an
@@ -160,7 +143,6 @@ impl Error {
                 Reason::TargetRefused
             }
             Self::Api { .. }
-            | Self::Timeout { .. }
             | Self::NotLeader(_)
             | Self::Raced { .. }
             | Self::Random
@@ -190,34 +172,28 @@ pub(super) fn is(error: &kube::Error, kind: impl Fn(&Status) -> bool) -> bool {
     matches!(error, kube::Error::Api(status) if kind(status))
 }
 
-/// Makes one call of the API server with a time limit of its own, since the client has none.
-pub(super) async fn call<T>(
+/// Makes one call of the API server, within the time that every call has.
+pub(super) fn call<T>(
     operation: &'static str,
     object: impl fmt::Display,
     request: impl Future<Output = kube::Result<T>>,
-) -> Result<T, Error> {
-    call_within(CALL_TIMEOUT, operation, object, request).await
+) -> impl Future<Output = Result<T, Error>> {
+    call_within(LONGEST, operation, object, request)
 }
 
 /// As [`call`], for what takes many calls.
-pub(super) async fn call_within<T>(
+pub(super) fn call_within<T>(
     limit: Duration,
     operation: &'static str,
     object: impl fmt::Display,
     request: impl Future<Output = kube::Result<T>>,
-) -> Result<T, Error> {
-    // On the heap, since what waits for a call would be as large as the request in every caller.
-    match tokio::time::timeout(limit, Box::pin(request)).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(source)) => Err(Error::Api {
+) -> impl Future<Output = Result<T, Error>> {
+    let answer = within(limit, request);
+    async move {
+        answer.await.map_err(|source| Error::Api {
             operation,
             object: object.to_string(),
             source: Box::new(source),
-        }),
-        Err(_) => Err(Error::Timeout {
-            operation,
-            object: object.to_string(),
-            limit,
-        }),
+        })
     }
 }

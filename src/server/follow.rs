@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::api::KeyMaterial;
+use crate::calling::within;
 use crate::keys::{Freshness, Loader};
 use crate::telling::describe;
 
@@ -115,7 +116,7 @@ impl Follower {
         let mut listed = HashSet::new();
         let mut params = ListParams::default().limit(PAGE);
         let revision = loop {
-            let page = within("list key material", self.api.list(&params)).await?;
+            let page = answered("list key material", self.api.list(&params)).await?;
             for one in page.items {
                 listed.extend(self.loader.put(one).await);
             }
@@ -153,7 +154,7 @@ impl Follower {
     async fn ask(&self) -> Result<(), Broken> {
         let sent = Instant::now();
         let params = ListParams::default().limit(1);
-        let answer = within("ask for the newest state", self.api.list_metadata(&params)).await?;
+        let answer = answered("ask for the newest state", self.api.list_metadata(&params)).await?;
         let revision = number(answer.metadata.resource_version.as_deref())?;
         if revision < self.freshness.revision() {
             return Err(Broken::WentBack);
@@ -166,7 +167,7 @@ impl Follower {
     async fn watch(&self) -> Result<(), Broken> {
         let params = WatchParams::default().timeout(WATCH_SECONDS);
         let from = self.freshness.revision().to_string();
-        let events = within("watch key material", self.api.watch(&params, &from)).await?;
+        let events = answered("watch key material", self.api.watch(&params, &from)).await?;
         pin_mut!(events);
         let all = async {
             while let Some(event) = events.next().await {
@@ -207,13 +208,11 @@ impl Follower {
     }
 }
 
-async fn within<T>(
+async fn answered<T>(
     what: &'static str,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, Broken> {
-    let answer = timeout(PATIENCE, request).await;
-    let answer = answer.map_err(|_| Broken::Silent(what))?;
-    answer.map_err(refused(what))
+    within(PATIENCE, request).await.map_err(refused(what))
 }
 
 fn refused(what: &'static str) -> impl Fn(kube::Error) -> Broken {

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
-use tokio::time::timeout;
 use tracing::warn;
 
 use crate::api::Via;
 use crate::audit::{Decision, Entry, EventSource, Identity, Resource, ResourceType, Trail};
 use crate::authorization::{self, KeyPlace, Subject};
+use crate::calling::within;
 use crate::clock::Clock;
 use crate::crypto::OWN_PREFIX;
 use crate::keys::Key;
@@ -71,15 +71,16 @@ impl PolicyGate {
 
     async fn namespace_uid(&self, name: &str) -> Result<Option<String>, Unidentified> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        let unanswered = |error: String| {
-            let problem = "a caller's namespace could not be looked at";
-            warn!(namespace = name, error, "{problem}");
-            Unidentified::Unanswered
-        };
-        match timeout(PATIENCE, namespaces.get_metadata_opt(name)).await {
-            Ok(Ok(found)) => Ok(found.and_then(|namespace| namespace.metadata.uid)),
-            Ok(Err(error)) => Err(unanswered(describe(&error))),
-            Err(_) => Err(unanswered("no answer in time".to_owned())),
+        match within(PATIENCE, namespaces.get_metadata_opt(name)).await {
+            Ok(found) => Ok(found.and_then(|namespace| namespace.metadata.uid)),
+            Err(error) => {
+                let error = describe(&error);
+                warn!(
+                    namespace = name,
+                    error, "a caller's namespace could not be looked at"
+                );
+                Err(Unidentified::Unanswered)
+            }
         }
     }
 

@@ -11,13 +11,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Owne
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::api::names::{
     ANNOTATION_APPLIED, COMPONENT_SERVER, FIELD_MANAGER, LABEL_COMPONENT, LABEL_MANAGED_BY,
     MANAGED_BY, SERVER_LEASE_PREFIX,
 };
+use crate::calling::within;
 use crate::clock::{Clock as _, SystemClock};
 use crate::keys::Freshness;
 use crate::telling::describe;
@@ -138,8 +139,6 @@ impl Presence {
 /// Why the Lease was not written.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("no answer in time")]
-    Silent,
     #[error("{}", describe(.0))]
     Refused(kube::Error),
     #[error("somebody else wrote it meanwhile")]
@@ -154,10 +153,7 @@ fn params() -> PostParams {
 }
 
 async fn answered<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
-    match timeout(PATIENCE, request).await {
-        Ok(answer) => answer.map_err(Failure::Refused),
-        Err(_) => Err(Failure::Silent),
-    }
+    within(PATIENCE, request).await.map_err(Failure::Refused)
 }
 
 fn lease_name(replica: &str) -> String {
