@@ -17,11 +17,11 @@ use tracing::warn;
 
 use super::context::Context;
 use super::error::{Class, Error, call};
+use super::key_truth::replace;
 use crate::api::{KeyMaterial, ManagedKey, Reason};
 use crate::crypto::KeyId;
 use crate::keys::Key;
 use crate::policy::Action;
-use crate::telemetry::Truth;
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -251,22 +251,17 @@ async fn remember_refused(key: &Key, ctx: &Context) -> Result<(), Error> {
         return Ok(());
     }
     let (id, object) = (key.id.to_string(), format!("KeyMaterial {}", key.id));
-    let found = call("get", &object, ctx.materials.get(&id)).await?;
+    let found = call("get", object, ctx.materials.get(&id)).await?;
     let Some(mut truth) = found.filter(|truth| !is_known(truth)) else {
         return Ok(());
     };
     if let Some(record) = &mut truth.spec.deletion {
         record.refused = Some(Time(today));
     }
-    ctx.check_leadership()?;
-    match call("replace", object, ctx.materials.replace(&truth)).await {
+    match replace(&truth, ctx).await {
         // Somebody else wrote; the next refusal tries again.
         Err(error) if error.class() == Class::Conflict => Ok(()),
-        written => {
-            written?;
-            ctx.metrics.truth_written(Truth::KeyMaterial);
-            Ok(())
-        }
+        written => written,
     }
 }
 

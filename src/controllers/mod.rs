@@ -15,6 +15,7 @@ mod key_alias;
 mod key_changes;
 mod key_grant;
 mod key_table;
+mod key_truth;
 mod key_uses;
 mod managed_key;
 mod managed_secret;

@@ -18,9 +18,9 @@ use crate::controllers::backoff::jittered;
 use crate::controllers::context::{Context, jitter};
 use crate::controllers::error::{Error, call};
 use crate::controllers::key_changes::{Change, KeyChange};
+use crate::controllers::key_truth::replace;
 use crate::crypto::KeyId;
 use crate::keys::{Key, KeyChanged};
-use crate::telemetry::Truth;
 
 /// How often waiting keys are looked at although nothing is due: what blocks one may go, and clocks may jump.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
@@ -211,7 +211,7 @@ async fn destroy(mut truth: KeyMaterial, now: Timestamp, ctx: &Context) -> Resul
         who: Identity::controller(),
         reason: "its date came a day ago or more, and nothing that is known needs it, or the loss was accepted",
     };
-    change.carry_out(ctx, replace(&truth, ctx)).await?;
+    change.replace(ctx).await?;
     let spec = &truth.spec;
     info!(
         key = truth.name_any(),
@@ -219,14 +219,6 @@ async fn destroy(mut truth: KeyMaterial, now: Timestamp, ctx: &Context) -> Resul
         name = spec.name,
         "the material of a key was destroyed"
     );
-    Ok(())
-}
-
-async fn replace(truth: &KeyMaterial, ctx: &Context) -> Result<(), Error> {
-    ctx.check_leadership()?;
-    let object = format!("KeyMaterial {}", truth.name_any());
-    call("replace", object, ctx.materials.replace(truth)).await?;
-    ctx.metrics.truth_written(Truth::KeyMaterial);
     Ok(())
 }
 

@@ -8,10 +8,10 @@ use tracing::info;
 
 use crate::api::KeyMaterial;
 use crate::controllers::context::Context;
-use crate::controllers::error::{Class, Error, call};
+use crate::controllers::error::{Class, Error};
+use crate::controllers::key_truth::replace;
 use crate::crypto::OsRandom;
 use crate::keys::{RewrapError, rewrap, roots_of};
-use crate::telemetry::Truth;
 
 /// Most keys that a message names.
 const NAMED: usize = 3;
@@ -71,7 +71,6 @@ impl Pass {
 pub(super) async fn rewrap_all(others: Vec<KeyMaterial>, ctx: &Context) -> Result<Pass, Error> {
     let mut pass = Pass::default();
     for truth in others {
-        ctx.check_leadership()?;
         let name = truth.name_any();
         match wrapped_anew(&truth, ctx).await {
             Ok(wanted) => {
@@ -96,13 +95,6 @@ async fn wrapped_anew(truth: &KeyMaterial, ctx: &Context) -> Result<KeyMaterial,
         roots.want(root).await;
     }
     rewrap(truth, ctx.installation.id, roots, &mut OsRandom)
-}
-
-async fn replace(wanted: &KeyMaterial, ctx: &Context) -> Result<(), Error> {
-    let object = format!("KeyMaterial {}", wanted.name_any());
-    call("replace", object, ctx.materials.replace(wanted)).await?;
-    ctx.metrics.truth_written(Truth::KeyMaterial);
-    Ok(())
 }
 
 /// Whether the API server refused what was sent, so that another object may fare better. One that is overloaded, or does not
