@@ -1,6 +1,7 @@
 //! What matters of a namespace: names can be re-used, UIDs cannot.
 
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 
@@ -21,20 +22,26 @@ pub(crate) struct NamespaceFacts {
 
 /// Looks at a namespace.
 pub(crate) async fn namespace_facts(name: &str, ctx: &Context) -> Result<NamespaceFacts, Error> {
-    let namespaces: Api<Namespace> = Api::all(ctx.client.clone());
-    let found = call(
-        "get",
-        format!("Namespace {name}"),
-        namespaces.get_metadata(name),
-    )
-    .await?;
+    let metadata = metadata(name, ctx).await?;
     let approved = approved_before(ctx.client.clone(), &ctx.namespace);
     let approved_before = call("get", "the installation record", approved).await?;
     Ok(NamespaceFacts {
-        uid: found.metadata.uid.unwrap_or_default(),
-        created: found.metadata.creation_timestamp.map(|time| time.0),
+        uid: metadata.uid.unwrap_or_default(),
+        created: metadata.creation_timestamp.map(|time| time.0),
         approved_before,
     })
+}
+
+/// The UID of a namespace.
+pub(crate) async fn namespace_uid(name: &str, ctx: &Context) -> Result<String, Error> {
+    Ok(metadata(name, ctx).await?.uid.unwrap_or_default())
+}
+
+async fn metadata(name: &str, ctx: &Context) -> Result<ObjectMeta, Error> {
+    let namespaces: Api<Namespace> = Api::all(ctx.client.clone());
+    let object = format!("Namespace {name}");
+    let found = call("get", object, namespaces.get_metadata(name)).await?;
+    Ok(found.metadata)
 }
 
 /// Looks at a namespace that somebody else named: `None` if there is none, or if it is not served, so that the operator has no
@@ -43,11 +50,24 @@ pub(crate) async fn find_namespace(
     name: &str,
     ctx: &Context,
 ) -> Result<Option<NamespaceFacts>, Error> {
+    find(name, ctx, namespace_facts(name, ctx)).await
+}
+
+/// The UID of a namespace that somebody else named; `None` as for [`find_namespace`].
+pub(crate) async fn find_namespace_uid(name: &str, ctx: &Context) -> Result<Option<String>, Error> {
+    find(name, ctx, namespace_uid(name, ctx)).await
+}
+
+async fn find<T>(
+    name: &str,
+    ctx: &Context,
+    look: impl Future<Output = Result<T, Error>>,
+) -> Result<Option<T>, Error> {
     // The name comes from a user or group that somebody wrote: it may be anything, also a path.
     if !is_namespace_name(name) || !ctx.scope.contains(name) {
         return Ok(None);
     }
-    match namespace_facts(name, ctx).await {
+    match look.await {
         Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_not_found) => Ok(None),
         found => found.map(Some),
     }

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use crate::api::{GrantRecord, KeyGrant, KeyMaterial};
 use crate::controllers::context::Context;
 use crate::controllers::error::Error;
-use crate::controllers::namespace::{find_namespace, namespace_facts};
+use crate::controllers::namespace::{find_namespace_uid, namespace_uid};
 use crate::policy::namespace_of_user;
 
 /// Everything that [`super::plan::plan`] may look at.
@@ -60,7 +60,7 @@ pub(super) async fn observe(grant: Arc<KeyGrant>, ctx: &Context) -> Result<Obser
     };
     let known = seen.key.as_ref().and_then(|key| recorded(&seen.grant, key));
     if known.is_none() && seen.key.is_some() {
-        seen.namespace_uid = Some(namespace_facts(&namespace, ctx).await?.uid);
+        seen.namespace_uid = Some(namespace_uid(&namespace, ctx).await?);
         seen.home = home(&seen.grant.spec.grantee_principal, ctx).await?;
     }
     Ok(seen)
@@ -70,11 +70,8 @@ async fn home(grantee: &str, ctx: &Context) -> Result<Home, Error> {
     let Some(namespace) = namespace_of_user(grantee) else {
         return Ok(Home::Nowhere);
     };
-    let found = find_namespace(namespace, ctx).await?;
-    Ok(found.map_or_else(
-        || Home::Missing(namespace.to_owned()),
-        |facts| Home::There(facts.uid),
-    ))
+    let found = find_namespace_uid(namespace, ctx).await?;
+    Ok(found.map_or_else(|| Home::Missing(namespace.to_owned()), Home::There))
 }
 
 /// The record of this very grant in the truth of a key.
