@@ -125,7 +125,7 @@ async fn take_import(
     record.parked = None;
     record.identity = Some(identity);
     record.valid_to = import::valid_to(&seen.key);
-    let change = Change::new("ImportKeyMaterial", valid_to(&material.spec));
+    let change = Change::new("ImportKeyMaterial", end_of(&material.spec));
     let change = asked(&material, vec![change], seen, ctx).await;
     change.replace(ctx).await?;
     let key = seen.key.object_ref(&());
@@ -136,7 +136,7 @@ async fn take_import(
 }
 
 /// What the trail says of imported material.
-fn valid_to(spec: &KeyMaterialSpec) -> Vec<(&'static str, String)> {
+fn end_of(spec: &KeyMaterialSpec) -> Vec<(&'static str, String)> {
     let end = spec
         .import
         .as_ref()
