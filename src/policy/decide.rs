@@ -5,8 +5,9 @@ use std::fmt;
 use k8s_openapi::jiff::Timestamp;
 
 use super::grant::Context;
+use super::pairs::Found;
 use super::principal::namespace_of_group;
-use super::rules::{KeyRules, Statement, Statements};
+use super::rules::{KeyRules, NamedGrant, Statement, Statements};
 use super::{Action, Principal, RbacAttributes};
 use crate::api::Via;
 
@@ -148,17 +149,19 @@ pub fn decide(request: &Request<'_>, rules: &KeyRules, rbac: Rbac) -> Decision {
         reason,
     };
     let named = Named::in_statements(request, rules);
-    if let Some(statement) = first(named.by_name & rules.denies, request, rules) {
+    let found = rules.pairs.found(request.context);
+    let first = |statements| first(statements, request, &found, rules);
+    if let Some(statement) = first(named.by_name & rules.denies) {
         return deny(Basis::DeniedBy(statement));
     }
     if rules.is_default {
         return default_key(request, rules, rbac);
     }
-    let (granted, was_granted) = granted(request, rules);
+    let (granted, was_granted) = granted(request, &found, rules);
     if let Some(grant) = granted {
         return allow(Basis::GrantedBy(grant));
     }
-    if let Some(statement) = first(named.by_identity & rules.allows, request, rules) {
+    if let Some(statement) = first(named.by_identity & rules.allows) {
         return allow(Basis::AllowedBy(statement));
     }
     if is_own_secret(request, rules) {
@@ -171,7 +174,7 @@ pub fn decide(request: &Request<'_>, rules: &KeyRules, rbac: Rbac) -> Decision {
             Rbac::DoesNotAllow => {}
         }
     }
-    let was_allowed = || first(named.by_name & rules.allows, request, rules).is_some();
+    let was_allowed = || first(named.by_name & rules.allows).is_some();
     if let Some(namespace) = request.principal.namespace()
         && (was_granted || was_allowed())
     {
@@ -270,12 +273,13 @@ fn is_home_same(principal: &Principal, rules: &KeyRules) -> bool {
 fn first(
     mut statements: Statements,
     request: &Request<'_>,
+    found: &Found,
     rules: &KeyRules,
 ) -> Option<StatementName> {
     while statements != 0 {
         let index = statements.trailing_zeros() as usize;
         let statement = rules.statements.get(index)?;
-        if holds(statement, request) {
+        if holds(statement, request, found) {
             let sid = statement.sid.clone();
             return Some(StatementName { index, sid });
         }
@@ -284,21 +288,19 @@ fn first(
     None
 }
 
-fn holds(statement: &Statement, request: &Request<'_>) -> bool {
+fn holds(statement: &Statement, request: &Request<'_>, found: &Found) -> bool {
     let via = |way| request.via == Some(way);
     (statement.via.is_empty() || statement.via.iter().copied().any(via))
-        && statement
-            .context
-            .iter()
-            .all(|(key, value)| request.context.get(key) == Some(value))
+        && found.has_all(&statement.context)
 }
 
 /// The name of the grant that gives it; and whether one would, if the grantee's namespace were still the same.
-fn granted(request: &Request<'_>, rules: &KeyRules) -> (Option<String>, bool) {
+fn granted(request: &Request<'_>, found: &Found, rules: &KeyRules) -> (Option<String>, bool) {
     let principal = request.principal;
     let grants = rules.grants.get(&principal.user);
     let mut would = false;
-    for named in grants.into_iter().flatten() {
+    let asks = |named: &&NamedGrant| found.has_all(&named.subset);
+    for named in grants.into_iter().flatten().filter(asks) {
         let (context, now) = (request.context, request.now);
         if !named
             .grant

@@ -14,6 +14,7 @@ mod action;
 mod decide;
 mod grant;
 mod lockout;
+mod pairs;
 mod principal;
 mod rules;
 

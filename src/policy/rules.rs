@@ -1,11 +1,13 @@
 //! What one key's policy and grants say, compiled once so that each decision is a few look-ups.
 //!
 //! Statements are bits: for each principal, group, namespace and action there is a mask of the statements that speak of
-//! it, so that those that match both are found by AND, and only their conditions are compared.
+//! it, so that those that match both are found by AND, and only their conditions are compared. Pairs of the encryption context
+//! that they ask for are numbers.
 
 use std::collections::HashMap;
 
-use super::grant::{Context, Grant};
+use super::grant::Grant;
+use super::pairs::Pairs;
 use super::principal::{namespace_of_group, namespace_of_user, service_account};
 use super::{Action, ActionPattern, Principal};
 use crate::api::names::DEFAULT_KEY;
@@ -33,13 +35,16 @@ pub struct KeyRules {
     /// The namespaces of principals as they were when they were accepted, the key's own among them.
     pub(super) uids: HashMap<String, String>,
     pub(super) grants: HashMap<String, Vec<NamedGrant>>,
+    /// The pairs that statements and grants ask for.
+    pub(super) pairs: Pairs,
 }
 
 /// What is compared of a statement after its principals and actions matched.
 #[derive(Clone, Debug)]
 pub(super) struct Statement {
     pub(super) sid: Option<String>,
-    pub(super) context: Context,
+    /// The pairs that it asks for.
+    pub(super) context: Vec<u32>,
     pub(super) via: Vec<Via>,
 }
 
@@ -48,6 +53,8 @@ pub(super) struct Statement {
 pub(super) struct NamedGrant {
     pub(super) name: String,
     pub(super) grant: Grant,
+    /// The pairs that its `context_subset` asks for.
+    pub(super) subset: Vec<u32>,
     /// UID of the grantee's namespace, if it has one, when the grant was accepted.
     pub(super) namespace_uid: Option<String>,
 }
@@ -138,7 +145,7 @@ impl KeyRules {
         }
         for record in grants.iter().filter(|record| !record.expired) {
             let granted = rules.grants.entry(record.grantee.clone()).or_default();
-            granted.push(NamedGrant::of(record));
+            granted.push(NamedGrant::of(record, &mut rules.pairs));
         }
         Ok(rules)
     }
@@ -187,7 +194,7 @@ impl KeyRules {
         let conditions = said.conditions.clone().unwrap_or_default();
         self.statements.push(Statement {
             sid: said.sid.clone(),
-            context: conditions.encryption_context,
+            context: self.pairs.asked(&conditions.encryption_context),
             via: conditions.via,
         });
         Ok(())
@@ -200,20 +207,12 @@ impl KeyRules {
 
     /// Whether some statement denies one of these actions to somebody.
     pub fn denies_any(&self, actions: &[Action]) -> bool {
-        let mut masks = actions
-            .iter()
-            .map(|action| self.by_action[*action as usize]);
-        masks.any(|mask| mask & self.denies != 0)
+        self.denying(actions) != 0
     }
-}
 
-impl KeyRules {
     /// Whether a statement may deny one of these actions to somebody of whom only the name is known: conditions are left aside, and
     /// any group may be one of his.
     pub fn may_deny(&self, user: &Principal, actions: &[Action]) -> bool {
-        let acted = actions
-            .iter()
-            .fold(0, |mask, action| mask | self.by_action[*action as usize]);
         let by_user = self.by_user.get(user.name());
         let home = user
             .namespace()
@@ -222,14 +221,23 @@ impl KeyRules {
             .into_iter()
             .chain(home)
             .chain(self.by_group.values());
-        acted & self.denies & spoken.fold(0, |mask, statements| mask | statements) != 0
+        self.denying(actions) & spoken.fold(0, |mask, statements| mask | statements) != 0
+    }
+
+    /// The statements that deny one of these actions.
+    fn denying(&self, actions: &[Action]) -> u64 {
+        let by_action = actions
+            .iter()
+            .map(|action| self.by_action[*action as usize]);
+        self.denies & by_action.fold(0, |mask, statements| mask | statements)
     }
 }
 
 impl NamedGrant {
-    fn of(record: &GrantRecord) -> Self {
+    fn of(record: &GrantRecord, pairs: &mut Pairs) -> Self {
         let constraints = record.constraints.clone().unwrap_or_default();
         Self {
+            subset: pairs.asked(&constraints.encryption_context_subset),
             name: record.name.clone(),
             namespace_uid: record.namespace_uid.clone(),
             grant: Grant {
