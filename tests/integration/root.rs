@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use keystead::api::KeyMaterial;
 use keystead::crypto::root_of;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{
     Bed, OPERATOR_USER, Operator, Printed, SYSTEM, eventually, eventually_within, key, plain,
@@ -388,4 +388,52 @@ async fn the_root_key_moves_to_a_file_and_back_and_the_old_one_is_forgotten_when
         BTreeSet::from([back])
     );
     drop(operator);
+}
+
+/// Killed between the record, the removal and the end of the rotation: the next leader ends it, and nobody takes it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_of_the_old_root_key_that_was_begun_is_ended_and_not_taken_back() {
+    let bed = Bed::start().await;
+    bed.namespace("shop").await;
+    let mut operator = bed.operator().await;
+    bed.apply(&world(1)).await;
+    bed.wait_all_ready("shop", 1).await;
+    let values = bed.passwords("shop").await;
+    let secrets: Api<Secret> = Api::namespaced(bed.client.clone(), SYSTEM);
+    let mut place = "keystead-root".to_owned();
+    for (round, removed) in [false, true].into_iter().enumerate() {
+        let old = current(&bed).await;
+        root(&bed, &["rotate", "--forget-old"]).await.expect_ok();
+        eventually_within(PATIENCE, "only the old one is left to forget", || async {
+            phase(&bed).await.as_deref() == Some("Forgetting")
+        })
+        .await;
+        operator.kill().await;
+        set_phase(&bed, "Removing").await;
+        let message = root(&bed, &["cancel"]).await.expect_refused();
+        assert!(message.contains("there is no way back"), "{message}");
+        if removed {
+            let params = DeleteParams::default();
+            secrets.delete(&place, &params).await.unwrap();
+        }
+        operator = bed.operator().await;
+        let new = rotated(&bed, &old).await;
+        assert!(secrets.get_opt(&place).await.unwrap().is_none());
+        assert!(!bed.record().await.contains_key("retiredRoots"));
+        everything_opens(&bed, 2 + round, &values, &format!("new-{round}")).await;
+        place = format!("keystead-root-{new}");
+    }
+}
+
+/// As a leader writes it that is killed right afterwards.
+async fn set_phase(bed: &Bed, phase: &str) {
+    let maps: Api<ConfigMap> = Api::namespaced(bed.client.clone(), SYSTEM);
+    let record = bed.record().await;
+    let mut rotation: Value = serde_json::from_str(&record["rootRotation"]).unwrap();
+    rotation["phase"] = phase.into();
+    let patch = Patch::Merge(json!({"data": {"rootRotation": rotation.to_string()}}));
+    let params = PatchParams::default();
+    maps.patch("keystead-installation", &params, &patch)
+        .await
+        .unwrap();
 }
