@@ -42,7 +42,18 @@ pub fn watch_guarded<K>(
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    watch_objects(api, watcher::Config::default()).backoff(WatchPauses::default())
+    watch_selected(api, watcher::Config::default())
+}
+
+/// Watches what is selected of a kind that is read without fail, such as metadata.
+pub fn watch_selected<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watch_objects(api, config).backoff(WatchPauses::default())
 }
 
 /// The event, if its object can be read.

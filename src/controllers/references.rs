@@ -70,6 +70,19 @@ impl References {
             .collect()
     }
 
+    /// Whether some secret refers to that.
+    pub fn has(&self, reference: &Reference) -> bool {
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        index.by.contains_key(reference)
+    }
+
+    /// The secrets that refer to anything like that; a secret that refers to several things may be there more than once.
+    pub fn to_any(&self, like: impl Fn(&Reference) -> bool) -> Vec<ObjectRef<ManagedSecret>> {
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = index.by.iter().filter(|(reference, _)| like(reference));
+        found.flat_map(|(_, secrets)| secrets).cloned().collect()
+    }
+
     /// Remembers the state that was written for a secret, so that its echo does not wake that one.
     pub fn wrote(
         &self,

@@ -26,12 +26,17 @@ where
     reconciled
         .for_each(|result| {
             if let Err(controller::Error::QueueError(error)) = result {
-                let (kind, error) = (K::kind(&()), describe_watch(&error));
-                warn!(%kind, error, "a watch broke; it is taken up again");
+                tell_broken::<K>(&error);
             }
             future::ready(())
         })
         .await;
+}
+
+/// Says that the watch of a kind broke.
+pub(super) fn tell_broken<K: Resource<DynamicType = ()>>(error: &watcher::Error) {
+    let (kind, error) = (K::kind(&()), describe_watch(error));
+    warn!(%kind, error, "a watch broke; it is taken up again");
 }
 
 /// When to try again to reconcile an object, after one more failure.

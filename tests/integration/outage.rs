@@ -2,11 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Secret;
+use keystead::api::KeyAlias;
 use keystead_cluster::{AuditEvent, Component, Options};
+use kube::Api;
+use kube::api::DeleteParams;
 
 use crate::support::{
     Bed, OPERATOR_USER, Operator, eventually, eventually_within, key, plain, plains,
 };
+
+const ALIAS: &str = "---\napiVersion: keystead.dev/v1alpha1\nkind: KeyAlias\n\
+    metadata: {name: current, namespace: shop}\nspec: {keyRef: {name: orders}}\n";
 
 fn open_files(operator: &Operator) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", operator.pid()))
@@ -148,6 +155,56 @@ async fn a_compacted_revision_is_survived_with_and_without_a_watch_cache() {
                 .all(|(name, value)| name == "s4" || now.get(name) == Some(value))
         );
     }
+}
+
+/// Case B07 (1): what was deleted while a watch was cut is in no event of the next one, and the leader is still the same, so that
+/// nothing else has everything looked at again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deleted_while_the_watches_were_cut_is_missed_by_nobody() {
+    let options = Options {
+        watch_cache: false,
+        ..Options::default()
+    };
+    let bed = Bed::start_with(options, &[]).await;
+    bed.namespace("shop").await;
+    let proxy = bed.proxy().await;
+    let operator = bed.operator_by_way_of(&proxy).await;
+    let world = [
+        key("shop", "orders"),
+        ALIAS.to_owned(),
+        plains("shop", 2, None),
+        plain("shop", "s2", Some("orders"), "x")
+            .replace("{name: orders}", "{kind: KeyAlias, name: current}"),
+    ];
+    bed.apply(&world.concat()).await;
+    bed.wait_all_ready("shop", 3).await;
+    let values = bed.passwords("shop").await;
+    let secrets: Api<Secret> = Api::namespaced(bed.client.clone(), "shop");
+    let aliases: Api<KeyAlias> = Api::namespaced(bed.client.clone(), "shop");
+    let now = DeleteParams::default();
+    // Late news of what was written, such as the Leases, may come before the next cut.
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let before = operator.log().len();
+        operator.pause().await;
+        proxy.cut();
+        secrets.delete("s1", &now).await.unwrap();
+        aliases.delete("current", &now).await.unwrap();
+        bed.cluster.etcd().compact().await.unwrap();
+        operator.resume().await;
+        eventually("s1 is back", || async {
+            bed.data("shop", "s1").await.is_some()
+        })
+        .await;
+        bed.wait_not_ready("shop", "s2", "KeyNotFound").await;
+        bed.apply(ALIAS).await;
+        bed.wait_all_ready("shop", 3).await;
+        assert_eq!(bed.passwords("shop").await, values);
+        if !operator.log()[before..].contains("leading no longer") {
+            return;
+        }
+    }
+    panic!("the leader could never keep its Lease");
 }
 
 fn by_operator(events: &[AuditEvent], namespace: &str) -> usize {

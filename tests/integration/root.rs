@@ -158,28 +158,25 @@ async fn the_root_key_of_fifty_keys_is_rotated_through_kills_and_no_value_change
     let refused = root(&bed, &["rotate"]).await.expect_refused();
     assert!(refused.contains("under way"), "{refused}");
     let mark = bed.cluster.audit_mark();
-    // Killed in every phase, and several times while it wraps.
-    let mut kills = 0;
-    while kills < 8 && phase(&bed).await.is_some() {
-        let wait = match phase(&bed).await.as_deref() {
-            Some("Rewrapping") => 60 * kills,
-            _ => 2000,
-        };
-        tokio::time::sleep(Duration::from_millis(wait)).await;
-        operator.kill().await;
-        operator = bed.operator_named("one", &[]).await;
-        eventually("it runs again", || async {
-            operator.http("/livez").await.is_some()
+    // Killed before the new root key is used, and several times while keys are wrapped under it.
+    let (killed_at, mut midway) = ([0, 1, COUNT / 3, 2 * COUNT / 3], 0);
+    for wrapped in killed_at {
+        eventually("it is that far", || async {
+            anew(&bed.materials().await, &old) >= wrapped
         })
         .await;
-        kills += 1;
+        operator.kill().await;
+        let done = anew(&bed.materials().await, &old);
+        println!("killed when {done} generations were wrapped anew");
+        midway += usize::from(0 < done && done < COUNT);
+        operator = bed.operator_named("one", &[]).await;
     }
-    assert!(kills >= 3, "the rotation was over after {kills} kills");
+    assert!(midway > 0, "it was never killed while it wrapped");
     let new = rotated(&bed, &old).await;
     let after = bed.materials().await;
     assert_eq!(wrapped_under(&after), BTreeSet::from([new.clone()]));
     assert_eq!(generations(&after), generations(&before));
-    written_once(&bed, mark, COUNT);
+    written_once(&bed, mark, COUNT, killed_at.len());
     assert_eq!(bed.record().await["retiredRoots"], old);
     let status = root(&bed, &["status"]).await.expect_ok();
     assert!(
@@ -213,15 +210,24 @@ async fn the_root_key_of_fifty_keys_is_rotated_through_kills_and_no_value_change
     assert!(!operator.log().contains("panicked"));
 }
 
-/// Each key was wrapped anew by one write.
-fn written_once(bed: &Bed, mark: keystead_cluster::AuditMark, count: usize) {
+/// How many generations are wrapped under another root key than the old one.
+fn anew(materials: &[KeyMaterial], old: &str) -> usize {
+    let generations = materials.iter().flat_map(|m| &m.spec.generations);
+    generations.filter(|g| g.root_fingerprint != old).count()
+}
+
+/// Each key was wrapped anew by one write. A write of a process that was killed meanwhile may be there without its answer.
+fn written_once(bed: &Bed, mark: keystead_cluster::AuditMark, count: usize, kills: usize) {
     let mut writes: BTreeMap<String, usize> = BTreeMap::new();
     for event in bed.cluster.writes_since(mark).unwrap() {
         if event.resource == "keymaterials" && event.user == OPERATOR_USER {
             *writes.entry(event.name).or_default() += 1;
         }
     }
-    assert_eq!(writes.len(), count);
+    assert!(
+        (count - kills..=count).contains(&writes.len()),
+        "{writes:?}"
+    );
     assert!(writes.values().all(|times| *times == 1), "{writes:?}");
 }
 

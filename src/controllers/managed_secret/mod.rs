@@ -16,17 +16,18 @@ mod target;
 mod testing;
 mod truth;
 mod value;
+mod wake;
 mod write_truth;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
+use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates};
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
@@ -38,16 +39,13 @@ use self::observe::{Observed, observe};
 use self::plan::{Plan, plan};
 use self::step::Step;
 use super::backoff::jittered;
-use super::context::{Context, changed_keys, jitter};
+use super::context::{Context, jitter};
 use super::error::Error;
 use super::parking::Presence;
-use super::references::Reference;
 use super::run::{drive, retry};
-use crate::api::names::{ANNOTATION_MANAGED_BY, SECRET_TYPE_SEALED};
 use crate::api::{KeyAlias, ManagedSecret};
 use crate::crypto::OsRandom;
 use crate::telemetry::{Kind, Outcome};
-use crate::truth::{is_truth, owner_of};
 use crate::watching::{self, WatchPauses};
 
 /// How long a secret is left alone when nothing happens to it. Changes are watched; this is a safety net.
@@ -93,19 +91,11 @@ pub(super) fn run(
             predicates::generation.combine(predicates::annotations),
             PredicateConfig::default(),
         );
-    let (for_targets, for_truth, for_aliases) = (ctx.clone(), ctx.clone(), ctx.clone());
-    let truth_only = watcher::Config::default().fields(&format!("type={SECRET_TYPE_SEALED}"));
     let controller = Controller::for_stream(secrets, reader)
-        .watches(watches.targets, watcher::Config::default(), move |secret| {
-            concerned(&secret, &for_targets)
-        })
-        .watches(watches.truth, truth_only, move |truth| {
-            owner(&truth, &for_truth)
-        })
-        .watches(watches.aliases, watcher::Config::default(), move |alias| {
-            that_name(&alias, &for_aliases)
-        })
-        .reconcile_on(with_changed_keys(&ctx))
+        .reconcile_on(wake::by_targets(watches.targets, &ctx))
+        .reconcile_on(wake::by_truth(watches.truth, &ctx))
+        .reconcile_on(wake::by_aliases(watches.aliases, &ctx))
+        .reconcile_on(wake::by_keys(&ctx))
         .trigger_backoff(WatchPauses::default())
         .reconcile_all_on(WatchStream::from_changes(approvals))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
@@ -116,67 +106,6 @@ pub(super) fn run(
             ctx,
         );
     drive(controller)
-}
-
-/// The secrets that a native Secret concerns: its owner, and those that wait for one of its name.
-fn concerned(secret: &PartialObjectMeta<Secret>, ctx: &Context) -> Vec<ObjectRef<ManagedSecret>> {
-    let namespace = secret.namespace().unwrap_or_default();
-    let reference = Reference::Secret(namespace.clone(), secret.name_any());
-    let mut concerned = ctx.references.to(&reference);
-    let owner = secret
-        .annotations()
-        .get(ANNOTATION_MANAGED_BY)
-        .and_then(|owner| owner.split_once('/'));
-    if let Some((owner_namespace, name)) = owner
-        && owner_namespace == namespace
-    {
-        concerned.push(ObjectRef::new(name).within(&namespace));
-    }
-    let state = secret.metadata.resource_version.as_deref();
-    if let Some(writer) = ctx.references.writer(&reference, state) {
-        concerned.retain(|secret| *secret != writer);
-    }
-    woken(concerned, ctx)
-}
-
-/// The secret that truth belongs to.
-fn owner(truth: &PartialObjectMeta<Secret>, ctx: &Context) -> Vec<ObjectRef<ManagedSecret>> {
-    if !is_truth(&truth.metadata) {
-        return Vec::new();
-    }
-    let reference = Reference::Secret(ctx.namespace.clone(), truth.name_any());
-    let state = truth.metadata.resource_version.as_deref();
-    if ctx.references.writer(&reference, state).is_some() {
-        return Vec::new();
-    }
-    woken(owner_of(&truth.metadata).into_iter().collect(), ctx)
-}
-
-/// The secrets that name an alias. The alias's own status is no news, but it is rare.
-fn that_name(alias: &PartialObjectMeta<KeyAlias>, ctx: &Context) -> Vec<ObjectRef<ManagedSecret>> {
-    let reference = Reference::Alias(alias.namespace().unwrap_or_default(), alias.name_any());
-    woken(ctx.references.to(&reference), ctx)
-}
-
-/// Secrets whose key changed.
-fn with_changed_keys(
-    ctx: &Arc<Context>,
-) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + use<> + 'static {
-    let index = ctx.clone();
-    changed_keys(ctx).flat_map(move |key| {
-        let secrets = index
-            .references
-            .to(&Reference::Key(key.namespace, key.name));
-        futures::stream::iter(woken(secrets, &index))
-    })
-}
-
-/// What they waited for has changed: they start over with the shortest wait.
-fn woken(secrets: Vec<ObjectRef<ManagedSecret>>, ctx: &Context) -> Vec<ObjectRef<ManagedSecret>> {
-    for secret in &secrets {
-        ctx.secret_failures.reset(secret);
-    }
-    secrets
 }
 
 #[instrument(skip_all, fields(secret = %ObjectRef::from_obj(&*secret)))]

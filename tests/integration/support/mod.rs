@@ -150,14 +150,36 @@ impl Bed {
         self.process(Part::Server, name, &kubeconfig, &[])
     }
 
-    /// The same, with another way to the API server: its address in the kubeconfig is replaced by that one.
-    pub(crate) async fn server_by_way_of(&self, name: &str, url: &str) -> Operator {
-        let kubeconfig = self.kubeconfig_of("keystead-server").await;
+    /// A way to the API server.
+    pub(crate) async fn proxy(&self) -> Proxy {
+        let port = self.cluster.url().rsplit(':').next();
+        let port = port.expect("an address has a port").trim_end_matches('/');
+        Proxy::to(port.parse().expect("a port is a number")).await
+    }
+
+    /// Starts an operator process that goes that way, and waits until it is ready.
+    pub(crate) async fn operator_by_way_of(&self, proxy: &Proxy) -> Operator {
+        let kubeconfig = self.kubeconfig_by("keystead-controller", proxy).await;
+        let operator = self.process(Part::Controller, "one", &kubeconfig, &[]);
+        operator.wait_ready().await;
+        operator
+    }
+
+    /// Starts a replica of the server that goes that way, and does not wait.
+    pub(crate) async fn server_by_way_of(&self, name: &str, proxy: &Proxy) -> Operator {
+        let kubeconfig = self.kubeconfig_by("keystead-server", proxy).await;
+        self.process(Part::Server, name, &kubeconfig, &[])
+    }
+
+    /// A kubeconfig in which the API server's address is replaced by that of the proxy.
+    async fn kubeconfig_by(&self, account: &str, proxy: &Proxy) -> PathBuf {
+        let kubeconfig = self.kubeconfig_of(account).await;
         let text = std::fs::read_to_string(kubeconfig).expect("the kubeconfig can be read");
         assert!(text.contains(self.cluster.url()), "{}", self.cluster.url());
-        let other = self.dir.path().join(format!("kubeconfig-{name}"));
-        std::fs::write(&other, text.replace(self.cluster.url(), url)).expect("it can be written");
-        self.process(Part::Server, name, &other, &[])
+        let other = self.dir.path().join(format!("kubeconfig-{account}"));
+        let text = text.replace(self.cluster.url(), &proxy.url());
+        std::fs::write(&other, text).expect("it can be written");
+        other
     }
 
     async fn kubeconfig_of(&self, account: &str) -> PathBuf {

@@ -1,4 +1,4 @@
-//! A way to the API server that can go silent.
+//! A way to the API server that can go silent or be cut.
 
 use std::io;
 
@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 pub(crate) struct Proxy {
     port: u16,
     silent: watch::Sender<bool>,
+    cuts: watch::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -20,17 +21,15 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let own = listener.local_addr().expect("an address").port();
         let (silent, is_silent) = watch::channel(false);
+        let (cuts, cut) = watch::channel(());
         let task = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let is_silent = is_silent.clone();
+                let (is_silent, mut cut) = (is_silent.clone(), cut.clone());
+                cut.mark_unchanged();
                 tokio::spawn(async move {
-                    if let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await {
-                        let (near_read, near_write) = near.into_split();
-                        let (far_read, far_write) = far.into_split();
-                        let _ = tokio::join!(
-                            pass(near_read, far_write, is_silent.clone()),
-                            pass(far_read, near_write, is_silent),
-                        );
+                    tokio::select! {
+                        () = connect(near, port, is_silent) => {}
+                        _ = cut.changed() => {}
                     }
                 });
             }
@@ -38,13 +37,19 @@ impl Proxy {
         Self {
             port: own,
             silent,
+            cuts,
             task,
         }
     }
 
-    /// Its own port.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+    /// Where it is reached.
+    pub(crate) fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// Ends all connections; new ones are passed on.
+    pub(crate) fn cut(&self) {
+        self.cuts.send_replace(());
     }
 
     /// Whether it passes nothing on from now on.
@@ -56,6 +61,17 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+async fn connect(near: TcpStream, port: u16, silent: watch::Receiver<bool>) {
+    if let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await {
+        let (near_read, near_write) = near.into_split();
+        let (far_read, far_write) = far.into_split();
+        let _ = tokio::join!(
+            pass(near_read, far_write, silent.clone()),
+            pass(far_read, near_write, silent),
+        );
     }
 }
 

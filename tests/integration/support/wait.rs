@@ -7,7 +7,10 @@ use keystead::api::ManagedSecret;
 use kube::{Api, Client};
 
 /// How long something may take that normally takes a moment. Machines that run tests are slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Pause between two looks. What a look itself takes is not counted: where it takes long, so does what is waited for, since both
+/// wait for the same processors.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Waits until the condition holds.
 pub(crate) async fn eventually<F, Fut>(what: &str, condition: F)
@@ -24,13 +27,11 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = bool>,
 {
-    let started = Instant::now();
+    let mut waited = Duration::ZERO;
     while !condition().await {
-        assert!(
-            started.elapsed() < patience,
-            "not within {patience:?}: {what}"
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(waited < patience, "not within {patience:?}: {what}");
+        tokio::time::sleep(PAUSE).await;
+        waited += PAUSE;
     }
 }
 
