@@ -101,24 +101,35 @@ async fn started(bed: &Bed) -> Operator {
     bed.operator_named("one", &arguments).await
 }
 
-/// Kills the operator and starts it again until everything is encrypted under the current material.
-async fn reencrypted(bed: &Bed, name: &str, mut operator: Operator) -> Operator {
-    for round in 0..3 {
-        tokio::time::sleep(std::time::Duration::from_millis(400 + 300 * round)).await;
+/// How much of the truth is encrypted under that material only.
+async fn under(bed: &Bed, material: &str) -> usize {
+    let only = |truth: &Secret| {
+        let mut envelopes = truth.data.iter().flat_map(BTreeMap::values);
+        let mut materials = envelopes.by_ref().filter_map(|bytes| peek(&bytes.0).ok());
+        materials.all(|header| header.material.to_string() == material)
+    };
+    let truths = bed.truths().await;
+    truths.iter().filter(|truth| only(truth)).count()
+}
+
+/// Waits until everything is encrypted under the current material, and kills the operator twice in the midst of it.
+async fn reencrypted(bed: &Bed, name: &str, count: usize, mut operator: Operator) -> Operator {
+    let generations = bed.material("shop", name).await.spec.generations;
+    let current = generations.last().unwrap().material_id.clone();
+    for done in [1, count / 3] {
+        eventually("a part is encrypted anew", || async {
+            under(bed, &current).await >= done
+        })
+        .await;
         operator.kill().await;
+        let done = under(bed, &current).await;
+        println!("killed after {done} of {count}");
+        assert!(done < count, "it was killed too late");
         operator = started(bed).await;
     }
     operator.wait_ready().await;
     eventually_within(PATIENCE, "everything is encrypted anew", || async {
-        let material = bed.material("shop", name).await;
-        let current = material
-            .spec
-            .generations
-            .last()
-            .unwrap()
-            .material_id
-            .clone();
-        needed(bed).await == BTreeSet::from([current])
+        needed(bed).await == BTreeSet::from([current.clone()])
     })
     .await;
     operator
@@ -141,7 +152,7 @@ async fn three_rotations_under_500_secrets_survive_kills_change_nothing_visible_
     for version in 2..=4 {
         rotate(&bed, DEFAULT_KEY, &format!("token-{version}")).await;
         wait_version(&bed, DEFAULT_KEY, version).await;
-        operator = reencrypted(&bed, DEFAULT_KEY, operator).await;
+        operator = reencrypted(&bed, DEFAULT_KEY, COUNT, operator).await;
     }
     let unchanged = || async {
         assert_eq!(visible(&bed).await, versions);
@@ -157,7 +168,8 @@ async fn three_rotations_under_500_secrets_survive_kills_change_nothing_visible_
     eventually("the counts are exact", || async {
         let status = status_of_key(&bed, DEFAULT_KEY).await;
         let counts: Vec<_> = status.versions.iter().map(|v| v.references).collect();
-        counts == [Some(0), Some(0), Some(0), None]
+        let dependents = status.dependents.map(|dependents| dependents.secrets);
+        counts == [Some(0), Some(0), Some(0), None] && dependents == u32::try_from(COUNT).ok()
     })
     .await;
     let rotation = bed.material("shop", DEFAULT_KEY).await.spec.rotation;
