@@ -325,7 +325,7 @@ pub struct ManagedKeyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_time: Option<Time>,
 
-    /// What would be lost with the key; counted while its deletion is scheduled.
+    /// What would be lost with the key. Shown some seconds after it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependents: Option<KeyDependents>,
 

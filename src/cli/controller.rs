@@ -323,6 +323,7 @@ impl Operator {
             record_changes,
             materials: KeyMaterials::new(client.clone(), &namespace),
             sealed: SealedSecrets::new(client.clone(), &namespace),
+            census: controllers::Census::default(),
             recorder: Recorder::new(client.clone(), reporter),
             clock: process_clock(),
             trim_after: trim_after(self.args.trim_after_days),

@@ -12,6 +12,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use tracing::warn;
 
 use super::backoff::{Failures, Pace, Repairs};
+use super::census::Census;
 use super::creations::Creations;
 use super::error::Error;
 use super::key_uses::KeyUses;
@@ -70,6 +71,8 @@ pub struct Context {
     pub materials: KeyMaterials,
     /// The truth about secrets.
     pub sealed: SealedSecrets,
+    /// How much of it needs each key.
+    pub census: Census,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Whether this replica still leads.

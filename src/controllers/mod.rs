@@ -5,6 +5,7 @@
 
 mod adoption;
 pub mod backoff;
+mod census;
 mod certificates;
 mod context;
 mod count;
@@ -37,6 +38,7 @@ use futures::future::join_all;
 use kube::{Api, Resource};
 use tokio::sync::watch;
 
+pub use census::Census;
 pub use context::{Context, Scope};
 pub use crds::apply as apply_crds;
 pub use creations::Creations;

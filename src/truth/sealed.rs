@@ -1,7 +1,7 @@
 //! The store of sealed secrets: one Secret per `ManagedSecret`, holding the manifest and one envelope
 //! per kept version. This module moves ciphertext and the plain facts in annotations; it opens nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -74,8 +74,43 @@ pub struct Needs {
     pub materials: BTreeSet<MaterialId>,
 }
 
+type ByKey = HashMap<KeyId, BTreeSet<MaterialId>>;
+
+/// How much of what is stored needs a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyInUse {
+    /// Secrets that are encrypted under it.
+    pub secrets: u32,
+    /// Those that need a generation of it, by material id.
+    pub materials: BTreeMap<String, u32>,
+}
+
+impl KeyInUse {
+    /// One more secret, which needs these generations.
+    pub fn add(&mut self, materials: &BTreeSet<MaterialId>) {
+        self.secrets += 1;
+        for material in materials {
+            *self.materials.entry(material.to_string()).or_default() += 1;
+        }
+    }
+
+    /// One secret less, which needed these generations.
+    pub fn take_away(&mut self, materials: &BTreeSet<MaterialId>) {
+        self.secrets = self.secrets.saturating_sub(1);
+        for material in materials.iter().map(ToString::to_string) {
+            let left = self.materials.get(&material).map_or(0, |count| count - 1);
+            if left == 0 {
+                self.materials.remove(&material);
+            } else {
+                self.materials.insert(material, left);
+            }
+        }
+    }
+}
+
 impl Needs {
-    fn read(meta: &ObjectMeta) -> Option<Self> {
+    /// What is written beside the envelopes; `None` where nothing is.
+    pub fn read(meta: &ObjectMeta) -> Option<Self> {
         let key = meta.labels.as_ref()?.get(LABEL_KEY_ID)?.parse().ok()?;
         let materials = meta.annotations.as_ref()?.get(ANNOTATION_MATERIALS)?;
         let materials = materials.split(',').map(str::parse);
@@ -156,49 +191,41 @@ impl SealedSecrets {
         Ok(all)
     }
 
-    /// How many secrets that are encrypted under that key need each generation of its material, by material id. Reads what
-    /// is written beside the envelopes, and no ciphertext.
-    pub async fn materials_in_use(&self, key: KeyId) -> kube::Result<BTreeMap<String, u32>> {
-        let (fields, labels) = (
-            format!("type={SECRET_TYPE_SEALED}"),
-            format!("{LABEL_KEY_ID}={key}"),
-        );
-        let params = ListParams::default().fields(&fields).labels(&labels);
-        let mut counted = BTreeMap::new();
-        for truth in self.list_with(params).await? {
-            let needs = Needs::read(&truth.metadata).unwrap_or_default();
-            for material in needs.materials {
-                *counted.entry(material.to_string()).or_default() += 1;
-            }
-        }
-        Ok(counted)
-    }
-
-    /// How many stored secrets need each key, among them those that wait to be adopted. Truth of which nothing is written
-    /// beside the envelopes is read, since it may need any.
-    pub async fn dependents(&self) -> kube::Result<HashMap<KeyId, u32>> {
+    /// What stored secrets need of each key, among them those that wait to be adopted. Reads what is written beside the
+    /// envelopes; only where nothing is, the envelopes' headers.
+    ///
+    /// # Errors
+    /// Those of the API server.
+    pub async fn keys_in_use(&self) -> kube::Result<HashMap<KeyId, KeyInUse>> {
         let selector = format!("type={SECRET_TYPE_SEALED}");
         let all = self.list_with(ListParams::default().fields(&selector));
-        let mut counted = HashMap::new();
+        let mut counted: HashMap<_, KeyInUse> = HashMap::new();
         for truth in all.await? {
             let needed = match Needs::read(&truth.metadata) {
-                Some(needs) => needs.key.into_iter().collect(),
-                None => self.keys_of(&truth).await?,
+                Some(needs) => needs
+                    .key
+                    .map(|key| (key, needs.materials))
+                    .into_iter()
+                    .collect(),
+                None => self.needed_by(&truth).await?,
             };
-            for key in needed {
-                *counted.entry(key).or_default() += 1;
+            for (key, materials) in needed {
+                counted.entry(key).or_default().add(&materials);
             }
         }
         Ok(counted)
     }
 
-    /// The keys that the envelopes in a Secret name.
-    async fn keys_of(&self, truth: &PartialObjectMeta<Secret>) -> kube::Result<HashSet<KeyId>> {
+    /// What the envelopes in a Secret name.
+    async fn needed_by(&self, truth: &PartialObjectMeta<Secret>) -> kube::Result<ByKey> {
         let name = truth.metadata.name.as_deref().unwrap_or_default();
         let found = self.api.get_opt(name).await?;
         let data = found.and_then(|secret| secret.data).unwrap_or_default();
-        let key = |bytes: &ByteString| Some(peek(&bytes.0).ok()?.key);
-        Ok(data.values().filter_map(key).collect())
+        let mut needed = ByKey::new();
+        for info in data.values().filter_map(|bytes| peek(&bytes.0).ok()) {
+            needed.entry(info.key).or_default().insert(info.material);
+        }
+        Ok(needed)
     }
 
     async fn list_with(&self, params: ListParams) -> kube::Result<Vec<PartialObjectMeta<Secret>>> {

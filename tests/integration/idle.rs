@@ -91,11 +91,12 @@ fn lease_writes(bed: &Bed, since: AuditMark) -> usize {
         .count()
 }
 
-/// Waits until the audit log is still: the last reconciliations of a start are through.
+/// Waits until the audit log is still: the last reconciliations of a start are through, and keys have shown what needs them, which
+/// they do ten seconds later.
 async fn settled(bed: &Bed) {
     loop {
         let mark = bed.cluster.audit_mark();
-        sleep(Duration::from_secs(3)).await;
+        sleep(Duration::from_secs(15)).await;
         let events = bed.cluster.audit_since(mark).unwrap();
         if !events
             .iter()

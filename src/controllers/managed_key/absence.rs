@@ -59,10 +59,10 @@ impl Truths for KeyTruths {
         if truth.is_empty() {
             return Ok(());
         }
-        let dependents = call("count", "the truth of secrets", ctx.sealed.dependents()).await?;
+        let counted = call("count", "the truth of secrets", ctx.sealed.keys_in_use()).await?;
         for material in truth {
             let id = material.name_any().parse().ok();
-            let needed = id.and_then(|id| dependents.get(&id)).copied();
+            let needed = id.and_then(|id| counted.get(&id)).map(|used| used.secrets);
             park(material, Some(needed.unwrap_or_default()), ctx).await?;
         }
         Ok(())

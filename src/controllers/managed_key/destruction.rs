@@ -21,6 +21,7 @@ use crate::controllers::key_changes::{Change, KeyChange};
 use crate::controllers::key_truth::replace;
 use crate::crypto::KeyId;
 use crate::keys::{Key, KeyChanged};
+use crate::truth::KeyInUse;
 
 /// How often waiting keys are looked at although nothing is due: what blocks one may go, and clocks may jump.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
@@ -122,19 +123,19 @@ fn until(next: Timestamp, now: Timestamp) -> Duration {
 struct Seen {
     /// The earlier one of our clock and the API server's.
     now: Timestamp,
-    /// How many stored secrets need each key.
-    dependents: HashMap<KeyId, u32>,
-    /// When they were counted.
+    /// How much of what is stored needs each key.
+    in_use: HashMap<KeyId, KeyInUse>,
+    /// When that was counted.
     counted: Instant,
 }
 
 impl Seen {
     async fn look(ctx: &Context) -> Result<Self, Error> {
         let now = ctx.clocks().await?.earlier();
-        let dependents = call("count", "the truth of secrets", ctx.sealed.dependents()).await?;
+        let in_use = call("count", "the truth of secrets", ctx.sealed.keys_in_use()).await?;
         Ok(Self {
             now,
-            dependents,
+            in_use,
             counted: Instant::now(),
         })
     }
@@ -157,7 +158,7 @@ async fn advance(id: KeyId, seen: &Seen, ctx: &Context) -> Result<Option<Timesta
     let facts = Facts {
         now: seen.now,
         tenure: &ctx.tenure,
-        dependents: seen.dependents.get(&id).copied().unwrap_or_default(),
+        dependents: seen.in_use.get(&id).map_or(0, |used| used.secrets),
         accepted: accepted(&truth, &record),
         held: ctx.installation.hold.at(seen.now).map(|hold| hold.until),
     };
@@ -230,7 +231,7 @@ mod tests {
     fn a_count_is_good_for_a_few_seconds_only() {
         let seen = Seen {
             now: Timestamp::UNIX_EPOCH,
-            dependents: HashMap::new(),
+            in_use: HashMap::new(),
             counted: Instant::now(),
         };
         assert!(seen.is_fresh(seen.counted + Duration::from_secs(9)));

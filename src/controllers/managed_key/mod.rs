@@ -38,6 +38,7 @@ use tracing::instrument;
 use self::observe::observe;
 use self::plan::{Plan, plan};
 use super::backoff::jittered;
+use super::census;
 use super::context::{Context, changed_keys, jitter};
 use super::error::Error;
 use super::parking::Presence;
@@ -88,7 +89,7 @@ pub(super) fn run(
     drive(controller)
 }
 
-/// Keys whose material changed, or whose status has to tell of a use. What they waited for may have come: they start over with the shortest wait.
+/// Keys whose material changed, or whose status has to tell of a use or of what needs them. What they waited for may have come: they start over with the shortest wait.
 fn with_changed_material(
     ctx: &Arc<Context>,
 ) -> impl Stream<Item = ObjectRef<ManagedKey>> + Send + use<> + 'static {
@@ -98,7 +99,8 @@ fn with_changed_material(
         woken.key_failures.reset(&key);
         key
     });
-    stream::select(changed, ctx.key_uses.news())
+    let told = stream::select(ctx.key_uses.news(), census::news(ctx));
+    stream::select(changed, told)
 }
 
 #[instrument(skip_all, fields(key = %ObjectRef::from_obj(&*key)))]

@@ -19,6 +19,7 @@ use crate::controllers::namespace::{NamespaceFacts, find_namespace, namespace_fa
 use crate::crypto::KeyId;
 use crate::installation::RestoreHold;
 use crate::keys::{Key, derive_key_id};
+use crate::truth::KeyInUse;
 
 /// Everything that [`super::plan::plan`] may look at.
 pub(crate) struct Observed {
@@ -36,13 +37,13 @@ pub(crate) struct Observed {
     pub(crate) namespace: Option<NamespaceFacts>,
     /// The namespaces of others that its policy speaks of, where they have to be looked at.
     pub(crate) namespaces: Namespaces,
-    /// How many stored secrets need each generation, by material id; counted only of a key that was rotated.
+    /// How many stored secrets need each generation, by material id, if that is known; only of a key that was rotated.
     pub(crate) references: Option<BTreeMap<String, u32>>,
     /// What was found where material to import should be; looked for only when the key waits for it.
     pub(crate) import: Option<Found>,
     /// The earlier one of this process's clock and the API server's; asked only when parked material seems due.
     pub(crate) trusted_time: Option<Timestamp>,
-    /// How many stored secrets need the key; counted only when its deletion is scheduled.
+    /// How many stored secrets need the key, if that is known. If its deletion is scheduled, it was counted in this look.
     pub(crate) dependents: Option<u32>,
     /// That nothing is rotated or destroyed, since a restore is suspected.
     pub(crate) hold: Option<RestoreHold>,
@@ -82,20 +83,11 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
     }
     seen.material = find_material(&namespace, &seen.key.name_any(), &uid, ctx).await?;
     seen.uses = ctx.key_uses.of(id_of(&seen));
-    if let Some(Material {
-        truth,
-        loaded: Some(key),
-    }) = &seen.material
-        && truth.spec.generations.len() > 1
-    {
-        let counted = ctx.sealed.materials_in_use(key.id);
-        seen.references = Some(call("list", "the truth of secrets", counted).await?);
-    }
-    if seen.key.spec.deletion.is_some() {
-        let counted = call("count", "the truth of secrets", ctx.sealed.dependents()).await?;
-        seen.dependents = Some(counted.get(&id_of(&seen)).copied().unwrap_or_default());
-    }
     if let Some(Material { truth, .. }) = &seen.material {
+        if let Some(used) = in_use(id_of(&seen), &seen.key, ctx).await? {
+            seen.dependents = Some(used.secrets);
+            seen.references = (truth.spec.generations.len() > 1).then_some(used.materials);
+        }
         seen.import = import_source::find(&seen.key, truth, ctx).await?;
         seen.trusted_time = trusted_time(truth, ctx).await?;
         // No clock alone ends a hold either where something is about to be destroyed.
@@ -127,6 +119,15 @@ pub(super) async fn observe(key: Arc<ManagedKey>, ctx: &Context) -> Result<Obser
         }
     }
     Ok(seen)
+}
+
+/// How much needs the key. Of one whose deletion is scheduled it is counted anew: that decides about its end.
+async fn in_use(id: KeyId, key: &ManagedKey, ctx: &Context) -> Result<Option<KeyInUse>, Error> {
+    if key.spec.deletion.is_none() {
+        return Ok(ctx.census.of(id));
+    }
+    let mut counted = call("count", "the truth of secrets", ctx.sealed.keys_in_use()).await?;
+    Ok(Some(counted.remove(&id).unwrap_or_default()))
 }
 
 /// A time that no clock alone tells, if parked material seems due: it is about to be destroyed.

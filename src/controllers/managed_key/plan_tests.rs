@@ -202,6 +202,20 @@ fn while_a_restore_is_suspected_a_rotation_waits_and_says_so() {
 }
 
 #[test]
+fn what_needs_a_key_is_shown_as_it_was_last_known() {
+    let mut seen = new_key();
+    settle(&mut seen);
+    for (counted, secrets) in [(Some(7), 7), (None, 7), (Some(3), 3), (Some(0), 0)] {
+        seen.dependents = counted;
+        let plan = planned(&seen);
+        assert_eq!(plan.next, None);
+        let shown = plan.status.as_ref().unwrap().dependents.clone().unwrap();
+        assert_eq!((shown.secrets, shown.grants), (secrets, 0));
+        Arc::make_mut(&mut seen.key).status = plan.status;
+    }
+}
+
+#[test]
 fn what_needs_old_material_is_counted_soon_while_it_gets_less_and_then_seldom() {
     let mut seen = new_key();
     settle(&mut seen);
@@ -225,6 +239,9 @@ fn what_needs_old_material_is_counted_soon_while_it_gets_less_and_then_seldom() 
     assert_eq!(status.versions[1].references, None);
     Arc::make_mut(&mut seen.key).status = Some(status);
     assert_eq!(wait(&seen).0, Some(60), "nothing happens");
+    seen.references = None;
+    let (_, unknown) = wait(&seen);
+    assert_eq!(unknown.versions[0].references, Some(7), "as it was shown");
     seen.references = Some([(old, 3)].into());
     assert_eq!(wait(&seen).0, Some(5));
     seen.references = Some(std::collections::BTreeMap::new());

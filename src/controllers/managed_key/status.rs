@@ -1,5 +1,7 @@
 //! The status of a key, and when the next look is. Pure.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -21,9 +23,9 @@ use crate::crypto::{SecretKey, public_key_pem};
 use crate::keys::{self, Algorithms};
 
 /// How soon envelopes under old material are counted again while they get fewer.
-const COUNT_SOON: SignedDuration = SignedDuration::from_secs(5);
+const COUNT_SOON: Duration = Duration::from_secs(5);
 /// And otherwise.
-const COUNT_SELDOM: SignedDuration = SignedDuration::from_secs(60);
+const COUNT_SELDOM: Duration = Duration::from_secs(60);
 
 /// How soon a key whose rotation or destruction waits is looked at again.
 const HELD_LOOK: SignedDuration = SignedDuration::from_secs(30);
@@ -70,6 +72,7 @@ pub(super) fn say(
     let usable = material.filter(|_| ready.status);
     let next = usable.and_then(|material| next_rotation(seen, &material.truth));
     let counted = usable.and_then(|_| progress(seen, &old));
+    let shown = old.dependents.as_ref().map(|shown| shown.secrets);
     // While it waits, an administrator may end that at any time.
     let held = hold.map(|_| now + HELD_LOOK);
     // What is due already and waits is no instant to look at.
@@ -109,11 +112,13 @@ pub(super) fn say(
                 .as_ref()
                 .map(|d| d.date.clone()),
             last_used: usage::last_used(old.last_used, &seen.uses),
+            // What was shown last, if it is not known now.
             dependents: seen
                 .dependents
+                .or(shown)
                 .map(|secrets| dependents(secrets, &material.truth)),
             next_rotation_time: next.map(Time),
-            versions: versions(seen, &material.truth),
+            versions: versions(seen, &old.versions, &material.truth),
             ..described(material, conditions)
         },
     };
@@ -168,7 +173,7 @@ fn next_rotation(seen: &Observed, truth: &KeyMaterial) -> Option<Timestamp> {
 
 /// How long until what still needs old material is counted again: soon while it gets less, otherwise now and then. Truth that
 /// waits to be adopted is not encrypted anew, and may need old material for weeks.
-fn progress(seen: &Observed, old: &ManagedKeyStatus) -> Option<SignedDuration> {
+fn progress(seen: &Observed, old: &ManagedKeyStatus) -> Option<Duration> {
     let counted = seen.references.as_ref()?;
     let truth = &seen.material.as_ref()?.truth;
     let (_, former) = truth.spec.generations.split_last()?;
@@ -176,15 +181,19 @@ fn progress(seen: &Observed, old: &ManagedKeyStatus) -> Option<SignedDuration> {
     if former.iter().all(|g| needed(&g.material_id) == 0) {
         return None;
     }
-    let told = |g: &MaterialGeneration| {
-        let shown = old.versions.iter().find(|v| v.material_id == g.material_id);
-        shown.and_then(|v| v.references) == Some(needed(&g.material_id))
-    };
+    let told = |g: &MaterialGeneration| shown(&old.versions, g) == Some(needed(&g.material_id));
     Some(if former.iter().all(told) {
         COUNT_SELDOM
     } else {
         COUNT_SOON
     })
+}
+
+/// How many secrets need that generation, as it was shown.
+fn shown(versions: &[KeyVersionStatus], generation: &MaterialGeneration) -> Option<u32> {
+    let mut versions = versions.iter();
+    let shown = versions.find(|v| v.material_id == generation.material_id);
+    shown?.references
 }
 
 fn dependents(secrets: u32, truth: &KeyMaterial) -> KeyDependents {
@@ -211,14 +220,16 @@ fn state_of(ready: &NewCondition, seen: &Observed) -> KeyState {
     }
 }
 
-fn versions(seen: &Observed, truth: &KeyMaterial) -> Vec<KeyVersionStatus> {
+fn versions(
+    seen: &Observed,
+    old: &[KeyVersionStatus],
+    truth: &KeyMaterial,
+) -> Vec<KeyVersionStatus> {
     let current = truth.spec.generations.last().map(|g| g.version);
-    let references = |g: &MaterialGeneration| {
-        let counted = seen
-            .references
-            .as_ref()
-            .filter(|_| current != Some(g.version))?;
-        Some(counted.get(&g.material_id).copied().unwrap_or_default())
+    let references = |g: &MaterialGeneration| match &seen.references {
+        _ if current == Some(g.version) => None,
+        Some(counted) => Some(counted.get(&g.material_id).copied().unwrap_or_default()),
+        None => shown(old, g),
     };
     let version = |g: &MaterialGeneration| KeyVersionStatus {
         version: g.version,

@@ -30,7 +30,7 @@ pub(super) fn new_key() -> Observed {
         references: None,
         import: None,
         trusted_time: None,
-        dependents: None,
+        dependents: Some(0),
         hold: None,
         namespaces: std::collections::BTreeMap::new(),
         uses: UsesOfKey::default(),

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::api::names::{ANNOTATION_MANAGED_BY, SECRET_TYPE_SEALED};
 use crate::api::{KeyAlias, ManagedSecret};
+use crate::controllers::census::Counting;
 use crate::controllers::context::{Context, changed_keys};
 use crate::controllers::references::{Reference, References};
 use crate::controllers::run::tell_broken;
@@ -47,7 +48,8 @@ pub(super) fn by_targets(
         namespace: namespace_of_secret,
         concerned,
     };
-    woken_by(api, Config::default(), cause, ctx)
+    let listing = Listing::of(&api);
+    woken_by(events(api, Config::default()), listing, cause, ctx)
 }
 
 /// Secrets whose truth changed.
@@ -61,7 +63,11 @@ pub(super) fn by_truth(
         concerned: owner,
     };
     let truth_only = Config::default().fields(&format!("type={SECRET_TYPE_SEALED}"));
-    woken_by(api, truth_only, cause, ctx)
+    let (listing, counted) = (Listing::of(&api), ctx.clone());
+    let mut counting = Counting::default();
+    let events =
+        events(api, truth_only).inspect(move |event| counting.follow(event, &counted.census));
+    woken_by(events, listing, cause, ctx)
 }
 
 /// Secrets that name an alias that changed.
@@ -74,7 +80,8 @@ pub(super) fn by_aliases(
         namespace: namespace_of_alias,
         concerned: that_name,
     };
-    woken_by(api, Config::default(), cause, ctx)
+    let listing = Listing::of(&api);
+    woken_by(events(api, Config::default()), listing, cause, ctx)
 }
 
 /// Secrets whose key changed.
@@ -90,27 +97,32 @@ pub(super) fn by_keys(
     })
 }
 
-fn woken_by<K>(
-    api: Api<K>,
-    config: Config,
-    cause: Cause<K>,
-    ctx: &Arc<Context>,
-) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + use<K>
+/// What a watch tells. That it broke is said, and that is all.
+fn events<K>(api: Api<K>, config: Config) -> impl Stream<Item = Event<K>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let ctx = ctx.clone();
-    let mut listing = Listing::of(api.namespace());
     watch_selected(api, config)
         .filter_map(|event| future::ready(event.inspect_err(tell_broken::<K>).ok()))
-        .flat_map(move |event| {
-            let mut secrets = listing.follow(&event, &cause, &ctx.references);
-            if let Event::InitApply(object) | Event::Apply(object) | Event::Delete(object) = &event
-            {
-                secrets.extend((cause.concerned)(object, &ctx));
-            }
-            stream::iter(woken(secrets, &ctx))
-        })
+}
+
+fn woken_by<K, S>(
+    events: S,
+    mut listing: Listing,
+    cause: Cause<K>,
+    ctx: &Arc<Context>,
+) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + use<K, S>
+where
+    S: Stream<Item = Event<K>> + Send,
+{
+    let ctx = ctx.clone();
+    events.flat_map(move |event| {
+        let mut secrets = listing.follow(&event, &cause, &ctx.references);
+        if let Event::InitApply(object) | Event::Apply(object) | Event::Delete(object) = &event {
+            secrets.extend((cause.concerned)(object, &ctx));
+        }
+        stream::iter(woken(secrets, &ctx))
+    })
 }
 
 /// What a list of a namespace, or of all, has had so far of what is waited for.
@@ -120,9 +132,9 @@ struct Listing {
 }
 
 impl Listing {
-    fn of(namespace: Option<&str>) -> Self {
+    fn of<K: Resource>(api: &Api<K>) -> Self {
         Self {
-            namespace: namespace.map(str::to_owned),
+            namespace: api.namespace().map(str::to_owned),
             listed: HashSet::new(),
         }
     }
@@ -244,7 +256,10 @@ mod tests {
         wait("bereft", secret_reference(&native("gone")));
         wait("other", Reference::Key("shop".into(), "gone".into()));
         wait("elsewhere", Reference::Secret("else".into(), "gone".into()));
-        let mut listing = Listing::of(Some("shop"));
+        let mut listing = Listing {
+            namespace: Some("shop".to_owned()),
+            listed: HashSet::new(),
+        };
         let mut follow = |event| listing.follow(&event, &NATIVES, &waiting);
         for _ in 0..2 {
             assert!(follow(Event::Init).is_empty());

@@ -1,0 +1,237 @@
+//! How much of what is stored needs each key, kept up to date by the watch of the truth: to be shown. What decides about a key's
+//! end counts anew.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt, stream};
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::Event;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::context::Context;
+use crate::api::ManagedKey;
+use crate::crypto::{KeyId, MaterialId};
+use crate::truth::{KeyInUse, Needs};
+
+/// How long changes are gathered before keys are looked at for them: a thousand secrets that are applied at once are one change.
+const GATHER: Duration = Duration::from_secs(10);
+
+/// The count. Truth that does not say what it needs is not in it.
+#[derive(Default)]
+pub struct Census {
+    stock: Mutex<Stock>,
+    /// How many secrets each look at a key was told.
+    told: Mutex<HashMap<KeyId, Option<u32>>>,
+    changed: watch::Sender<()>,
+}
+
+/// The key of a secret, and the generations of it that are needed.
+type Need = (KeyId, BTreeSet<MaterialId>);
+
+#[derive(Default)]
+struct Stock {
+    /// By the name of the truth.
+    needs: HashMap<String, Need>,
+    in_use: HashMap<KeyId, KeyInUse>,
+    /// Whether there was a complete list.
+    is_complete: bool,
+}
+
+/// What one watch of the truth tells the census.
+#[derive(Default)]
+pub(crate) struct Counting {
+    /// What a list that is not complete has had so far.
+    listed: HashMap<String, Need>,
+}
+
+impl Counting {
+    /// Takes note of an event.
+    pub(crate) fn follow(&mut self, event: &Event<PartialObjectMeta<Secret>>, census: &Census) {
+        match event {
+            Event::Init => return self.listed.clear(),
+            Event::InitApply(truth) => {
+                let need = need(truth).map(|need| (truth.name_any(), need));
+                return self.listed.extend(need);
+            }
+            Event::InitDone => *census.stock() = Stock::new(std::mem::take(&mut self.listed)),
+            Event::Apply(truth) => census.stock().set(truth.name_any(), need(truth)),
+            Event::Delete(truth) => census.stock().set(truth.name_any(), None),
+        }
+        census.changed.send_replace(());
+    }
+}
+
+impl Census {
+    /// How much needs that key; `None` before everything was listed once.
+    pub(crate) fn of(&self, key: KeyId) -> Option<KeyInUse> {
+        let in_use = self.stock().of(key);
+        let told = in_use.as_ref().map(|in_use| in_use.secrets);
+        self.told().insert(key, told);
+        in_use
+    }
+
+    /// Keys of which something else was told than what is true now. Those that are not `known` are forgotten.
+    fn misinformed(&self, known: impl Fn(KeyId) -> bool) -> Vec<KeyId> {
+        let (mut told, stock) = (self.told(), self.stock());
+        told.retain(|key, _| known(*key));
+        let is_untrue = |key| stock.of(key).map(|in_use| in_use.secrets);
+        let untrue = told.iter().filter(|(key, told)| is_untrue(**key) != **told);
+        untrue.map(|(key, _)| *key).collect()
+    }
+
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashMap<KeyId, Option<u32>>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keys that more or less needs than their status may say.
+pub(super) fn news(
+    ctx: &Arc<Context>,
+) -> impl Stream<Item = ObjectRef<ManagedKey>> + Send + use<> + 'static {
+    let changed = ctx.census.changed.subscribe();
+    stream::unfold((ctx.clone(), changed), |(ctx, mut changed)| async move {
+        changed.changed().await.ok()?;
+        sleep(GATHER).await;
+        let known = |key| ctx.keyring.get(key).is_some();
+        let keys = ctx.census.misinformed(known).into_iter();
+        let named = keys.filter_map(|key| {
+            let truth = &ctx.keyring.get(key)?.truth;
+            Some(ObjectRef::new(&truth.spec.name).within(&truth.spec.namespace))
+        });
+        let named: Vec<_> = named.collect();
+        Some((stream::iter(named), (ctx, changed)))
+    })
+    .flatten()
+}
+
+impl Stock {
+    fn of(&self, key: KeyId) -> Option<KeyInUse> {
+        let in_use = self.in_use.get(&key).cloned().unwrap_or_default();
+        self.is_complete.then_some(in_use)
+    }
+
+    fn new(listed: HashMap<String, Need>) -> Self {
+        let mut stock = Self {
+            is_complete: true,
+            ..Self::default()
+        };
+        for (name, need) in listed {
+            stock.set(name, Some(need));
+        }
+        stock
+    }
+
+    fn set(&mut self, name: String, need: Option<Need>) {
+        let before = match &need {
+            Some(need) => self.needs.insert(name, need.clone()),
+            None => self.needs.remove(&name),
+        };
+        // Added before the other is taken away, so that nothing that stays is removed and put in again.
+        if let Some((key, materials)) = need {
+            self.in_use.entry(key).or_default().add(&materials);
+        }
+        if let Some((key, materials)) = before
+            && let Some(in_use) = self.in_use.get_mut(&key)
+        {
+            in_use.take_away(&materials);
+            if in_use.secrets == 0 {
+                self.in_use.remove(&key);
+            }
+        }
+    }
+}
+
+fn need(truth: &PartialObjectMeta<Secret>) -> Option<Need> {
+    let needs = Needs::read(&truth.metadata)?;
+    Some((needs.key?, needs.materials))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::names::{ANNOTATION_MATERIALS, LABEL_KEY_ID};
+
+    const KEYS: [&str; 2] = [
+        "11111111-1111-4111-8111-111111111111",
+        "22222222-2222-4222-8222-222222222222",
+    ];
+
+    /// The truth of a secret that needs that key, and that generation of it.
+    fn truth(name: &str, key: usize, material: u8) -> PartialObjectMeta<Secret> {
+        let mut truth = PartialObjectMeta::default();
+        let entry = |key: &str, value: String| Some([(key.to_owned(), value)].into());
+        truth.metadata.name = Some(name.to_owned());
+        truth.metadata.labels = entry(LABEL_KEY_ID, KEYS[key].to_owned());
+        truth.metadata.annotations = entry(ANNOTATION_MATERIALS, format!("{material:032}"));
+        truth
+    }
+
+    /// How many secrets need each key, and each generation of the first one.
+    fn told(census: &Census) -> Option<([u32; 2], Vec<u32>)> {
+        let [first, second] = KEYS.map(|key| census.of(key.parse().unwrap()));
+        let materials = first.as_ref()?.materials.values().copied().collect();
+        Some(([first?.secrets, second?.secrets], materials))
+    }
+
+    #[test]
+    fn what_needs_a_key_is_known_once_everything_was_listed_and_then_followed() {
+        let (census, mut counting) = (Census::default(), Counting::default());
+        let mut follow = |events: Vec<Event<PartialObjectMeta<Secret>>>| {
+            for event in &events {
+                counting.follow(event, &census);
+            }
+            told(&census)
+        };
+        let begun = vec![Event::Init, Event::InitApply(truth("a", 0, 1))];
+        assert_eq!(follow(begun), None);
+        let listed = follow(vec![Event::InitApply(truth("b", 0, 2)), Event::InitDone]);
+        assert_eq!(listed, Some(([2, 0], vec![1, 1])));
+        // Encrypted anew, and again as it was.
+        let renewed = vec![
+            Event::Apply(truth("a", 0, 2)),
+            Event::Apply(truth("a", 0, 2)),
+        ];
+        assert_eq!(follow(renewed), Some(([2, 0], vec![2])));
+        let moved = follow(vec![Event::Apply(truth("b", 1, 3))]);
+        assert_eq!(moved, Some(([1, 1], vec![1])));
+        let gone = follow(vec![
+            Event::Delete(truth("b", 1, 3)),
+            Event::Delete(truth("x", 1, 3)),
+        ]);
+        assert_eq!(gone, Some(([1, 0], vec![1])));
+        // What was deleted while the watch was cut is not in the next list.
+        let anew = vec![
+            Event::Init,
+            Event::InitApply(truth("c", 1, 3)),
+            Event::InitDone,
+        ];
+        assert_eq!(follow(anew), Some(([0, 1], vec![])));
+        // Only the second key was told something else in between.
+        assert_eq!(census.misinformed(|_| true), []);
+        counting.follow(&Event::Apply(truth("d", 1, 3)), &census);
+        assert_eq!(census.misinformed(|_| true), [KEYS[1].parse().unwrap()]);
+        assert_eq!(census.misinformed(|_| false), []);
+        assert_eq!(census.misinformed(|_| true), [], "forgotten");
+    }
+
+    #[test]
+    fn truth_that_does_not_say_what_it_needs_is_not_counted() {
+        let (census, mut counting) = (Census::default(), Counting::default());
+        for event in [Event::Init, Event::InitDone] {
+            counting.follow(&event, &census);
+        }
+        let unsaid = PartialObjectMeta::default();
+        counting.follow(&Event::Apply(unsaid), &census);
+        assert_eq!(told(&census), Some(([0, 0], vec![])));
+    }
+}
