@@ -89,7 +89,8 @@ pub(super) fn run(
     drive(controller)
 }
 
-/// Keys whose material changed, or whose status has to tell of a use or of what needs them. What they waited for may have come: they start over with the shortest wait.
+/// Keys whose material changed, or whose status has to tell of a use or of what needs them. What the former waited for may have
+/// come: they start over with the shortest wait.
 fn with_changed_material(
     ctx: &Arc<Context>,
 ) -> impl Stream<Item = ObjectRef<ManagedKey>> + Send + use<> + 'static {

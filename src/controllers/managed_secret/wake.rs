@@ -37,37 +37,44 @@ struct Cause<K> {
     concerned: fn(&K, &Context) -> Secrets,
 }
 
+const TARGETS: Cause<PartialObjectMeta<Secret>> = Cause {
+    reference: secret_reference,
+    namespace: namespace_of_secret,
+    concerned,
+};
+
+const TRUTH: Cause<PartialObjectMeta<Secret>> = Cause {
+    concerned: owner,
+    ..TARGETS
+};
+
+const ALIASES: Cause<PartialObjectMeta<KeyAlias>> = Cause {
+    reference: alias_reference,
+    namespace: namespace_of_alias,
+    concerned: that_name,
+};
+
 /// Secrets whose native Secret changed: the one they deliver, or one that they wait for. Of all Secrets only the metadata
 /// is watched, and none is cached.
 pub(super) fn by_targets(
     api: Api<PartialObjectMeta<Secret>>,
     ctx: &Arc<Context>,
 ) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + use<> {
-    let cause = Cause {
-        reference: secret_reference,
-        namespace: namespace_of_secret,
-        concerned,
-    };
     let listing = Listing::of(&api);
-    woken_by(events(api, Config::default()), listing, cause, ctx)
+    woken_by(events(api, Config::default()), listing, TARGETS, ctx)
 }
 
-/// Secrets whose truth changed.
+/// Secrets whose truth changed. The census follows the same watch.
 pub(super) fn by_truth(
     api: Api<PartialObjectMeta<Secret>>,
     ctx: &Arc<Context>,
 ) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + use<> {
-    let cause = Cause {
-        reference: secret_reference,
-        namespace: namespace_of_secret,
-        concerned: owner,
-    };
     let truth_only = Config::default().fields(&format!("type={SECRET_TYPE_SEALED}"));
     let (listing, counted) = (Listing::of(&api), ctx.clone());
     let mut counting = Counting::default();
     let events =
         events(api, truth_only).inspect(move |event| counting.follow(event, &counted.census));
-    woken_by(events, listing, cause, ctx)
+    woken_by(events, listing, TRUTH, ctx)
 }
 
 /// Secrets that name an alias that changed.
@@ -75,13 +82,8 @@ pub(super) fn by_aliases(
     api: Api<PartialObjectMeta<KeyAlias>>,
     ctx: &Arc<Context>,
 ) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + use<> {
-    let cause = Cause {
-        reference: alias_reference,
-        namespace: namespace_of_alias,
-        concerned: that_name,
-    };
     let listing = Listing::of(&api);
-    woken_by(events(api, Config::default()), listing, cause, ctx)
+    woken_by(events(api, Config::default()), listing, ALIASES, ctx)
 }
 
 /// Secrets whose key changed.
@@ -241,12 +243,6 @@ mod tests {
         native
     }
 
-    const NATIVES: Cause<PartialObjectMeta<Secret>> = Cause {
-        reference: secret_reference,
-        namespace: namespace_of_secret,
-        concerned: |_, _| Vec::new(),
-    };
-
     #[test]
     fn whoever_waits_for_what_a_new_list_has_not_is_woken_when_the_list_is_complete() {
         let waiting = References::default();
@@ -260,7 +256,7 @@ mod tests {
             namespace: Some("shop".to_owned()),
             listed: HashSet::new(),
         };
-        let mut follow = |event| listing.follow(&event, &NATIVES, &waiting);
+        let mut follow = |event| listing.follow(&event, &TARGETS, &waiting);
         for _ in 0..2 {
             assert!(follow(Event::Init).is_empty());
             assert!(follow(Event::InitApply(native("there"))).is_empty());
