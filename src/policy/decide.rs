@@ -299,8 +299,9 @@ fn granted(request: &Request<'_>, found: &Found, rules: &KeyRules) -> (Option<St
     let principal = request.principal;
     let grants = rules.grants.get(&principal.user);
     let mut would = false;
-    let asks = |named: &&NamedGrant| found.has_all(&named.subset);
-    for named in grants.into_iter().flatten().filter(asks) {
+    // Whether a grant gives it is its own judgement; most are not worth asking, since the message lacks a pair.
+    let may_give = |named: &&NamedGrant| found.has_all(&named.subset);
+    for named in grants.into_iter().flatten().filter(may_give) {
         let (context, now) = (request.context, request.now);
         if !named
             .grant
