@@ -1,7 +1,7 @@
 //! Waiting for what must come true.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keystead::api::ManagedSecret;
 use kube::{Api, Client};
@@ -45,7 +45,7 @@ pub(super) async fn secret_ready(
     reason: Option<&str>,
 ) -> String {
     let secrets: Api<ManagedSecret> = Api::namespaced(client.clone(), namespace);
-    let started = Instant::now();
+    let mut waited = Duration::ZERO;
     loop {
         let secret = secrets.get_opt(name).await.ok().flatten();
         let generation = secret
@@ -64,9 +64,10 @@ pub(super) async fn secret_ready(
             return ready.message.clone();
         }
         assert!(
-            started.elapsed() < PATIENCE,
+            waited < PATIENCE,
             "ManagedSecret {namespace}/{name} should be Ready={status} {reason:?}, but is {ready:?}"
         );
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(PAUSE).await;
+        waited += PAUSE;
     }
 }
