@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -39,6 +40,9 @@ pub struct Metrics {
     truth_age: TruthAge,
     truth_writes: Family<TruthLabels, Counter>,
     target_writes: Family<DeliveryLabels, Counter>,
+    drift_repairs: Counter,
+    parked_secrets: Gauge,
+    parked_secrets_end: Gauge,
     audit_lines: Counter,
     audit_failures: Counter,
     audit_failing: Gauge,
@@ -104,6 +108,25 @@ impl Metrics {
         keystead.register("truth_writes", "Writes of the truth", truth_writes.clone());
         let target_writes = Family::default();
         keystead.register("target_writes", "Writes of targets", target_writes.clone());
+        let drift_repairs = Counter::default();
+        keystead.register(
+            "drift_repairs",
+            "Targets that somebody else changed or deleted and that were restored",
+            drift_repairs.clone(),
+        );
+        let parked_secrets = Gauge::default();
+        keystead.register(
+            "parked_secrets",
+            "Secrets whose resource is gone and whose ciphertext waits for its end",
+            parked_secrets.clone(),
+        );
+        let parked_secrets_end = Gauge::default();
+        keystead.register_with_unit(
+            "parked_secrets_end_timestamp",
+            "When the first window of a parked secret is over; 0 if there is none",
+            Unit::Seconds,
+            parked_secrets_end.clone(),
+        );
         let audit_lines = Counter::default();
         keystead.register(
             "audit_lines",
@@ -139,6 +162,9 @@ impl Metrics {
             truth_age,
             truth_writes,
             target_writes,
+            drift_repairs,
+            parked_secrets,
+            parked_secrets_end,
             audit_lines,
             audit_failures,
             audit_failing,
@@ -197,6 +223,18 @@ impl Metrics {
         self.target_writes
             .get_or_create(&DeliveryLabels { form })
             .inc();
+    }
+
+    /// What somebody else did to a target was undone.
+    pub fn drift_repaired(&self) {
+        self.drift_repairs.inc();
+    }
+
+    /// That many secrets wait for their end, and the first of them until then.
+    pub fn parked_secrets(&self, count: usize, first_end: Option<Timestamp>) {
+        self.parked_secrets.set(gauge(count));
+        let end = first_end.map_or(0, Timestamp::as_second);
+        self.parked_secrets_end.set(end);
     }
 
     /// That many lines were written to an audit log.
@@ -273,6 +311,8 @@ mod tests {
         metrics.restore_suspected(true);
         metrics.truth_written(Truth::SealedSecret);
         metrics.target_written(Delivery::Plain);
+        metrics.drift_repaired();
+        metrics.parked_secrets(2, Timestamp::from_second(7).ok());
         metrics.audit_written(3);
         metrics.audit_failed(2);
         metrics.audit_failing(true);
@@ -314,6 +354,9 @@ mod tests {
             "keystead_key_refused_while_pending_deletion_total{key_namespace=\"shop\",key_name=\"orders\",key_id=\"1\"} 6",
             "keystead_key_metrics_omitted 0",
             "keystead_key_state_age_seconds 8.0",
+            "keystead_drift_repairs_total 1",
+            "keystead_parked_secrets 2",
+            "keystead_parked_secrets_end_timestamp_seconds 7",
             "keystead_audit_lines_total 3",
             "keystead_audit_failed_lines_total 2",
             "keystead_audit_failing 1",
