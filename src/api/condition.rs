@@ -73,6 +73,8 @@ pub enum Reason {
     DuplicateKey,
     /// The value is larger than a version may be.
     ValueTooLarge,
+    /// `spec.versionStages` names a version that is not kept. Everything else is as asked.
+    VersionNotFound,
     /// A template cannot be rendered; the message names its key and line, never a value.
     TemplateFailed,
     /// The `ManagedKey` does not exist.
@@ -173,6 +175,7 @@ impl Reason {
             Self::InvalidSpec => "InvalidSpec",
             Self::DuplicateKey => "DuplicateKey",
             Self::ValueTooLarge => "ValueTooLarge",
+            Self::VersionNotFound => "VersionNotFound",
             Self::TemplateFailed => "TemplateFailed",
             Self::KeyNotFound => "KeyNotFound",
             Self::KeyTypeMismatch => "KeyTypeMismatch",

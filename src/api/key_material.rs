@@ -8,6 +8,7 @@ use super::key_grant::{GrantConstraints, GrantOperation};
 use super::key_import::ImportRecord;
 use super::key_policy::KeyPolicy;
 use super::managed_key::{KeyOrigin, KeySpec, KeyUsage};
+use super::tokens::remember;
 
 /// The truth about one key, named by its key id: the wrapped generations, the attributes that they
 /// are bound to, and whether the key waits for deletion. Without the root key it opens nothing.
@@ -253,11 +254,7 @@ impl RotationRecord {
 
     /// Remembers that a token was obeyed.
     pub fn consume(&mut self, token: &str) {
-        if !self.tokens.iter().any(|known| known == token) {
-            let surplus = (self.tokens.len() + 1).saturating_sub(Self::MAX_TOKENS);
-            self.tokens.drain(..surplus);
-            self.tokens.push(token.to_owned());
-        }
+        remember(&mut self.tokens, token, Self::MAX_TOKENS);
     }
 }
 

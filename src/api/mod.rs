@@ -16,6 +16,7 @@ pub mod managed_secret;
 pub mod names;
 mod schema;
 pub(crate) mod time;
+pub(crate) mod tokens;
 
 pub use condition::{ConditionType, Reason};
 pub use key_alias::{KeyAlias, KeyAliasSpec, KeyAliasStatus};

@@ -40,6 +40,10 @@ pub const ANNOTATION_OBJECT_UID: &str = "keystead.dev/object-uid";
 pub const ANNOTATION_NAMESPACE_UID: &str = "keystead.dev/namespace-uid";
 /// On truth: the instant (RFC 3339) at which a leader first saw the resource missing.
 pub const ANNOTATION_PARKED_SINCE: &str = "keystead.dev/parked-since";
+/// On truth about a secret: the days for which it waits when its resource is gone, where they are not the default.
+pub const ANNOTATION_RECOVERY_WINDOW: &str = "keystead.dev/recovery-window-days";
+/// On a `ManagedSecret`, by its user, and then on its truth: its UID makes its deletion final, without a window.
+pub const ANNOTATION_FORCE_DELETE: &str = "keystead.dev/force-delete";
 /// On truth, by a platform administrator: the UID of the namespace that may adopt it.
 pub const ANNOTATION_APPROVE_ADOPTION: &str = "keystead.dev/approve-adoption";
 /// On the installation record, by a platform administrator after a restore: namespaces created
@@ -54,6 +58,11 @@ pub const ANNOTATION_ADOPT: &str = "keystead.dev/adopt";
 pub const ADOPT_NEVER: &str = "Never";
 /// On a `ManagedSecret`, by its user: the UID of a source Secret that shall be imported once more.
 pub const ANNOTATION_IMPORT: &str = "keystead.dev/import";
+/// On a `ManagedSecret`, by its user: `<version id>@<sequence>` makes an earlier version current again, if the secret still has
+/// that sequence. A copy that is left in Git therefore does nothing later.
+pub const ANNOTATION_ROLLBACK: &str = "keystead.dev/rollback";
+/// On a `ManagedSecret`, by its user: each new value has every generated value made anew once.
+pub const ANNOTATION_REGENERATE: &str = "keystead.dev/regenerate";
 /// On `KeyMaterial` that waits without its resource, by a platform administrator: how many stored secrets may be lost with it.
 pub const ANNOTATION_ACCEPT_DATA_LOSS: &str = "keystead.dev/accept-data-loss";
 /// On a `ManagedKey`, by its user: each new value rotates the key once.

@@ -21,6 +21,19 @@ pub(super) fn encryption_context(_: &mut SchemaGenerator) -> Schema {
     bounded_map(16, 1024)
 }
 
+/// A map of at most 20 labels to the ids of versions.
+pub(super) fn version_stages(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 20,
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": 36,
+            "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+        },
+    })
+}
+
 /// A map of at most 8 pairs of at most 256 characters: a context that a policy or a grant asks for.
 pub(super) fn context_condition(_: &mut SchemaGenerator) -> Schema {
     bounded_map(8, 256)

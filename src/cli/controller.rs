@@ -324,6 +324,7 @@ impl Operator {
             materials: KeyMaterials::new(client.clone(), &namespace),
             sealed: SealedSecrets::new(client.clone(), &namespace),
             census: controllers::Census::default(),
+            parked: controllers::Parked::default(),
             recorder: Recorder::new(client.clone(), reporter),
             clock: process_clock(),
             trim_after: trim_after(self.args.trim_after_days),

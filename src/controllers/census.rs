@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
@@ -15,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::context::Context;
+use super::inventory::{Change, Inventory};
 use crate::api::ManagedKey;
 use crate::crypto::{KeyId, MaterialId};
 use crate::truth::{KeyInUse, Needs};
@@ -45,23 +45,15 @@ struct Stock {
 
 /// What one watch of the truth tells the census.
 #[derive(Default)]
-pub(crate) struct Counting {
-    /// What a list that is not complete has had so far.
-    listed: HashMap<String, Need>,
-}
+pub(crate) struct Counting(Inventory<Need>);
 
 impl Counting {
     /// Takes note of an event.
     pub(crate) fn follow(&mut self, event: &Event<PartialObjectMeta<Secret>>, census: &Census) {
-        match event {
-            Event::Init => return self.listed.clear(),
-            Event::InitApply(truth) => {
-                let need = need(truth).map(|need| (truth.name_any(), need));
-                return self.listed.extend(need);
-            }
-            Event::InitDone => *census.stock() = Stock::new(std::mem::take(&mut self.listed)),
-            Event::Apply(truth) => census.stock().set(truth.name_any(), need(truth)),
-            Event::Delete(truth) => census.stock().set(truth.name_any(), None),
+        match self.0.follow(event, need) {
+            None => return,
+            Some(Change::All(listed)) => *census.stock() = Stock::new(listed),
+            Some(Change::One(name, need)) => census.stock().set(name, need),
         }
         census.changed.send_replace(());
     }

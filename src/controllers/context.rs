@@ -16,6 +16,7 @@ use super::census::Census;
 use super::creations::Creations;
 use super::error::Error;
 use super::key_uses::KeyUses;
+use super::managed_secret::purge::Parked;
 use super::references::References;
 use super::replicas::Replicas;
 use crate::api::{KeyAlias, KeyGrant, ManagedKey, ManagedSecret, Reason};
@@ -73,6 +74,8 @@ pub struct Context {
     pub sealed: SealedSecrets,
     /// How much of it needs each key.
     pub census: Census,
+    /// What of it waits for its end.
+    pub parked: Parked,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Whether this replica still leads.

@@ -12,6 +12,7 @@ mod count;
 mod crds;
 mod creations;
 mod error;
+mod inventory;
 mod key_alias;
 mod key_changes;
 mod key_grant;
@@ -28,6 +29,7 @@ mod restore;
 mod root;
 mod run;
 mod status;
+mod token;
 mod uses;
 
 use std::future::Future;
@@ -44,6 +46,7 @@ pub use crds::apply as apply_crds;
 pub use creations::Creations;
 pub use error::{Class, Error};
 pub use key_uses::KeyUses;
+pub use managed_secret::purge::Parked;
 pub use references::{Reference, References};
 pub use restore::Precaution;
 
@@ -120,6 +123,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             key_table::run(&ctx, &keys),
             managed_key::destruction::run(ctx.clone()),
             managed_key::trimming::run(ctx.clone()),
+            managed_secret::purge::run(ctx.clone()),
             root::run(ctx.clone()),
             restore::run(ctx.clone()),
             certificates::run(ctx.clone()),

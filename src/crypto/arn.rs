@@ -17,6 +17,9 @@ const ACCOUNTS: u64 = 1_000_000_000_000;
 /// No region name is longer; it bounds the ARN.
 const REGION_LENGTH: usize = 32;
 
+/// Bytes of the longest ARN.
+pub(super) const MAX_ARN_LENGTH: usize = 12 + REGION_LENGTH + 1 + 12 + 5 + 36;
+
 /// Text is no region or no ARN of a key.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("not a key ARN")]

@@ -15,7 +15,7 @@
 use subtle::ConstantTimeEq as _;
 
 use super::{
-    arn::{Arn, PROVIDER_ID},
+    arn::{Arn, MAX_ARN_LENGTH, PROVIDER_ID},
     body::{self, Body},
     cipher::{Cipher, NONCE_LENGTH},
     context::EncryptionContext,
@@ -111,6 +111,14 @@ pub fn seal(
     out.extend_from_slice(&tag);
     body::encrypt(&keys.cipher, &message_id, FRAME_BYTES, plaintext, &mut out);
     Ok(out)
+}
+
+/// Most bytes that [`seal`] makes of a plaintext of that length, bound to `context`: as many as under the longest ARN.
+pub fn max_sealed_length(plaintext_length: usize, context: &EncryptionContext) -> usize {
+    let wrapped = wrap::OVERHEAD + DATA_KEY_LENGTH;
+    let names = PROVIDER_ID.len() + MAX_ARN_LENGTH;
+    let header = 3 + 32 + 2 + context.to_bytes().len() + 2 + 6 + names + wrapped + 5 + 32 + 16;
+    header + body::framed_length(plaintext_length, FRAME_BYTES)
 }
 
 /// Decrypts an envelope that was made with the context `expected`.

@@ -46,7 +46,7 @@ pub use arn::{AccountId, Arn, ArnError, PROVIDER_ID, Region};
 pub use context::{
     EncryptionContext, MAX_CONTEXT_BYTES, MAX_CONTEXT_PAIRS, OWN_PREFIX, RESERVED_PREFIXES,
 };
-pub use envelope::{EnvelopeInfo, Limits, MAX_PLAINTEXT, open, peek, seal};
+pub use envelope::{EnvelopeInfo, Limits, MAX_PLAINTEXT, max_sealed_length, open, peek, seal};
 pub use error::{
     ContextError, DecryptError, KeyError, OpenError, ParseError, RandomError, SealError, SignError,
     UnwrapError,

@@ -27,6 +27,9 @@ const VERSION: u8 = 1;
 const ALGORITHM: u8 = 1;
 const PREFIX_LENGTH: usize = 2 + 16 + 16;
 
+/// Bytes beyond the plaintext.
+pub(super) const OVERHEAD: usize = PREFIX_LENGTH + committed::OVERHEAD;
+
 /// What a small ciphertext or a wrapped key says about itself. Nothing of it is authenticated.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CiphertextInfo {

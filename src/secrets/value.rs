@@ -232,10 +232,14 @@ impl SecretValue {
         self.size
     }
 
+    /// Bytes of the binary form.
+    pub fn encoded_length(&self) -> usize {
+        HEADER + ENTRY_OVERHEAD * self.entries.len() + self.size
+    }
+
     /// The binary form.
     pub fn encode(&self) -> SecretBytes {
-        let length = HEADER + ENTRY_OVERHEAD * self.entries.len() + self.size;
-        let mut encoded = SecretBytes::with_capacity(length);
+        let mut encoded = SecretBytes::with_capacity(self.encoded_length());
         encoded.extend_from_slice(&[FORMAT]);
         let count = u16::try_from(self.entries.len()).expect("insert allows MAX_KEYS at most");
         encoded.extend_from_slice(&count.to_be_bytes());

@@ -7,4 +7,6 @@ mod sealed;
 
 pub use key_material::KeyMaterials;
 pub use needed::{Needed, needed_by_targets, needed_by_truth};
-pub use sealed::{Claim, KeyInUse, Needs, SealedSecrets, Stored, is_truth, owner_of, truth_name};
+pub use sealed::{
+    Claim, KeyInUse, Needs, Recovery, SealedSecrets, Stored, end_of, is_truth, owner_of, truth_name,
+};

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::jiff::Timestamp;
-use kube::api::{ListParams, ObjectMeta, PostParams};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client};
@@ -14,9 +14,10 @@ use sha2::{Digest, Sha256};
 
 use crate::api::ManagedSecret;
 use crate::api::names::{
-    ANNOTATION_APPROVE_ADOPTION, ANNOTATION_KIND, ANNOTATION_MATERIALS, ANNOTATION_NAME,
-    ANNOTATION_NAMESPACE, ANNOTATION_NAMESPACE_UID, ANNOTATION_OBJECT_UID, ANNOTATION_PARKED_SINCE,
-    FIELD_MANAGER, LABEL_KEY_ID, LABEL_MANAGED_BY, MANAGED_BY, SECRET_TYPE_SEALED,
+    ANNOTATION_APPROVE_ADOPTION, ANNOTATION_FORCE_DELETE, ANNOTATION_KIND, ANNOTATION_MATERIALS,
+    ANNOTATION_NAME, ANNOTATION_NAMESPACE, ANNOTATION_NAMESPACE_UID, ANNOTATION_OBJECT_UID,
+    ANNOTATION_PARKED_SINCE, ANNOTATION_RECOVERY_WINDOW, FIELD_MANAGER, LABEL_KEY_ID,
+    LABEL_MANAGED_BY, MANAGED_BY, SECRET_TYPE_SEALED,
 };
 use crate::crypto::{KeyId, MaterialId, peek};
 use crate::hex::Hex;
@@ -24,6 +25,8 @@ use crate::hex::Hex;
 const KIND: &str = "ManagedSecret";
 const MANIFEST: &str = "manifest";
 const VERSION_PREFIX: &str = "version.";
+/// Days for which the truth about a deleted secret waits if nothing else is said, as in AWS Secrets Manager.
+const DEFAULT_WINDOW_DAYS: u8 = 30;
 
 /// The name of the truth about the `ManagedSecret` of that name: `ks-` and the first 20 bytes of SHA-256
 /// over kind, namespace and name (none of which can contain the separator), in hexadecimal digits.
@@ -41,6 +44,53 @@ pub struct Claim {
     pub namespace_uid: String,
 }
 
+/// What becomes of the truth when its `ManagedSecret` is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Days for which it waits; `None`: 30.
+    pub window_days: Option<u8>,
+    /// UID of the `ManagedSecret` whose deletion is final.
+    pub forced: Option<String>,
+}
+
+impl Recovery {
+    /// How long it waits.
+    pub fn window(&self) -> SignedDuration {
+        let days = self.window_days.unwrap_or(DEFAULT_WINDOW_DAYS);
+        SignedDuration::from_hours(i64::from(days) * 24)
+    }
+
+    fn read(annotations: &BTreeMap<String, String>) -> Self {
+        let days = annotations.get(ANNOTATION_RECOVERY_WINDOW);
+        Self {
+            // Only the operator writes it; what it did not write counts as the default.
+            window_days: days.and_then(|days| days.parse().ok()),
+            forced: annotations.get(ANNOTATION_FORCE_DELETE).cloned(),
+        }
+    }
+
+    fn annotations(&self) -> impl Iterator<Item = (String, String)> {
+        let days = self.window_days.map(|days| days.to_string());
+        let window = days.map(|days| (ANNOTATION_RECOVERY_WINDOW.to_owned(), days));
+        let forced = self.forced.clone();
+        let forced = forced.map(|uid| (ANNOTATION_FORCE_DELETE.to_owned(), uid));
+        window.into_iter().chain(forced)
+    }
+}
+
+/// When truth that waits comes to its end, at the earliest; `None` if it does not wait.
+pub fn end_of(meta: &ObjectMeta) -> Option<Timestamp> {
+    let annotations = meta.annotations.as_ref()?;
+    let since: Timestamp = annotations.get(ANNOTATION_PARKED_SINCE)?.parse().ok()?;
+    let recovery = Recovery::read(annotations);
+    let is_forced = annotations.get(ANNOTATION_OBJECT_UID) == recovery.forced.as_ref();
+    if is_forced && recovery.forced.is_some() {
+        return Some(since);
+    }
+    // Beyond the end of time it never comes.
+    since.checked_add(recovery.window()).ok()
+}
+
 /// The truth about one secret, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -50,6 +100,8 @@ pub struct Stored {
     pub name: String,
     /// Who claimed it.
     pub claim: Claim,
+    /// What becomes of it when the `ManagedSecret` is gone.
+    pub recovery: Recovery,
     /// When a leader first saw the `ManagedSecret` missing.
     pub parked_since: Option<Timestamp>,
     /// UID of the namespace that an administrator lets adopt it.
@@ -177,8 +229,31 @@ impl SealedSecrets {
         namespace: &str,
         name: &str,
     ) -> kube::Result<Option<Result<Stored, String>>> {
-        let secret = self.api.get_opt(&truth_name(namespace, name)).await?;
+        self.get_named(&truth_name(namespace, name)).await
+    }
+
+    /// The truth in the Secret of that name, be it in use or put aside.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn get_named(&self, truth: &str) -> kube::Result<Option<Result<Stored, String>>> {
+        let secret = self.api.get_opt(truth).await?;
         Ok(secret.map(Stored::from_secret))
+    }
+
+    /// Deletes the truth in the Secret of that name, in exactly the state of that version.
+    pub async fn delete(&self, truth: &str, resource_version: &str) -> kube::Result<()> {
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                resource_version: Some(resource_version.to_owned()),
+                uid: None,
+            }),
+            ..DeleteParams::default()
+        };
+        match self.api.delete(truth, &params).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            other => other.map(|_| ()),
+        }
     }
 
     /// The metadata of all truth, page by page.
@@ -260,8 +335,11 @@ impl SealedSecrets {
         Ok(written.metadata.resource_version.unwrap_or_default())
     }
 
-    /// Keeps waiting truth under another name, before somebody starts afresh in its place.
-    pub async fn archive(&self, stored: &Stored) -> kube::Result<()> {
+    /// Keeps waiting truth under another name, before somebody starts afresh in its place. `now`: when its window begins, if
+    /// it has not begun yet.
+    pub async fn archive(&self, stored: &Stored, now: Timestamp) -> kube::Result<()> {
+        let mut stored = stored.clone();
+        stored.parked_since.get_or_insert(now);
         let mut secret = stored.to_secret();
         secret.metadata.resource_version = None;
         secret.metadata.name = Some(format!(
@@ -320,6 +398,7 @@ impl Stored {
                 object_uid: annotation(ANNOTATION_OBJECT_UID)?,
                 namespace_uid: annotation(ANNOTATION_NAMESPACE_UID)?,
             },
+            recovery: Recovery::read(&annotations),
             parked_since,
             approved: annotations.get(ANNOTATION_APPROVE_ADOPTION).cloned(),
             manifest,
@@ -343,6 +422,7 @@ impl Stored {
                 self.claim.namespace_uid.clone(),
             ),
         ]);
+        annotations.extend(self.recovery.annotations());
         annotations.extend(
             self.parked_since
                 .map(|at| (ANNOTATION_PARKED_SINCE.to_owned(), at.to_string())),
@@ -400,6 +480,10 @@ mod tests {
                 object_uid: "u1".into(),
                 namespace_uid: "n1".into(),
             },
+            recovery: Recovery {
+                window_days: Some(7),
+                forced: None,
+            },
             parked_since: Some("2026-01-02T03:04:05Z".parse().unwrap()),
             approved: None,
             manifest: vec![1, 2],
@@ -412,6 +496,27 @@ mod tests {
     #[test]
     fn truth_survives_its_form_as_a_secret() {
         assert_eq!(Stored::from_secret(stored().to_secret()), Ok(stored()));
+    }
+
+    #[test]
+    fn truth_that_waits_ends_after_its_window_or_at_once_if_that_was_asked_of_this_very_resource() {
+        let end = |change: &dyn Fn(&mut Stored)| {
+            let mut stored = stored();
+            change(&mut stored);
+            end_of(&stored.to_secret().metadata).map(|end| end.to_string())
+        };
+        let forced = |uid: &'static str| {
+            move |stored: &mut Stored| stored.recovery.forced = Some(uid.to_owned())
+        };
+        let said = |text: &str| Some(text.to_owned());
+        assert_eq!(end(&|_| {}), said("2026-01-09T03:04:05Z"));
+        assert_eq!(
+            end(&|stored| stored.recovery = Recovery::default()),
+            said("2026-02-01T03:04:05Z")
+        );
+        assert_eq!(end(&forced("u1")), said("2026-01-02T03:04:05Z"));
+        assert_eq!(end(&forced("u2")), said("2026-01-09T03:04:05Z"));
+        assert_eq!(end(&|stored| stored.parked_since = None), None);
     }
 
     #[test]

@@ -133,6 +133,11 @@ objectSelector: {}
 object.metadata.?annotations[?'{{ . }}'] != oldObject.metadata.?annotations[?'{{ . }}']
 {{- end }}
 
+{{/* Whether an annotation is there and was not so before: on a new object, or with another value on an update. */}}
+{{- define "keystead.asks" -}}
+object.metadata.?annotations[?'{{ . }}'].hasValue() && (oldObject == null || {{ include "keystead.annotationChanged" . }})
+{{- end }}
+
 {{/* A binding that applies everywhere. Call with (list $ name). */}}
 {{- define "keystead.binding" -}}
 {{- $ := index . 0 -}}

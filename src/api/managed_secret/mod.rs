@@ -109,6 +109,15 @@ pub struct ManagedSecretSpec {
         .message("a Secret is imported twice: name each once"))]
     pub import: Vec<Import>,
 
+    /// Labels of your own on versions: each name is on the version of that id (`status.versions`), and on no other. A version with
+    /// a label is kept. At most 20.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::schema::version_stages")]
+    #[x_kube(validation = Rule::new(
+        "self.all(k, k.matches('^[!-~]{1,256}$') && !(k in ['Current', 'Pending', 'Previous']) && !k.startsWith('AWS'))"
+    ).message("a label has 1 to 256 printable ASCII characters without spaces, is not Current, Pending or Previous, and does not start with AWS"))]
+    pub version_stages: BTreeMap<String, String>,
+
     /// What the delivered Secret contains, when it is not simply the keys of the secret. A change
     /// renders anew; it never generates anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,6 +126,12 @@ pub struct ManagedSecretSpec {
     /// The native Secret that the value is delivered in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+
+    /// Days for which the ciphertext is kept after this resource is deleted, and given back when it is applied again: 7 to 30;
+    /// default 30. The annotation `keystead.dev/force-delete: <UID of this resource>` makes the deletion final.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 7, max = 30))]
+    pub recovery_window_days: Option<u8>,
 }
 
 /// A `ManagedKey`, by its own name or by a `KeyAlias`.
@@ -220,7 +235,7 @@ pub struct ManagedSecretStatus {
 pub struct SecretVersionStatus {
     /// The version id, a UUID.
     pub id: String,
-    /// Its stages: `Current`, `Previous`.
+    /// Its stages: `Current`, `Previous`, and labels of `spec.versionStages`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<String>,
     /// When it was made.

@@ -12,7 +12,6 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::token::token;
 use crate::api::condition::NewCondition;
 use crate::api::key_import::{
     ImportOffer, ImportRecord, ImportWrappingAlgorithm, KeyImport, KeyImportStatus, ParkedMaterial,
@@ -20,6 +19,7 @@ use crate::api::key_import::{
 use crate::api::names::{ANNOTATION_DELETE_IMPORTED, ANNOTATION_OFFER_IMPORT};
 use crate::api::time::as_stored;
 use crate::api::{KeyDeletion, KeyMaterialSpec, KeyOrigin, ManagedKey, Reason};
+use crate::controllers::token::token;
 use crate::crypto::KeyId;
 use crate::keys::{Imported, import_token};
 

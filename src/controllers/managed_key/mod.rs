@@ -15,7 +15,6 @@ mod rotation;
 mod status;
 #[cfg(test)]
 mod testing;
-mod token;
 mod trim;
 pub(crate) mod trimming;
 mod usage;

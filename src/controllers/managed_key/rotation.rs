@@ -7,9 +7,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::token::token;
 use crate::api::names::ANNOTATION_ROTATE;
 use crate::api::{KeyMaterialSpec, KeyOrigin, KeyRotation, KeySpec, ManagedKey, RotationRecord};
+use crate::controllers::token::token;
 use crate::crypto::KeyId;
 
 /// Why a key is rotated now.

@@ -31,7 +31,10 @@ pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result
     ctx.check_leadership()?;
     match step {
         Step::CreateDefaultKey => create_default_key(seen, ctx).await,
-        Step::Archive(stored) => call("archive", "waiting truth", ctx.sealed.archive(stored)).await,
+        Step::Archive(stored) => {
+            let archived = ctx.sealed.archive(stored, ctx.now());
+            call("archive", "waiting truth", archived).await
+        }
         Step::WriteTruth(write) => write_truth(write, seen, ctx).await,
         Step::ApplyTarget(write) => apply_target(write, seen, ctx).await,
         Step::ReleaseTarget(target) => {
@@ -127,6 +130,7 @@ async fn apply_target(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Re
 }
 
 async fn announce_repair(write: &TargetWrite, seen: &Observed, ctx: &Context) {
+    ctx.metrics.drift_repaired();
     let note = format!(
         "Secret {} was changed or deleted by somebody else and was restored",
         write.name

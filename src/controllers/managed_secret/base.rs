@@ -3,6 +3,7 @@
 use kube::ResourceExt;
 
 use super::observe::Observed;
+use super::spec::recovery;
 use super::step::{Refusal, Step, TruthWrite};
 use super::target::Target;
 use super::truth::{Truth, TruthSeen};
@@ -30,10 +31,12 @@ impl Base<'_> {
         }
     }
 
-    /// Whether the truth's claim, or its mark of absence, has to be written anew.
+    /// Whether what is written beside the envelopes differs: who claims the truth, whether it waits, and what becomes of it.
     pub(super) fn claim_changes(&self, seen: &Observed) -> bool {
         self.truth().is_none_or(|truth| {
-            truth.stored.claim != self.claim(seen) || truth.stored.parked_since.is_some()
+            truth.stored.claim != self.claim(seen)
+                || truth.stored.parked_since.is_some()
+                || truth.stored.recovery != recovery(&seen.secret)
         })
     }
 
@@ -80,6 +83,7 @@ impl Base<'_> {
             key,
             material,
             claim: self.claim(seen),
+            recovery: recovery(&seen.secret),
             before,
             over,
         }

@@ -12,15 +12,13 @@ use crate::api::names::{
     ANNOTATION_MANAGED_BY, ANNOTATION_TARGET, SEALED_SUFFIX, SECRET_TYPE_SEALED,
 };
 use crate::api::{ConditionType, Reason};
-use crate::crypto::{KeyId, MaterialId, SecretBytes};
+use crate::crypto::{KeyId, MaterialId, SecretBytes, max_sealed_length};
 use crate::secrets::{Manifest, ManifestError, SecretValue, TargetRecord, Template};
 
 /// Most bytes of a Secret's data, as the API server checks it.
 const MAX_SECRET_DATA: usize = 1_048_576;
 /// Longest key of a sealed secret: its entry's name must fit.
 const MAX_SEALED_KEY: usize = 253 - SEALED_SUFFIX.len();
-/// Bytes that an envelope adds to a value, without its context: an upper bound.
-const ENVELOPE_OVERHEAD: usize = 640;
 
 /// What a consumer shall get: the value, or what the template makes of it.
 pub(super) fn render(seen: &Observed, value: &SecretValue) -> Result<SecretValue, Refusal> {
@@ -262,9 +260,7 @@ fn check_size(seen: &Observed, content: &SecretValue) -> Result<(), Refusal> {
     let size = content.iter().try_fold(0, |size, (key, bytes)| {
         let context = sealed_context(&seen.secret, key, &user);
         let context = context.map_err(|error| context_refused(&error))?;
-        // Each 4 KiB of a message carry 32 bytes of frame.
-        let frames = bytes.len() / 4096 * 32;
-        Ok(size + ENVELOPE_OVERHEAD + context.to_bytes().len() + bytes.len() + frames)
+        Ok(size + max_sealed_length(bytes.len(), &context))
     })?;
     if size > MAX_SECRET_DATA {
         let message = format!(
@@ -324,8 +320,8 @@ fn keeps(seen: &Observed) -> bool {
     deletion_policy(&seen.secret) == DeletionPolicy::Retain
 }
 
-/// The message of `Ready=True`.
-pub(super) fn summary(seen: &Observed, note: Option<String>) -> String {
+/// What is stored and delivered, in words.
+pub(super) fn summary(seen: &Observed, notes: [Option<String>; 2]) -> String {
     let delivered = target_name(&seen.secret).map_or_else(
         || {
             format!(
@@ -335,7 +331,11 @@ pub(super) fn summary(seen: &Observed, note: Option<String>) -> String {
         },
         |name| format!("stored and delivered in Secret {name}"),
     );
-    note.map_or(delivered.clone(), |note| format!("{delivered}; {note}"))
+    let said = notes.into_iter().flatten();
+    std::iter::once(delivered)
+        .chain(said)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use super::key::{KeySeen, find_key, name_of_key};
+use super::requests::{Rollback, rollback};
 use super::source::Source;
 use super::spec::{KeyName, key_name, key_namespace, target_name, user_of};
+use super::step::Refusal;
 use super::target::{self, Target};
 use super::truth::{self, TruthSeen};
 use crate::api::{ManagedSecret, Reason};
@@ -18,6 +20,7 @@ use crate::controllers::error::{Error, call};
 use crate::controllers::namespace::{NamespaceFacts, namespace_facts};
 use crate::controllers::references::Reference;
 use crate::controllers::uses::{KeyAccess, Uses};
+use crate::secrets::SecretValue;
 use crate::truth::truth_name;
 
 /// Everything that [`super::plan::plan`] may look at.
@@ -30,6 +33,8 @@ pub(crate) struct Observed {
     pub(crate) key: KeySeen,
     /// The truth about it.
     pub(crate) truth: TruthSeen,
+    /// The value of the version that is asked back, where one is.
+    pub(crate) earlier: Option<Result<SecretValue, Refusal>>,
     /// The Secrets to import, where they have to be read.
     pub(crate) sources: Vec<Source>,
     /// The Secret of the target's name, if a target is wanted and there is one.
@@ -52,6 +57,7 @@ impl Observed {
             in_operator_namespace: namespace == ctx.namespace,
             key: KeySeen::Problem(Reason::Pending, String::new()),
             truth: TruthSeen::Absent,
+            earlier: None,
             sources: Vec::new(),
             target: None,
             leftovers: Vec::new(),
@@ -106,8 +112,20 @@ pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result
         Err(problem) => problem,
     };
     seen.truth = truth::open(stored, &seen.key_access(ctx));
+    seen.earlier = earlier(&seen, ctx);
     look_outside(&mut seen, &namespace, ctx).await?;
     Ok(seen)
+}
+
+/// Reads the version that is asked back, if that can be.
+fn earlier(seen: &Observed, ctx: &Context) -> Option<Result<SecretValue, Refusal>> {
+    let truth = seen.truth.opened()?;
+    let Rollback::To { version, .. } = rollback(&seen.secret, Some(&truth.manifest)) else {
+        return None;
+    };
+    let version = truth.manifest.version(&version)?;
+    let read = truth::read_version(&truth.stored, version, &seen.key_access(ctx));
+    Some(read.map_err(|(reason, message)| Refusal(reason, message)))
 }
 
 /// Looks at the Secrets of the namespace that matter: sources, the target, former targets.

@@ -16,7 +16,7 @@ use crate::api::Reason;
 use crate::api::condition::NewCondition;
 use crate::controllers::error::Error;
 use crate::crypto::Random;
-use crate::secrets::{Manifest, SecretValue};
+use crate::secrets::{Manifest, SecretValue, StageLabel};
 
 /// What to do, and what to say.
 pub(crate) struct Plan {
@@ -107,21 +107,14 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     let next = value::next(seen, &base, key, now, random)?;
     let content = deliver::render(seen, next.value(&base)?)?;
     // What differs from a value that nobody changed is drift; what differs from a new value is only late.
-    let stood = next.fresh.is_empty() && deliver::was_synced(seen, &base);
+    let stood = !next.is_new() && deliver::was_synced(seen, &base);
     let delivery = deliver::plan(seen, content, (key, material), stood)?;
     // A source is deleted by the next plan, which reads the truth that this one writes.
     let sources_go = next.imported && value::removes_sources(seen);
+    let keys = names(next.value(&base)?);
     let mut manifest = next.manifest;
     deliver::record(seen, &mut manifest).map_err(|error| internal(&error))?;
     let mut steps = Vec::new();
-    let keys = next.fresh.last().map_or_else(
-        || {
-            base.truth()
-                .map(|truth| names(&truth.current))
-                .unwrap_or_default()
-        },
-        |(_, value)| names(value),
-    );
     let unchanged = base.truth().is_some_and(|truth| truth.manifest == manifest);
     let stands = unchanged && !base.claim_changes(seen);
     let stale = base.truth().is_some_and(|truth| truth.is_stale(material));
@@ -152,7 +145,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     steps.extend(clean_up);
     let (removals, note) = value::remove_sources(seen, &base);
     steps.extend(removals);
-    let ready = NewCondition::ready(Reason::Synced, deliver::summary(seen, note));
+    let ready = ready(seen, [next.note, note], &next.unmet);
     Ok(Plan {
         ready: Some(ready),
         shown: Some(shown),
@@ -160,6 +153,20 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         background: background && !steps.is_empty(),
         steps,
     })
+}
+
+/// What is said when everything is done.
+fn ready(seen: &Observed, notes: [Option<String>; 2], unmet: &[StageLabel]) -> NewCondition {
+    let summary = deliver::summary(seen, notes);
+    if unmet.is_empty() {
+        return NewCondition::ready(Reason::Synced, summary);
+    }
+    let labels: Vec<_> = unmet.iter().map(ToString::to_string).collect();
+    let message = format!(
+        "spec.versionStages: the versions of {} are not kept; name ids of status.versions. {summary}",
+        labels.join(", ")
+    );
+    NewCondition::not_ready(Reason::VersionNotFound, message)
 }
 
 fn default_key() -> Plan {

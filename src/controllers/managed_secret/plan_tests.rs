@@ -6,6 +6,7 @@ use super::super::target::Owner;
 use super::super::testing::{KEYS, World, key, managed, target};
 use super::super::truth::TruthSeen;
 use super::*;
+use crate::api::names::ANNOTATION_ROLLBACK;
 use crate::controllers::namespace::NamespaceFacts;
 use crate::crypto::MaterialId;
 
@@ -238,6 +239,7 @@ enum Edit {
     Context(&'static str),
     Key(usize),
     Generate(bool),
+    Back(usize),
     Loss,
     Drift,
 }
@@ -253,6 +255,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         prop_oneof![Just("a"), Just("b")].prop_map(Edit::Context),
         (0..2_usize).prop_map(Edit::Key),
         any::<bool>().prop_map(Edit::Generate),
+        (0..4_usize).prop_map(Edit::Back),
         Just(Edit::Loss),
         Just(Edit::Drift),
     ]
@@ -278,6 +281,12 @@ fn perform(world: &mut World, edit: &Edit) {
             let mut all = vec![json!({"key": "password", "password": {"length": 40}})];
             all.extend(more.then(|| json!({"key": "token", "hex": {}})));
             spec["generate"] = json!(all);
+        }
+        Edit::Back(index) => {
+            let manifest = world.seen.truth.manifest().unwrap();
+            let version = &manifest.versions()[index % manifest.versions().len()];
+            let request = format!("{}@{}", version.id, manifest.sequence());
+            world.annotate(ANNOTATION_ROLLBACK, &request);
         }
         Edit::Loss => world.seen.target = None,
         Edit::Drift => {

@@ -5,9 +5,10 @@ use kube::ResourceExt;
 
 use crate::api::ManagedSecret;
 use crate::api::managed_secret::{Form, KeyRef, KeyRefKind};
-use crate::api::names::DEFAULT_KEY;
+use crate::api::names::{ANNOTATION_FORCE_DELETE, DEFAULT_KEY};
 use crate::crypto::{ContextError, EncryptionContext};
 use crate::keys::SecretUser;
+use crate::truth::Recovery;
 
 /// What a secret names its key by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +73,18 @@ pub(super) fn target_name(secret: &ManagedSecret) -> Option<String> {
         .as_ref()
         .and_then(|target| target.name.clone());
     (form(secret) != Form::None).then(|| name.unwrap_or_else(|| secret.name_any()))
+}
+
+/// What becomes of the truth about a secret when it is deleted. A mark that names another resource, as one that was left in
+/// Git does, forces nothing.
+pub(super) fn recovery(secret: &ManagedSecret) -> Recovery {
+    let forced = secret.annotations().get(ANNOTATION_FORCE_DELETE);
+    Recovery {
+        window_days: secret.spec.recovery_window_days,
+        forced: forced
+            .filter(|uid| Some(*uid) == secret.uid().as_ref())
+            .cloned(),
+    }
 }
 
 /// The user's pairs of the encryption context.

@@ -5,7 +5,7 @@ use crate::api::Reason;
 use crate::api::managed_secret::Existing;
 use crate::crypto::{ContextError, KeyId, MaterialId};
 use crate::secrets::{Manifest, SecretValue};
-use crate::truth::{Claim, Stored};
+use crate::truth::{Claim, Recovery, Stored};
 
 /// One effect.
 pub(crate) enum Step {
@@ -37,6 +37,8 @@ pub(crate) struct TruthWrite {
     pub(crate) material: MaterialId,
     /// Who claims it.
     pub(crate) claim: Claim,
+    /// What becomes of it when the resource is gone.
+    pub(crate) recovery: Recovery,
     /// What is stored now, and what its manifest says.
     pub(crate) before: Option<(Stored, Manifest)>,
     /// The state to write over when the place is taken by truth that was put aside.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::key::KeySeen;
 use super::observe::Observed;
 use super::plan::{Plan, plan};
+use super::requests::{Rollback, rollback};
 use super::source::{Found, Source};
 use super::spec::{form, target_name};
 use super::status::status;
@@ -21,6 +22,7 @@ use crate::api::{ManagedSecret, Reason};
 use crate::controllers::namespace::NamespaceFacts;
 use crate::controllers::uses::Uses;
 use crate::crypto::{KeyId, MaterialId, OsRandom, SecretBytes};
+use crate::secrets::{SecretValue, VersionRecord};
 use crate::truth::{Needs, Stored};
 
 /// Two keys.
@@ -35,6 +37,8 @@ pub(super) struct World {
     pub(super) seen: Observed,
     /// Secrets that can be imported, by name: UID and data.
     pub(super) imports: BTreeMap<String, (String, BTreeMap<String, Vec<u8>>)>,
+    /// The values of all versions that ever were, by id.
+    past: BTreeMap<String, SecretBytes>,
     now: i64,
     states: u32,
 }
@@ -65,6 +69,7 @@ impl World {
             in_operator_namespace: false,
             key: key(KEYS[0]),
             truth: TruthSeen::Absent,
+            earlier: None,
             sources: Vec::new(),
             target: None,
             leftovers: Vec::new(),
@@ -79,6 +84,7 @@ impl World {
         Self {
             seen,
             imports: BTreeMap::new(),
+            past: BTreeMap::new(),
             now: 1_800_000_000,
             states: 0,
         }
@@ -137,7 +143,28 @@ impl World {
             found: found(&import.secret_ref.name),
         });
         self.seen.sources = sources.collect();
+        self.seen.earlier = match rollback(secret, self.seen.truth.manifest()) {
+            Rollback::To { version, .. } => Some(Ok(self.value_of(version.as_str()))),
+            Rollback::None | Rollback::Refused(_) => None,
+        };
         plan(&self.seen, self.at(), &mut OsRandom)
+    }
+
+    /// The value of a version, as it was stored.
+    fn value_of(&self, version: &str) -> SecretValue {
+        SecretValue::decode(self.past[version].expose()).unwrap()
+    }
+
+    /// Lets time go by.
+    pub(super) fn wait(&mut self, seconds: i64) {
+        self.now += seconds;
+    }
+
+    /// Sets or changes an annotation of the resource.
+    pub(super) fn annotate(&mut self, annotation: &str, value: &str) {
+        let secret = Arc::make_mut(&mut self.seen.secret);
+        let annotations = secret.metadata.annotations.get_or_insert_default();
+        annotations.insert(annotation.to_owned(), value.to_owned());
     }
 
     fn at(&self) -> Timestamp {
@@ -196,13 +223,18 @@ impl World {
         }
     }
 
-    fn write_truth(&mut self, mut write: TruthWrite) {
-        let before = match std::mem::replace(&mut self.seen.truth, TruthSeen::Absent) {
-            TruthSeen::Present(truth) => Some(truth.current),
-            TruthSeen::Absent | TruthSeen::Unreadable { .. } => None,
-        };
-        let fresh = write.fresh.pop().map(|(_, value)| value);
+    fn write_truth(&mut self, write: TruthWrite) {
+        let fresh = write.fresh.into_iter();
+        self.past
+            .extend(fresh.map(|(id, value)| (id, value.encode())));
+        let current = self.value_of(write.manifest.current().unwrap().id.as_str());
         self.states += 1;
+        // As long as what it would hold; nothing opens it.
+        let envelope = |version: &VersionRecord| {
+            let id = version.id.to_string();
+            let bytes = self.past[&id].expose().to_vec();
+            (id, bytes)
+        };
         let needs = Needs {
             key: Some(write.key),
             materials: [write.material].into(),
@@ -211,17 +243,18 @@ impl World {
             namespace: "shop".into(),
             name: "app".into(),
             claim: write.claim,
+            recovery: write.recovery,
             parked_since: None,
             approved: None,
             manifest: Vec::new(),
-            versions: BTreeMap::new(),
+            versions: write.manifest.versions().iter().map(envelope).collect(),
             needs: Some(needs.clone()),
             resource_version: Some(self.states.to_string()),
         };
         self.seen.truth = TruthSeen::Present(Box::new(Truth {
             stored,
             manifest: write.manifest,
-            current: fresh.or(before).unwrap(),
+            current,
             needs,
         }));
     }
@@ -276,7 +309,7 @@ impl World {
             .map(<[u8]>::to_vec)
     }
 
-    /// Ids and stages of the versions.
+    /// How many versions are kept.
     pub(super) fn versions(&self) -> usize {
         self.seen
             .truth

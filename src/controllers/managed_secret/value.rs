@@ -1,107 +1,244 @@
 //! The next version of a secret: from what it is, what its spec says, and what is imported.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 
 use super::base::Base;
+use super::history::fit;
 use super::observe::Observed;
+use super::requests::{Rollback, regeneration, rollback};
 use super::source::{Found, Source, asked_again, lacks, record_of, recorded};
 use super::spec::{target_name, user_context};
 use super::step::{Refusal, Step, TargetState, context_refused, internal, with_causes};
 use super::target::Owner;
 use crate::api::Reason;
 use crate::api::managed_secret::{Existing, Import};
+use crate::api::names::ANNOTATION_ROLLBACK;
 use crate::crypto::{KeyId, Random, SecretBytes};
 use crate::secrets::{
     AssembleError, Assembled, ImportRecord, ImportedKey, Manifest, NamedGenerator, NewVersion,
-    SecretValue, Sources, VersionId, assemble,
+    SecretValue, Sources, StageLabel, VersionId, assemble,
 };
 
-/// Versions kept beyond those with a stage, while there is room.
-const MAX_VERSIONS: usize = 10;
-
 /// What the truth becomes.
-pub(super) struct Next {
+pub(super) struct Next<'a> {
     /// The manifest.
     pub(super) manifest: Manifest,
     /// The values that are not stored yet, oldest first; the last one is current.
     pub(super) fresh: Vec<(String, SecretValue)>,
+    /// The value of the stored version that becomes current again.
+    back: Option<&'a SecretValue>,
     /// Whether something is imported now.
     pub(super) imported: bool,
+    /// What was asked for and is not done, in words.
+    pub(super) note: Option<String>,
+    /// The labels that are wanted on versions which are not kept.
+    pub(super) unmet: Vec<StageLabel>,
 }
 
-impl Next {
+impl<'a> Next<'a> {
+    /// What goes on from `manifest` without a change.
+    fn from(manifest: Manifest) -> Self {
+        Self {
+            manifest,
+            fresh: Vec::new(),
+            back: None,
+            imported: false,
+            note: None,
+            unmet: Vec::new(),
+        }
+    }
+
     /// The current value.
-    pub(super) fn value<'a>(&'a self, base: &'a Base<'_>) -> Result<&'a SecretValue, Refusal> {
+    pub(super) fn value<'b>(&'b self, base: &'b Base<'_>) -> Result<&'b SecretValue, Refusal>
+    where
+        'a: 'b,
+    {
         let fresh = self.fresh.last().map(|(_, value)| value);
         fresh
+            .or(self.back)
             .or_else(|| base.truth().map(|truth| &truth.current))
             .ok_or_else(|| internal(&"neither a new nor a stored value"))
     }
+
+    /// Whether the current value is another one than before.
+    pub(super) fn is_new(&self) -> bool {
+        !self.fresh.is_empty() || self.back.is_some()
+    }
 }
 
-/// Assembles the next version. All or nothing.
-pub(super) fn next(
-    seen: &Observed,
+/// Decides on the next version. All or nothing.
+pub(super) fn next<'a>(
+    seen: &'a Observed,
     base: &Base<'_>,
     key: KeyId,
     now: Timestamp,
     random: &mut dyn Random,
-) -> Result<Next, Refusal> {
+) -> Result<Next<'a>, Refusal> {
     user_context(&seen.secret).map_err(|error| context_refused(&error))?;
-    let mut manifest = base
-        .truth()
-        .map_or_else(Manifest::new, |truth| truth.manifest.clone());
-    let taken = taken_over(seen, base)?;
-    let wanted = wanted_imports(seen, base)?;
-    let current = current_without_reimports(base, &wanted, taken.as_ref())?;
-    let imported: Vec<_> = wanted.iter().flat_map(WantedImport::keys).collect();
-    let generators = seen
-        .secret
-        .spec
-        .generate
-        .iter()
-        .map(NamedGenerator::try_from);
-    let generators = generators
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| refused(&error))?;
-    let sources = Sources {
-        current: current.as_ref(),
-        literals: &seen.secret.spec.literals,
-        imported: &imported,
-        generators: &generators,
+    let wanted = Wanted::of(seen, base)?;
+    let mut next = go_back(seen, base, &wanted, random)?;
+    if next.back.is_none() {
+        go_on(&mut next, seen, base, &wanted, (key, now), random)?;
+    }
+    let labels = wanted_labels(seen)?;
+    let manifest = &mut next.manifest;
+    next.unmet = manifest
+        .put_labels(&labels)
+        .map_err(|error| internal(&error))?;
+    if rebind(manifest, seen, key)? || !next.fresh.is_empty() {
+        fit(manifest, &next.fresh, seen, base, now)?;
+    }
+    Ok(next)
+}
+
+/// What the spec names as sources.
+struct Wanted<'a> {
+    imports: Vec<WantedImport<'a>>,
+    generators: Vec<NamedGenerator>,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(seen: &'a Observed, base: &Base<'_>) -> Result<Self, Refusal> {
+        let generators = seen
+            .secret
+            .spec
+            .generate
+            .iter()
+            .map(NamedGenerator::try_from);
+        Ok(Self {
+            imports: wanted_imports(seen, base)?,
+            generators: generators
+                .collect::<Result<_, _>>()
+                .map_err(|error| refused(&error))?,
+        })
+    }
+
+    fn assemble(
+        &self,
+        current: Option<&SecretValue>,
+        seen: &Observed,
+        random: &mut dyn Random,
+    ) -> Result<Assembled, AssembleError> {
+        let imported: Vec<_> = self.imports.iter().flat_map(WantedImport::keys).collect();
+        let sources = Sources {
+            current,
+            literals: &seen.secret.spec.literals,
+            imported: &imported,
+            generators: &self.generators,
+        };
+        assemble(&sources, random)
+    }
+}
+
+/// Makes an earlier version current again, if that is asked for and the spec, which decides, would leave it as it is.
+fn go_back<'a>(
+    seen: &'a Observed,
+    base: &Base<'_>,
+    wanted: &Wanted<'_>,
+    random: &mut dyn Random,
+) -> Result<Next<'a>, Refusal> {
+    let manifest = base.truth().map(|truth| &truth.manifest);
+    let mut next = Next::from(manifest.cloned().unwrap_or_default());
+    let (version, request) = match rollback(&seen.secret, manifest) {
+        Rollback::None => return Ok(next),
+        Rollback::Refused(why) => {
+            next.note = Some(why);
+            return Ok(next);
+        }
+        Rollback::To { version, request } => (version, request),
     };
-    let assembled = assemble(&sources, random).map_err(|error| refused(&error))?;
+    let earlier = match &seen.earlier {
+        Some(Ok(earlier)) => earlier,
+        Some(Err(Refusal(reason, message))) => return Err(Refusal(*reason, message.clone())),
+        None => return Err(internal(&"the version to go back to was not read")),
+    };
+    let conflict = match wanted.assemble(Some(earlier), seen, random) {
+        Ok(Assembled::Unchanged) => None,
+        Ok(Assembled::Changed(other)) => Some(differing(earlier, &other)),
+        Err(error) => Some(with_causes(&error)),
+    };
+    if let Some(conflict) = conflict {
+        next.note = Some(format!(
+            "{ANNOTATION_ROLLBACK}: {request} is not done, since the spec asks for other than that version has: {conflict}; \
+             change the spec first"
+        ));
+        return Ok(next);
+    }
+    let manifest = &mut next.manifest;
+    manifest
+        .promote(&version)
+        .and_then(|_| manifest.record_rollback(&request))
+        .map_err(|error| internal(&error))?;
+    next.back = Some(earlier);
+    Ok(next)
+}
+
+/// The keys in which two values differ, for people.
+fn differing(one: &SecretValue, other: &SecretValue) -> String {
+    let keys: BTreeSet<_> = one.keys().chain(other.keys()).collect();
+    let differing: Vec<_> = keys
+        .into_iter()
+        .filter(|key| one.get(key) != other.get(key))
+        .collect();
+    format!("keys {}", differing.join(", "))
+}
+
+/// Assembles the next version from the current one and the sources.
+fn go_on(
+    next: &mut Next<'_>,
+    seen: &Observed,
+    base: &Base<'_>,
+    wanted: &Wanted<'_>,
+    (key, now): (KeyId, Timestamp),
+    random: &mut dyn Random,
+) -> Result<(), Refusal> {
+    let manifest = &mut next.manifest;
+    let anew = regeneration(&seen.secret, manifest);
+    let taken = taken_over(seen, base)?;
+    let current = kept(seen, base, wanted, taken.as_ref(), anew.is_some())?;
+    let assembled = wanted
+        .assemble(current.as_ref(), seen, random)
+        .map_err(|error| refused(&error))?;
     let value = match assembled {
         Assembled::Changed(value) => Some(value),
         Assembled::Unchanged => current.filter(|_| base.truth().is_none()),
     };
     // An import that brings what was there already changes nothing but the record.
     let value = value.filter(|value| base.truth().is_none_or(|truth| truth.current != *value));
-    let mut fresh = Vec::new();
     if let Some(value) = value {
         if let Some(backup) = backup(seen, base, &value)? {
-            add(&mut manifest, &mut fresh, backup, seen, key, now, random)?;
+            add(manifest, &mut next.fresh, backup, seen, key, now, random)?;
         }
-        add(&mut manifest, &mut fresh, value, seen, key, now, random)?;
+        add(manifest, &mut next.fresh, value, seen, key, now, random)?;
+    }
+    if let Some(token) = anew {
         manifest
-            .prune(now, MAX_VERSIONS)
+            .record_regeneration(&token)
             .map_err(|error| internal(&error))?;
     }
-    for import in &wanted {
-        if let Some(record) = import.record(now) {
-            manifest
-                .record_import(record)
-                .map_err(|error| internal(&error))?;
-        }
+    for record in wanted
+        .imports
+        .iter()
+        .filter_map(|import| import.record(now))
+    {
+        manifest
+            .record_import(record)
+            .map_err(|error| internal(&error))?;
     }
-    rebind(&mut manifest, seen, key)?;
-    let imported = wanted.iter().any(|import| import.reading.is_some());
-    Ok(Next {
-        manifest,
-        fresh,
-        imported,
+    next.imported = wanted.imports.iter().any(|import| import.reading.is_some());
+    Ok(())
+}
+
+/// The labels that the spec wants, and on which versions.
+fn wanted_labels(seen: &Observed) -> Result<BTreeMap<StageLabel, VersionId>, Refusal> {
+    let parse = |(label, id): (&String, &String)| Some((label.parse().ok()?, id.parse().ok()?));
+    let labels = seen.secret.spec.version_stages.iter().map(parse);
+    // The schema refuses it before.
+    labels.collect::<Option<_>>().ok_or_else(|| {
+        let message = "spec.versionStages: a label or a version id is not well-formed".to_owned();
+        Refusal(Reason::InvalidSpec, message)
     })
 }
 
@@ -129,19 +266,20 @@ fn add(
 }
 
 /// Says of every kept version that it is sealed under the key and the pairs that the spec names now; what is
-/// sealed otherwise is sealed anew when the truth is written.
-fn rebind(manifest: &mut Manifest, seen: &Observed, key: KeyId) -> Result<(), Refusal> {
+/// sealed otherwise is sealed anew when the truth is written. Returns whether anything changed.
+fn rebind(manifest: &mut Manifest, seen: &Observed, key: KeyId) -> Result<bool, Refusal> {
+    let mut changed = false;
     let ids: Vec<_> = manifest
         .versions()
         .iter()
         .map(|version| version.id.clone())
         .collect();
     for id in ids {
-        manifest
+        changed |= manifest
             .bind(&id, &key.to_string(), &seen.secret.spec.encryption_context)
             .map_err(|error| internal(&error))?;
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// One entry of `spec.import`, with what is to be taken.
@@ -250,21 +388,26 @@ fn want_import<'a>(
     })
 }
 
-/// The current value as the next one is assembled from it: without what is imported anew, and for a secret that
-/// takes an existing Secret over, what that one holds.
-fn current_without_reimports(
+/// The current value as the next one is assembled from it: without what is imported anew, nor, if that is asked for, what is
+/// generated; and for a secret that takes an existing Secret over, what that one holds.
+fn kept(
+    seen: &Observed,
     base: &Base<'_>,
-    wanted: &[WantedImport<'_>],
+    wanted: &Wanted<'_>,
     taken: Option<&SecretValue>,
+    regenerate: bool,
 ) -> Result<Option<SecretValue>, Refusal> {
     let Some(current) = base.truth().map(|truth| &truth.current).or(taken) else {
         return Ok(None);
     };
-    let anew = |key: &str| {
-        wanted
-            .iter()
-            .any(|import| import.again && import.keys.contains(key))
+    // What is taken over is in use, and new to us.
+    let regenerate = regenerate && base.truth().is_some();
+    let generated = |key: &str| seen.secret.spec.generate.iter().any(|g| g.key == key);
+    let imported = |key: &str| {
+        let mut imports = wanted.imports.iter();
+        imports.any(|import| import.again && import.keys.contains(key))
     };
+    let anew = |key: &str| imported(key) || regenerate && generated(key);
     let kept = current.iter().filter(|(key, _)| !anew(key));
     copy_of(kept).map(Some)
 }

@@ -20,6 +20,7 @@ use crate::api::names::{ANNOTATION_MANAGED_BY, SECRET_TYPE_SEALED};
 use crate::api::{KeyAlias, ManagedSecret};
 use crate::controllers::census::Counting;
 use crate::controllers::context::{Context, changed_keys};
+use crate::controllers::managed_secret::purge::Ends;
 use crate::controllers::references::{Reference, References};
 use crate::controllers::run::tell_broken;
 use crate::truth::{is_truth, owner_of};
@@ -64,16 +65,18 @@ pub(super) fn by_targets(
     woken_by(events(api, Config::default()), listing, TARGETS, ctx)
 }
 
-/// Secrets whose truth changed. The census follows the same watch.
+/// Secrets whose truth changed. The census follows the same watch, and so does what looks after the end of secrets.
 pub(super) fn by_truth(
     api: Api<PartialObjectMeta<Secret>>,
     ctx: &Arc<Context>,
 ) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + use<> {
     let truth_only = Config::default().fields(&format!("type={SECRET_TYPE_SEALED}"));
     let (listing, counted) = (Listing::of(&api), ctx.clone());
-    let mut counting = Counting::default();
-    let events =
-        events(api, truth_only).inspect(move |event| counting.follow(event, &counted.census));
+    let (mut counting, mut ends) = (Counting::default(), Ends::default());
+    let events = events(api, truth_only).inspect(move |event| {
+        counting.follow(event, &counted.census);
+        ends.follow(event, &counted.parked);
+    });
     woken_by(events, listing, TRUTH, ctx)
 }
 

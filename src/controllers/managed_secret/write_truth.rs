@@ -18,9 +18,6 @@ use crate::secrets::VersionRecord;
 use crate::telemetry::Truth;
 use crate::truth::Stored;
 
-/// Most bytes of envelopes in one Secret: its data may have 1,048,576, and the manifest needs some.
-const MAX_ENVELOPES: usize = 960 * 1024;
-
 /// Seals the manifest and every version that is new or bound otherwise, and writes all of it in one update.
 pub(super) async fn write_truth(
     write: &TruthWrite,
@@ -32,7 +29,6 @@ pub(super) async fn write_truth(
         seen.secret.name_any(),
     );
     let access = seen.key_access(ctx);
-    let mut manifest = write.manifest.clone();
     let mut versions = BTreeMap::new();
     for version in write.manifest.versions() {
         versions.insert(
@@ -40,16 +36,11 @@ pub(super) async fn write_truth(
             envelope(version, write, seen, &access)?,
         );
     }
-    for dropped in manifest.make_room(
-        |id| versions.get(id.as_str()).map_or(0, Vec::len),
-        MAX_ENVELOPES,
-    ) {
-        versions.remove(dropped.as_str());
-    }
     let context = manifest_context(&namespace, &name).map_err(Error::Context)?;
     let stored = Stored {
-        manifest: seal(write, &context, &manifest.to_json(), &access)?,
+        manifest: seal(write, &context, &write.manifest.to_json(), &access)?,
         claim: write.claim.clone(),
+        recovery: write.recovery.clone(),
         parked_since: None,
         approved: None,
         versions,

@@ -18,7 +18,8 @@
 //!   "imports": [{"secret": "legacy", "sourceUid": "77aa…", "time": "2026-02-01T08:00:00Z",
 //!                "keys": ["password"]}],
 //!   "targets": [{"name": "orders-db", "form": "Sealed", "existing": "Fail",
-//!                "deletionPolicy": "Delete"}]
+//!                "deletionPolicy": "Delete"}],
+//!   "requests": {"rollback": "5d0e…@6", "regenerate": ["2026-02"]}
 //! }
 //! ```
 //!
@@ -27,26 +28,26 @@
 //! it does not know is refused.
 
 mod error;
+mod history;
 mod parts;
+mod requests;
+mod stages;
 mod timestamp;
 
 pub use error::ManifestError;
+pub use history::{MIN_AGE_TO_PRUNE, Retention};
 pub use parts::{
-    ImportRecord, NewVersion, Stage, StageError, TargetRecord, VersionId, VersionIdError,
-    VersionRecord,
+    ImportRecord, NewVersion, Stage, StageError, StageLabel, TargetRecord, VersionId,
+    VersionIdError, VersionRecord,
 };
+pub use requests::Requests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The format that this release writes, and the only one that it reads.
 pub const FORMAT: u32 = 1;
-/// A version younger than this is never pruned, so that a reader that has just learned its id still
-/// finds it.
-pub const MIN_AGE_TO_PRUNE: SignedDuration = SignedDuration::from_hours(24);
-
 /// Which versions of a secret exist and what they are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -59,6 +60,8 @@ pub struct Manifest {
     imports: Vec<ImportRecord>,
     #[serde(default)]
     targets: Vec<TargetRecord>,
+    #[serde(default, skip_serializing_if = "Requests::is_empty")]
+    requests: Requests,
     #[serde(flatten)]
     unknown: BTreeMap<String, serde_json::Value>,
 }
@@ -78,6 +81,7 @@ impl Manifest {
             versions: Vec::new(),
             imports: Vec::new(),
             targets: Vec::new(),
+            requests: Requests::default(),
             unknown: BTreeMap::new(),
         }
     }
@@ -168,21 +172,14 @@ impl Manifest {
         &self.targets
     }
 
+    /// What users asked for once, and got.
+    pub fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
     /// The version of this id.
     pub fn version(&self, id: &VersionId) -> Option<&VersionRecord> {
         self.versions.iter().find(|version| version.id == *id)
-    }
-
-    /// The version that carries a stage.
-    pub fn staged(&self, stage: &Stage) -> Option<&VersionRecord> {
-        self.versions
-            .iter()
-            .find(|version| version.stages.contains(stage))
-    }
-
-    /// The current version. `None` only if there are no versions.
-    pub fn current(&self) -> Option<&VersionRecord> {
-        self.staged(&Stage::Current)
     }
 
     /// Raises the sequence. Every method that changes something does so by itself; this is for a
@@ -192,111 +189,6 @@ impl Manifest {
             .sequence
             .checked_add(1)
             .ok_or(ManifestError::SequenceExhausted)?;
-        Ok(())
-    }
-
-    /// Adds a version and makes it current, as [`promote`](Self::promote) does.
-    pub fn add_current(&mut self, version: NewVersion) -> Result<(), ManifestError> {
-        if self.version(&version.id).is_some() {
-            return Err(ManifestError::DuplicateVersion { id: version.id });
-        }
-        self.bump()?;
-        let id = version.id.clone();
-        self.versions.push(version.into_record());
-        self.move_current(&id);
-        Ok(())
-    }
-
-    /// Makes a version current: it gets `Current` (and is not `Pending` any more), the version that
-    /// had it gets `Previous`, and the one that had `Previous` loses it. Labels stay where they are.
-    /// Returns whether anything changed.
-    pub fn promote(&mut self, id: &VersionId) -> Result<bool, ManifestError> {
-        let Some(version) = self.version(id) else {
-            return Err(ManifestError::NoSuchVersion { id: id.clone() });
-        };
-        if version.stages.contains(&Stage::Current) {
-            return Ok(false);
-        }
-        self.bump()?;
-        self.move_current(id);
-        Ok(true)
-    }
-
-    fn move_current(&mut self, id: &VersionId) {
-        for version in &mut self.versions {
-            version.stages.remove(&Stage::Previous);
-            if version.stages.remove(&Stage::Current) {
-                version.stages.insert(Stage::Previous);
-            }
-        }
-        if let Some(version) = self.versions.iter_mut().find(|version| version.id == *id) {
-            version.stages.remove(&Stage::Pending);
-            version.stages.remove(&Stage::Previous);
-            version.stages.insert(Stage::Current);
-        }
-    }
-
-    /// Removes versions, oldest first, until at most `max_kept` are left. Never one that carries a
-    /// stage, and none younger than [`MIN_AGE_TO_PRUNE`]. Returns the ids of those removed.
-    pub fn prune(
-        &mut self,
-        now: Timestamp,
-        max_kept: usize,
-    ) -> Result<Vec<VersionId>, ManifestError> {
-        let excess = self.versions.len().saturating_sub(max_kept);
-        // A date in the future (a clock was put back) has a negative age, and is kept.
-        let old =
-            |version: &&VersionRecord| now.duration_since(version.created) >= MIN_AGE_TO_PRUNE;
-        let removed: Vec<_> = self
-            .oldest_without_stage()
-            .filter(old)
-            .take(excess)
-            .map(|version| version.id.clone())
-            .collect();
-        self.remove(&removed)?;
-        Ok(removed)
-    }
-
-    /// Removes versions, oldest first and whatever their age, until the sizes of those left are at
-    /// most `limit` together. Never one that carries a stage: if these alone are over the limit,
-    /// they are what is left. Returns the ids of those removed.
-    ///
-    /// Removes nothing if the sequence number is at its end, where no other change is possible.
-    pub fn make_room(
-        &mut self,
-        size: impl Fn(&VersionId) -> usize,
-        limit: usize,
-    ) -> Vec<VersionId> {
-        // Wide enough for any number of sizes.
-        let size = |version: &VersionRecord| size(&version.id) as u128;
-        let mut total: u128 = self.versions.iter().map(size).sum();
-        let mut removed = Vec::new();
-        for version in self.oldest_without_stage() {
-            if total <= limit as u128 {
-                break;
-            }
-            total -= size(version);
-            removed.push(version.id.clone());
-        }
-        match self.remove(&removed) {
-            Ok(()) => removed,
-            Err(_) => Vec::new(),
-        }
-    }
-
-    fn oldest_without_stage(&self) -> impl Iterator<Item = &VersionRecord> {
-        let unstaged = |version: &&VersionRecord| version.stages.is_empty();
-        let mut versions: Vec<_> = self.versions.iter().filter(unstaged).collect();
-        versions.sort_by_key(|version| version.created);
-        versions.into_iter()
-    }
-
-    /// Removes these versions, in one change.
-    fn remove(&mut self, ids: &[VersionId]) -> Result<(), ManifestError> {
-        if !ids.is_empty() {
-            self.bump()?;
-            self.versions.retain(|version| !ids.contains(&version.id));
-        }
         Ok(())
     }
 

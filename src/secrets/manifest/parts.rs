@@ -89,6 +89,24 @@ pub enum Stage {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StageLabel(String);
 
+impl fmt::Display for StageLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for StageLabel {
+    type Err = StageError;
+
+    /// Refuses the names of the other three stages too.
+    fn from_str(name: &str) -> Result<Self, StageError> {
+        match name.parse()? {
+            Stage::Label(label) => Ok(label),
+            Stage::Current | Stage::Pending | Stage::Previous => Err(StageError),
+        }
+    }
+}
+
 /// The text is no name of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a stage must have 1 to 256 printable ASCII characters without spaces")]
@@ -165,6 +183,15 @@ pub struct VersionRecord {
     /// Fields of a newer release.
     #[serde(flatten)]
     unknown: BTreeMap<String, serde_json::Value>,
+}
+
+impl VersionRecord {
+    /// Bytes of its JSON form, which is its part of the manifest.
+    pub fn json_length(&self) -> usize {
+        serde_json::to_vec(self)
+            .expect("every field has a JSON form and every map has text keys")
+            .len()
+    }
 }
 
 /// What a caller says of a version that it adds.

@@ -1,3 +1,4 @@
+use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
@@ -6,6 +7,12 @@ use crate::crypto::RandomError;
 use crate::secrets::testing::{Dry, all};
 
 const DAY: i64 = 24 * 3600;
+
+/// That many may grow old, and any number may be young.
+fn at_most(kept: usize) -> Retention {
+    let most = usize::MAX;
+    Retention { kept, most }
+}
 
 fn id(number: u8) -> VersionId {
     format!("00000000-0000-4000-8000-0000000000{number:02x}")
@@ -259,22 +266,97 @@ fn unknown_and_duplicate_versions_are_refused_without_a_change() {
 #[test]
 fn pruning_takes_the_oldest_that_nothing_holds() {
     let mut manifest = with_versions(5);
-    let removed = manifest.prune(time(10 * DAY), 3).unwrap();
+    let removed = manifest.prune(time(10 * DAY), at_most(3)).unwrap();
     assert_eq!(removed, [id(0), id(1)]);
     assert_eq!(
         stages(&manifest),
         [vec![], vec!["Previous"], vec!["Current"]]
     );
-    assert_eq!(manifest.prune(time(10 * DAY), 0).unwrap(), [id(2)]);
-    assert_eq!(manifest.prune(time(10 * DAY), 0).unwrap(), []);
+    assert_eq!(manifest.prune(time(10 * DAY), at_most(0)).unwrap(), [id(2)]);
+    assert_eq!(manifest.prune(time(10 * DAY), at_most(0)).unwrap(), []);
 }
 
 #[test]
 fn a_version_is_kept_until_it_is_a_day_old() {
     let mut manifest = with_versions(3);
-    assert_eq!(manifest.prune(time(DAY - 1), 0).unwrap(), []);
-    assert_eq!(manifest.prune(time(-DAY * 9), 0).unwrap(), []);
-    assert_eq!(manifest.prune(time(DAY), 0).unwrap(), [id(0)]);
+    assert_eq!(manifest.prune(time(DAY - 1), at_most(0)).unwrap(), []);
+    assert_eq!(manifest.prune(time(-DAY * 9), at_most(0)).unwrap(), []);
+    assert_eq!(manifest.prune(time(DAY), at_most(0)).unwrap(), [id(0)]);
+}
+
+#[test]
+fn there_is_a_number_of_versions_that_not_even_young_ones_pass() {
+    let mut manifest = with_versions(8);
+    manifest.versions[0].stages.insert("blue".parse().unwrap());
+    let retention = Retention { kept: 2, most: 4 };
+    let removed = manifest.prune(time(10), retention).unwrap();
+    assert_eq!(removed, [id(1), id(2), id(3), id(4)]);
+    // What carries a stage stays, however many there are.
+    let retention = Retention { kept: 0, most: 0 };
+    assert_eq!(manifest.prune(time(10), retention).unwrap(), [id(5)]);
+    assert_eq!(
+        stages(&manifest),
+        [vec!["blue"], vec!["Previous"], vec!["Current"]]
+    );
+}
+
+fn labels(wanted: &[(&str, u8)]) -> BTreeMap<StageLabel, VersionId> {
+    let label = |(name, number): &(&str, u8)| (name.parse().unwrap(), id(*number));
+    wanted.iter().map(label).collect()
+}
+
+#[test]
+fn labels_are_where_they_are_wanted_and_nowhere_else() {
+    let mut manifest = with_versions(3);
+    let sequence = manifest.sequence();
+    let wanted = labels(&[("blue", 0), ("green", 0), ("live", 2)]);
+    assert_eq!(manifest.put_labels(&wanted), Ok(vec![]));
+    assert_eq!(
+        stages(&manifest),
+        [
+            vec!["blue", "green"],
+            vec!["Previous"],
+            vec!["Current", "live"]
+        ]
+    );
+    assert_eq!(manifest.sequence(), sequence + 1, "one change");
+    assert_eq!(manifest.put_labels(&wanted), Ok(vec![]));
+    assert_eq!(manifest.sequence(), sequence + 1, "nothing to do");
+    // A label on a version that is not there stays where it was.
+    let wanted = labels(&[("blue", 9), ("live", 0)]);
+    assert_eq!(
+        manifest.put_labels(&wanted),
+        Ok(vec!["blue".parse().unwrap()])
+    );
+    assert_eq!(
+        stages(&manifest),
+        [vec!["blue", "live"], vec!["Previous"], vec!["Current"]]
+    );
+    assert_eq!(manifest.put_labels(&BTreeMap::new()), Ok(vec![]));
+    assert_eq!(
+        stages(&manifest),
+        [vec![], vec!["Previous"], vec!["Current"]]
+    );
+}
+
+#[test]
+fn what_was_asked_for_once_is_remembered() {
+    let mut manifest = with_versions(1);
+    let old = manifest.to_json();
+    assert!(!String::from_utf8(old).unwrap().contains("requests"));
+    manifest.record_rollback("x@1").unwrap();
+    manifest.record_rollback("y@2").unwrap();
+    for token in 0..70 {
+        manifest.record_regeneration(&token.to_string()).unwrap();
+    }
+    let manifest = Manifest::from_json(&manifest.to_json()).unwrap();
+    let requests = manifest.requests();
+    assert!(requests.has_rolled_back("y@2") && !requests.has_rolled_back("x@1"));
+    assert!(requests.has_regenerated("69") && requests.has_regenerated("6"));
+    assert!(
+        !requests.has_regenerated("5"),
+        "64 of them, the oldest goes"
+    );
 }
 
 #[test]
@@ -293,7 +375,7 @@ fn what_changes_nothing_leaves_the_sequence() {
     } = new_version(0, 0);
     assert_eq!(manifest.bind(&id(0), &key_id, &context), Ok(false));
     assert_eq!(manifest.make_room(|_| 10, 30), []);
-    assert_eq!(manifest.prune(time(0), 100), Ok(vec![]));
+    assert_eq!(manifest.prune(time(0), at_most(100)), Ok(vec![]));
     assert_eq!(manifest, before);
 }
 
@@ -374,7 +456,7 @@ fn room_is_made_by_dropping_the_oldest_without_a_stage_in_one_change() {
 
 #[test]
 fn room_is_made_by_the_size_of_each_version() {
-    let sizes = |version: &VersionId| if *version == id(1) { 100 } else { 1 };
+    let sizes = |version: &VersionRecord| if version.id == id(1) { 100 } else { 1 };
     assert_eq!(to_make_room_in().make_room(sizes, 5), [id(1)]);
     // Sizes that no sum of the same type holds.
     assert_eq!(
@@ -438,6 +520,7 @@ enum Change {
     Prune(i64, usize),
     MakeRoom(usize),
     Bind(u8, u8),
+    Label(u8, u8),
     Target(u8),
     Forget(u8),
 }
@@ -449,6 +532,7 @@ fn change() -> impl Strategy<Value = Change> {
         (0..6 * DAY, 0..6_usize).prop_map(|(second, kept)| Change::Prune(second, kept)),
         (0..60_usize).prop_map(Change::MakeRoom),
         (0..12_u8, 0..2_u8).prop_map(|(number, key)| Change::Bind(number, key)),
+        (0..2_u8, 0..12_u8).prop_map(|(label, number)| Change::Label(label, number)),
         (0..4_u8).prop_map(Change::Target),
         (0..4_u8).prop_map(Change::Forget),
     ]
@@ -462,12 +546,18 @@ fn apply(manifest: &mut Manifest, change: &Change) {
             .map(|()| true),
         Change::Promote(number) => manifest.promote(&id(*number)),
         Change::Prune(second, kept) => manifest
-            .prune(time(*second), *kept)
+            .prune(time(*second), at_most(*kept))
             .map(|removed| !removed.is_empty()),
         Change::MakeRoom(limit) => Ok(!manifest.make_room(|_| SIZE, *limit).is_empty()),
         Change::Bind(number, key) => {
             let context = BTreeMap::from([("key".to_owned(), key.to_string())]);
             manifest.bind(&id(*number), &format!("key-{key}"), &context)
+        }
+        Change::Label(label, number) => {
+            let wanted = labels(&[(["blue", "green"][usize::from(*label)], *number)]);
+            let before = manifest.sequence();
+            let put = manifest.put_labels(&wanted);
+            put.map(|_| manifest.sequence() > before)
         }
         Change::Target(number) => {
             let form = if number % 2 == 0 {

@@ -2,14 +2,12 @@
 
 use kube::ResourceExt;
 
-use crate::api::ManagedKey;
-
-/// How much of a token is told apart, in bytes: it is kept for as long as the key.
+/// How much of a token is told apart, in bytes: it is kept for as long as the truth.
 const MAX_TOKEN: usize = 256;
 
 /// The token in that annotation, cut to what is told apart; none if it is empty.
-pub(super) fn token(key: &ManagedKey, annotation: &str) -> Option<String> {
-    let token = key.annotations().get(annotation)?;
+pub(super) fn token(object: &impl ResourceExt, annotation: &str) -> Option<String> {
+    let token = object.annotations().get(annotation)?;
     let end = (0..=token.len().min(MAX_TOKEN))
         .rev()
         .find(|&end| token.is_char_boundary(end))?;
@@ -19,13 +17,17 @@ pub(super) fn token(key: &ManagedKey, annotation: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::resource;
     use super::*;
+    use crate::api::{ManagedKey, ManagedKeySpec};
+
+    fn resource() -> ManagedKey {
+        ManagedKey::new("cards", ManagedKeySpec::default())
+    }
 
     #[test]
     fn a_token_is_cut_between_characters() {
         let with = |value: &str| {
-            let mut key = resource("object-1");
+            let mut key = resource();
             key.annotations_mut().insert("a".into(), value.into());
             token(&key, "a")
         };
@@ -33,6 +35,6 @@ mod tests {
         assert_eq!(with(""), None);
         let long = format!("{}é", "x".repeat(255));
         assert_eq!(with(&long).unwrap(), "x".repeat(255));
-        assert_eq!(token(&resource("object-1"), "a"), None);
+        assert_eq!(token(&resource(), "a"), None);
     }
 }
