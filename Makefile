@@ -78,7 +78,7 @@ e2e: image ## Tests on a real node, through the image and the chart; needs root
 		cargo test --locked --workspace $(addprefix --test ,$(or $(NODE_TESTS),$(error there are no such tests)))
 
 .PHONY: bench
-bench: ## Benchmarks of sealing and opening
+bench: ## Benchmarks, and ten thousand secrets on a control plane
 	cargo bench --locked $(patsubst benches/%.rs,--bench %,$(wildcard benches/*.rs))
 
 .PHONY: image
