@@ -27,6 +27,7 @@ pub mod replicas;
 mod restore;
 mod root;
 mod run;
+mod sharing;
 mod status;
 mod uses;
 
@@ -46,6 +47,7 @@ pub use error::{Class, Error};
 pub use key_uses::KeyUses;
 pub use references::{Reference, References};
 pub use restore::Precaution;
+pub use sharing::Sharing;
 
 use self::key_grant::absence::GrantTruths;
 use self::managed_key::absence::KeyTruths;

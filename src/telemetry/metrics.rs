@@ -15,10 +15,11 @@ use prometheus_client::registry::{Registry, Unit};
 use super::keys::{KeyFacts, Keys};
 use super::labels::{
     BuildLabels, Delivery, DeliveryLabels, Kind, KindLabels, ObjectLabels, Outcome, ReadyStatus,
-    ReconcileLabels, Truth, TruthLabels,
+    ReconcileLabels, ReplicationLabels, Truth, TruthLabels,
 };
 use super::process::Process;
 use super::truth_age::TruthAge;
+use crate::api::managed_secret::ReplicationState;
 
 /// Upper bounds of the reconcile durations: from one that found nothing to do to one that met a
 /// stuck API server.
@@ -39,6 +40,7 @@ pub struct Metrics {
     truth_age: TruthAge,
     truth_writes: Family<TruthLabels, Counter>,
     target_writes: Family<DeliveryLabels, Counter>,
+    replicas: Family<ReplicationLabels, Gauge>,
     audit_lines: Counter,
     audit_failures: Counter,
     audit_failing: Gauge,
@@ -104,6 +106,12 @@ impl Metrics {
         keystead.register("truth_writes", "Writes of the truth", truth_writes.clone());
         let target_writes = Family::default();
         keystead.register("target_writes", "Writes of targets", target_writes.clone());
+        let replicas = Family::default();
+        keystead.register(
+            "secret_replica_status",
+            "Replicas of secrets by how they follow their sources",
+            replicas.clone(),
+        );
         let audit_lines = Counter::default();
         keystead.register(
             "audit_lines",
@@ -139,6 +147,7 @@ impl Metrics {
             truth_age,
             truth_writes,
             target_writes,
+            replicas,
             audit_lines,
             audit_failures,
             audit_failing,
@@ -197,6 +206,20 @@ impl Metrics {
         self.target_writes
             .get_or_create(&DeliveryLabels { form })
             .inc();
+    }
+
+    /// One more replica follows its source so.
+    pub fn replica(&self, status: ReplicationState) {
+        self.replicas
+            .get_or_create(&ReplicationLabels { status })
+            .inc();
+    }
+
+    /// One replica less follows its source so.
+    pub fn replica_gone(&self, status: ReplicationState) {
+        self.replicas
+            .get_or_create(&ReplicationLabels { status })
+            .dec();
     }
 
     /// That many lines were written to an audit log.
@@ -273,6 +296,7 @@ mod tests {
         metrics.restore_suspected(true);
         metrics.truth_written(Truth::SealedSecret);
         metrics.target_written(Delivery::Plain);
+        metrics.replica(ReplicationState::Failed);
         metrics.audit_written(3);
         metrics.audit_failed(2);
         metrics.audit_failing(true);
@@ -314,6 +338,7 @@ mod tests {
             "keystead_key_refused_while_pending_deletion_total{key_namespace=\"shop\",key_name=\"orders\",key_id=\"1\"} 6",
             "keystead_key_metrics_omitted 0",
             "keystead_key_state_age_seconds 8.0",
+            "keystead_secret_replica_status{status=\"Failed\"} 1",
             "keystead_audit_lines_total 3",
             "keystead_audit_failed_lines_total 2",
             "keystead_audit_failing 1",

@@ -7,6 +7,7 @@ mod deliver;
 mod key;
 mod observe;
 mod plan;
+mod replication;
 mod source;
 mod spec;
 mod status;
@@ -77,6 +78,7 @@ pub(super) fn run(
 ) -> impl Future<Output = ()> + Send {
     let (reader, writer) = presence.watch();
     let seen = presence.clone();
+    let (sharing, mut following) = (ctx.clone(), ctx.sharing.follow());
     let secrets = watching::watch(watches.secrets)
         .modify(|secret| {
             secret.managed_fields_mut().clear();
@@ -86,6 +88,7 @@ pub(super) fn run(
         })
         .reflect(writer)
         .inspect(move |event| seen.see(event))
+        .inspect(move |event| following.see(event, &sharing))
         .applied_objects()
         .predicate_filter(
             predicates::generation.combine(predicates::annotations),
@@ -96,6 +99,7 @@ pub(super) fn run(
         .reconcile_on(wake::by_truth(watches.truth, &ctx))
         .reconcile_on(wake::by_aliases(watches.aliases, &ctx))
         .reconcile_on(wake::by_keys(&ctx))
+        .reconcile_on(wake::by_replicas(&ctx))
         .trigger_backoff(WatchPauses::default())
         .reconcile_all_on(WatchStream::from_changes(approvals))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
@@ -147,6 +151,9 @@ async fn reconcile_once(
     let planned = carry_out(&seen, &object, failures, ctx).await;
     // After the steps, which may have been refused a key that changed meanwhile.
     seen.uses.record_refused(ctx).await;
+    if let Some(replication) = &seen.replication {
+        replication.uses.record_refused(ctx).await;
+    }
     planned
 }
 

@@ -11,7 +11,7 @@ use super::key::KeySeen;
 use super::observe::Observed;
 use super::step::{Refusal, Step, internal};
 use super::truth::TruthSeen;
-use super::{deliver, value};
+use super::{deliver, replication, value};
 use crate::api::Reason;
 use crate::api::condition::NewCondition;
 use crate::controllers::error::Error;
@@ -113,6 +113,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     let sources_go = next.imported && value::removes_sources(seen);
     let mut manifest = next.manifest;
     deliver::record(seen, &mut manifest).map_err(|error| internal(&error))?;
+    replication::record(seen, &base, &mut manifest, now).map_err(|error| internal(&error))?;
     let mut steps = Vec::new();
     let keys = next.fresh.last().map_or_else(
         || {
@@ -153,6 +154,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     let (removals, note) = value::remove_sources(seen, &base);
     steps.extend(removals);
     let ready = NewCondition::ready(Reason::Synced, deliver::summary(seen, note));
+    let ready = replication::ready(seen, &shown.manifest, ready);
     Ok(Plan {
         ready: Some(ready),
         shown: Some(shown),

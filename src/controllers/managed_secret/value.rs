@@ -6,16 +6,17 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::base::Base;
 use super::observe::Observed;
+use super::replication;
 use super::source::{Found, Source, asked_again, lacks, record_of, recorded};
 use super::spec::{target_name, user_context};
 use super::step::{Refusal, Step, TargetState, context_refused, internal, with_causes};
 use super::target::Owner;
-use crate::api::Reason;
-use crate::api::managed_secret::{Existing, Import};
+use crate::api::managed_secret::{Existing, Import, StoredKeys};
+use crate::api::{ManagedSecret, Reason};
 use crate::crypto::{KeyId, Random, SecretBytes};
 use crate::secrets::{
-    AssembleError, Assembled, ImportRecord, ImportedKey, Manifest, NamedGenerator, NewVersion,
-    SecretValue, Sources, VersionId, assemble,
+    AssembleError, Assembled, ImportRecord, ImportedKey, Kept, Manifest, NamedGenerator,
+    NewVersion, SecretValue, Sources, VersionId, assemble,
 };
 
 /// Versions kept beyond those with a stage, while there is room.
@@ -57,25 +58,12 @@ pub(super) fn next(
     let wanted = wanted_imports(seen, base)?;
     let current = current_without_reimports(base, &wanted, taken.as_ref())?;
     let imported: Vec<_> = wanted.iter().flat_map(WantedImport::keys).collect();
-    let generators = seen
-        .secret
-        .spec
-        .generate
-        .iter()
-        .map(NamedGenerator::try_from);
-    let generators = generators
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| refused(&error))?;
-    let sources = Sources {
-        current: current.as_ref(),
-        literals: &seen.secret.spec.literals,
-        imported: &imported,
-        generators: &generators,
-    };
-    let assembled = assemble(&sources, random).map_err(|error| refused(&error))?;
-    let value = match assembled {
-        Assembled::Changed(value) => Some(value),
-        Assembled::Unchanged => current.filter(|_| base.truth().is_none()),
+    let value = match &seen.replication {
+        Some(replication) => replication::value(replication, base)?,
+        None => match assembled(&seen.secret, current.as_ref(), &imported, random)? {
+            Assembled::Changed(value) => Some(value),
+            Assembled::Unchanged => current.filter(|_| base.truth().is_none()),
+        },
     };
     // An import that brings what was there already changes nothing but the record.
     let value = value.filter(|value| base.truth().is_none_or(|truth| truth.current != *value));
@@ -103,6 +91,32 @@ pub(super) fn next(
         fresh,
         imported,
     })
+}
+
+/// What the sources that the spec names make.
+fn assembled(
+    secret: &ManagedSecret,
+    current: Option<&SecretValue>,
+    imported: &[ImportedKey<'_>],
+    random: &mut dyn Random,
+) -> Result<Assembled, Refusal> {
+    let generators = secret.spec.generate.iter().map(NamedGenerator::try_from);
+    let generators = generators
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| refused(&error))?;
+    let stored = match &secret.spec.stored {
+        None => Kept::Nothing,
+        Some(StoredKeys { keys: None }) => Kept::Rest,
+        Some(StoredKeys { keys: Some(keys) }) => Kept::Keys(keys),
+    };
+    let sources = Sources {
+        current,
+        literals: &secret.spec.literals,
+        imported,
+        generators: &generators,
+        stored,
+    };
+    assemble(&sources, random).map_err(|error| refused(&error))
 }
 
 fn add(
@@ -269,7 +283,9 @@ fn current_without_reimports(
     copy_of(kept).map(Some)
 }
 
-fn copy_of<'a>(entries: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<SecretValue, Refusal> {
+pub(super) fn copy_of<'a>(
+    entries: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> Result<SecretValue, Refusal> {
     let mut value = SecretValue::new();
     for (key, bytes) in entries {
         value
@@ -387,9 +403,10 @@ fn refused(error: &AssembleError) -> Refusal {
         AssembleError::DuplicateKey { .. } => Reason::DuplicateKey,
         AssembleError::ImportMissing { .. } => Reason::ImportSourceMissing,
         AssembleError::Value(_) => Reason::ValueTooLarge,
-        AssembleError::Empty | AssembleError::KeyName { .. } | AssembleError::Generate { .. } => {
-            Reason::InvalidSpec
-        }
+        AssembleError::Empty
+        | AssembleError::KeyName { .. }
+        | AssembleError::StoredMissing { .. }
+        | AssembleError::Generate { .. } => Reason::InvalidSpec,
     };
     Refusal(reason, with_causes(error))
 }

@@ -18,9 +18,14 @@
 //!   "imports": [{"secret": "legacy", "sourceUid": "77aa…", "time": "2026-02-01T08:00:00Z",
 //!                "keys": ["password"]}],
 //!   "targets": [{"name": "orders-db", "form": "Sealed", "existing": "Fail",
-//!                "deletionPolicy": "Delete"}]
+//!                "deletionPolicy": "Delete"}],
+//!   "shares": [{"namespace": "reports", "uid": "0c44…"}],
+//!   "replica": {"sourceUid": "5d21…", "version": "6f1c…", "sequence": 7,
+//!               "time": "2026-02-01T08:00:00Z"}
 //! }
 //! ```
+//!
+//! `shares` and `replica` are there only where there is something to say.
 //!
 //! Fields that this release does not know, of the manifest and of a version, are kept and written
 //! back, so that an operator rolled back by one release loses nothing of a newer one's. A format that
@@ -32,8 +37,8 @@ mod timestamp;
 
 pub use error::ManifestError;
 pub use parts::{
-    ImportRecord, NewVersion, Stage, StageError, TargetRecord, VersionId, VersionIdError,
-    VersionRecord,
+    ImportRecord, NewVersion, ReplicaRecord, ShareRecord, Stage, StageError, TargetRecord,
+    VersionId, VersionIdError, VersionRecord,
 };
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +64,10 @@ pub struct Manifest {
     imports: Vec<ImportRecord>,
     #[serde(default)]
     targets: Vec<TargetRecord>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shares: Vec<ShareRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replica: Option<ReplicaRecord>,
     #[serde(flatten)]
     unknown: BTreeMap<String, serde_json::Value>,
 }
@@ -78,6 +87,8 @@ impl Manifest {
             versions: Vec::new(),
             imports: Vec::new(),
             targets: Vec::new(),
+            shares: Vec::new(),
+            replica: None,
             unknown: BTreeMap::new(),
         }
     }
@@ -145,6 +156,10 @@ impl Manifest {
         check_unique(
             "target",
             self.targets.iter().map(|target| target.name.as_str()),
+        )?;
+        check_unique(
+            "share",
+            self.shares.iter().map(|share| share.namespace.as_str()),
         )
     }
 
@@ -166,6 +181,25 @@ impl Manifest {
     /// What was written outside.
     pub fn targets(&self) -> &[TargetRecord] {
         &self.targets
+    }
+
+    /// The namespaces that it is shared with.
+    pub fn shares(&self) -> &[ShareRecord] {
+        &self.shares
+    }
+
+    /// The UID that a namespace had when the secret was shared with it; `None` if it is not.
+    pub fn share(&self, namespace: &str) -> Option<&str> {
+        let found = self
+            .shares
+            .iter()
+            .find(|share| share.namespace == namespace)?;
+        Some(&found.uid)
+    }
+
+    /// What a replica has of its source; `None` if it is none, or has nothing yet.
+    pub fn replica(&self) -> Option<&ReplicaRecord> {
+        self.replica.as_ref()
     }
 
     /// The version of this id.
@@ -343,6 +377,29 @@ impl Manifest {
         self.bump()?;
         self.targets.retain(|known| known.name != target.name);
         self.targets.push(target);
+        Ok(true)
+    }
+
+    /// Records with whom it is shared, in place of what was recorded. Returns whether anything changed.
+    pub fn record_shares(&mut self, shares: Vec<ShareRecord>) -> Result<bool, ManifestError> {
+        if self.shares == shares {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.shares = shares;
+        Ok(true)
+    }
+
+    /// Records what a replica has of its source, or that it is none. Returns whether anything changed.
+    pub fn record_replica(
+        &mut self,
+        replica: Option<ReplicaRecord>,
+    ) -> Result<bool, ManifestError> {
+        if self.replica == replica {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.replica = replica;
         Ok(true)
     }
 
