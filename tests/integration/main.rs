@@ -35,6 +35,7 @@ mod restore;
 mod root;
 mod rotation;
 mod server;
+mod sharing;
 mod smoke;
 mod sources;
 mod support;

@@ -122,8 +122,8 @@ pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result
     if let Some(source) = &seen.secret.spec.replica_of {
         seen.replication = Some(replication::observe(&seen, source, ctx).await?);
     }
-    replication::look_at_shares(&mut seen, ctx).await?;
     seen.replicas = ctx.sharing.replicas_of(&seen.secret);
+    replication::look_at_shares(&mut seen, ctx).await?;
     Ok(seen)
 }
 

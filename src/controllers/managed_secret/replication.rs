@@ -304,19 +304,24 @@ fn wanted_shares(secret: &ManagedSecret) -> impl Iterator<Item = &String> {
     secret.spec.share_with.iter().flat_map(|s| &s.namespaces)
 }
 
-/// Looks at the namespaces that a source is shared with and that are not remembered yet, and at all of them where it takes truth
-/// over, since a whole restore may have made them anew.
+/// Looks at the namespaces that a source is shared with and that are not remembered yet; and where a whole restore may have made
+/// them anew, also at others: all of them where the source takes truth over, and those with replicas that get nothing.
 pub(super) async fn look_at_shares(seen: &mut Observed, ctx: &Context) -> Result<(), Error> {
     let adopts = seen.namespace.is_some();
     let secret = seen.secret.clone();
     for namespace in wanted_shares(&secret) {
         let known = seen.truth.manifest().and_then(|m| m.share(namespace));
-        if adopts || known.is_none() {
+        if adopts || known.is_none() || has_failed_replica(seen, namespace) {
             let facts = find_namespace(namespace, ctx).await?;
             seen.shared_with.insert(namespace.clone(), facts);
         }
     }
     Ok(())
+}
+
+fn has_failed_replica(seen: &Observed, namespace: &str) -> bool {
+    let mut replicas = seen.replicas.iter().flatten();
+    replicas.any(|r| r.namespace == namespace && r.status == Some(ReplicationState::Failed))
 }
 
 /// What is said when everything else is as it should be.
