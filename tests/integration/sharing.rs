@@ -59,12 +59,13 @@ async fn wait_told(bed: &Bed, namespace: &str, name: &str, state: ReplicationSta
     .await;
 }
 
-/// The lines of the trail about values that were read for replicas.
-fn read_for_replicas(log: &str) -> Vec<Value> {
+/// The lines of the trail about values that replicas were given, or were not.
+fn lines_about_replicas(log: &str, decision: &str) -> Vec<Value> {
     let lines = log.lines().filter(|line| is_audit_line(line.as_bytes()));
     let lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines
         .filter(|line| line["userIdentity"]["via"] == "replication")
+        .filter(|line| line["decision"] == decision)
         .collect()
 }
 
@@ -111,7 +112,7 @@ async fn a_replica_follows_its_source_at_once_and_keeps_what_it_has_when_it_gets
     bed.wait_value("reports", "db", "user", b"two").await;
     let login = [b"two:".as_slice(), &password].concat();
     assert_eq!(bed.value("reports", "db", "login").await, login);
-    let lines = read_for_replicas(&operator.log());
+    let lines = lines_about_replicas(&operator.log(), "Allow");
     assert_eq!(lines.len(), 2, "one for each version: {lines:?}");
     for line in &lines {
         assert_eq!(line["userIdentity"]["user"], "keystead:secret:shop:db");
@@ -143,6 +144,16 @@ async fn a_replica_follows_its_source_at_once_and_keeps_what_it_has_when_it_gets
     let status = told(&bed, "reports", "db").await;
     assert_eq!(status.status, ReplicationState::Failed);
     assert_eq!(status.message, Some(message.clone()));
+    // Only the trail says why.
+    let lines = lines_about_replicas(&operator.log(), "Deny");
+    let line = lines.last().unwrap();
+    assert_eq!(line["userIdentity"]["user"], "keystead:secret:reports:db");
+    assert_eq!(line["eventName"], "GetSecretValue");
+    let reason = line["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("does not name the replica's namespace"),
+        "{reason}"
+    );
     // What it has is cared for: somebody deletes the target.
     bed.delete("reports", "secret/db").await;
     bed.wait_value("reports", "db", "user", b"two").await;
@@ -168,7 +179,9 @@ async fn a_namespace_that_is_made_anew_gets_nothing_until_it_is_named_anew() {
         .await
         .expect_ok();
     bed.namespace("reports").await;
-    bed.apply(&replica("reports", "other")).await;
+    // Under a key of its own: the default key of this name waits for the namespace that is gone.
+    let keyed = replica("reports", "other").replace("spec: {", "spec: {keyRef: {name: fresh}, ");
+    bed.apply(&[key("reports", "fresh"), keyed].concat()).await;
     let message = bed
         .wait_not_ready("reports", "other", "ReplicationFailed")
         .await;

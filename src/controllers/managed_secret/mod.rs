@@ -153,6 +153,7 @@ async fn reconcile_once(
     seen.uses.record_refused(ctx).await;
     if let Some(replication) = &seen.replication {
         replication.uses.record_refused(ctx).await;
+        replication.record_denied(&seen.secret, ctx).await;
     }
     planned
 }

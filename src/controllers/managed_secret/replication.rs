@@ -17,8 +17,8 @@ use crate::api::condition::NewCondition;
 use crate::api::managed_secret::{ReplicaOf, ReplicationState, ReplicationStatus};
 use crate::api::time::as_stored;
 use crate::api::{ManagedSecret, Reason};
-use crate::audit::{Resource, ResourceType};
-use crate::controllers::context::Context;
+use crate::audit::{Decision, Entry, EventSource, Identity, Resource, ResourceType};
+use crate::controllers::context::{Context, request_id};
 use crate::controllers::error::{Error, call};
 use crate::controllers::namespace::{accepted_uid, find_namespace};
 use crate::controllers::uses::{KeyAccess, Uses};
@@ -29,9 +29,17 @@ use crate::truth::Stored;
 /// A replica's look at its source.
 pub(crate) struct Replication {
     /// What it may have, or why it may have nothing.
-    pub(crate) offer: Result<Offer, String>,
+    pub(crate) offer: Result<Offer, Denied>,
     /// The uses of the source's key that are not in the audit trail yet.
     pub(crate) uses: Uses,
+}
+
+/// Why a source gives nothing.
+pub(crate) struct Denied {
+    /// What is said of it where the replica is. Of what must not be known there, always the same.
+    pub(crate) told: String,
+    /// What is so, for the audit trail.
+    pub(crate) reason: &'static str,
 }
 
 /// What a source gives a replica.
@@ -54,6 +62,51 @@ impl Replication {
             _ => Ok(()),
         }
     }
+
+    /// Writes down that the replica is given nothing, and why, unless its status says so already. It is refused whether that can
+    /// be written or not.
+    pub(super) async fn record_denied(&self, replica: &ManagedSecret, ctx: &Context) {
+        let Err(denied) = &self.offer else {
+            return;
+        };
+        let status = replica.status.as_ref();
+        let old = status.and_then(|status| status.replication.as_ref());
+        let known = old.and_then(|old| old.message.as_ref()) == Some(&denied.told);
+        if let (false, Some(source)) = (known, &replica.spec.replica_of) {
+            // That the line is lost is counted and shown by the trail itself.
+            let _ = ctx
+                .trail
+                .write_all(vec![denial(replica, source, denied)])
+                .await;
+        }
+    }
+}
+
+fn denial(replica: &ManagedSecret, source: &ReplicaOf, denied: &Denied) -> Entry {
+    let mut who = Identity::secret(
+        &replica.namespace().unwrap_or_default(),
+        &replica.name_any(),
+    );
+    who.via = Some("replication".to_owned());
+    let source = Resource {
+        type_: ResourceType::ManagedSecret,
+        namespace: source.namespace.clone(),
+        name: source.name.clone(),
+        uid: None,
+        arn: None,
+    };
+    Entry {
+        resources: vec![source],
+        decision: Decision::Deny,
+        reason: denied.reason.to_owned(),
+        error_code: Some("AccessDeniedException".to_owned()),
+        ..Entry::allowed(
+            EventSource::SecretsManager,
+            "GetSecretValue",
+            who,
+            &request_id(),
+        )
+    }
 }
 
 /// Looks at the source of a replica.
@@ -68,7 +121,8 @@ pub(super) async fn observe(
         uses: Uses::default(),
     };
     if !ctx.scope.contains(namespace) {
-        return Ok(nothing(not_shared(source)));
+        let reason = "its namespace is not served";
+        return Ok(nothing(not_shared(source, reason)));
     }
     // The truth first: whoever is listed after it was read may have what was read.
     let truth = format!("truth of {namespace}/{name}");
@@ -77,7 +131,8 @@ pub(super) async fn observe(
     let object = format!("ManagedSecret {namespace}/{name}");
     let found = call("get", object, api.get_opt(name)).await?;
     let Some(Ok(stored)) = stored else {
-        return Ok(nothing(not_shared(source)));
+        let reason = "nothing is stored of a ManagedSecret of that name";
+        return Ok(nothing(not_shared(source, reason)));
     };
     let uses = Uses::of_source(source, &stored.claim.object_uid, resource_of(&seen.secret));
     let user = user_of_source(source, found.as_ref(), &stored, ctx.now());
@@ -128,11 +183,12 @@ fn offer(
     found: Option<&ManagedSecret>,
     stored: &Stored,
     access: &KeyAccess<'_>,
-) -> Result<Offer, String> {
+) -> Result<Offer, Denied> {
     let namespace = seen.secret.namespace().unwrap_or_default();
     let listed = found.is_none_or(|found| lists(found, &namespace));
     if !listed {
-        return Err(not_shared(source));
+        let reason = "its spec.shareWith does not name the replica's namespace";
+        return Err(not_shared(source, reason));
     }
     let manifest = match open_manifest(stored, access) {
         Ok(manifest) => manifest,
@@ -140,10 +196,11 @@ fn offer(
             return Err(does_not_open(source));
         }
         // Whoever never had anything of it learns nothing of it.
-        Err(_) => return Err(not_shared(source)),
+        Err(_) => return Err(not_shared(source, "its manifest does not open")),
     };
     if seen.home.is_none() || manifest.share(&namespace) != seen.home.as_deref() {
-        return Err(not_shared(source));
+        let reason = "the replica's namespace is not the one, by its UID, that it was shared with";
+        return Err(not_shared(source, reason));
     }
     let found = found.ok_or_else(|| gone(source, stored.parked_since))?;
     let uid = found.uid().unwrap_or_default();
@@ -180,35 +237,49 @@ fn recorded(seen: &Observed) -> Option<&ReplicaRecord> {
 
 /// What is said of every source that gives the replica nothing, be it there or not: nobody learns from it which secrets another
 /// namespace has.
-fn not_shared(source: &ReplicaOf) -> String {
-    format!(
+fn not_shared(source: &ReplicaOf, reason: &'static str) -> Denied {
+    let told = format!(
         "ManagedSecret {}/{} does not exist, or its spec.shareWith.namespaces does not name this namespace; a namespace that was \
-         made anew inherits nothing, until it is taken out there and put in again",
+         made anew inherits nothing, until it is taken out there and put in again. Whoever administers the source finds the \
+         reason in the audit log",
         source.namespace, source.name
-    )
+    );
+    Denied { told, reason }
 }
 
-fn gone(source: &ReplicaOf, since: Option<Timestamp>) -> String {
+fn gone(source: &ReplicaOf, since: Option<Timestamp>) -> Denied {
     let since = since.map_or_else(String::new, |since| format!(" since {since:.0}"));
-    format!(
+    let told = format!(
         "ManagedSecret {}/{} is gone{since}; the value that this replica has stays. Apply the source again, or put stored: {{}} in \
          the place of replicaOf",
         source.namespace, source.name
-    )
+    );
+    Denied {
+        told,
+        reason: "its resource is gone",
+    }
 }
 
-fn not_adopted(source: &ReplicaOf) -> String {
-    format!(
+fn not_adopted(source: &ReplicaOf) -> Denied {
+    let told = format!(
         "ManagedSecret {}/{} was made anew and has not taken its stored value over yet; its own condition says why",
         source.namespace, source.name
-    )
+    );
+    Denied {
+        told,
+        reason: "its resource was made anew and has not taken the stored value over",
+    }
 }
 
-fn does_not_open(source: &ReplicaOf) -> String {
-    format!(
+fn does_not_open(source: &ReplicaOf) -> Denied {
+    let told = format!(
         "the stored value of ManagedSecret {}/{} cannot be opened now; its own condition says why",
         source.namespace, source.name
-    )
+    );
+    Denied {
+        told,
+        reason: "its stored value does not open",
+    }
 }
 
 /// What the replica takes, or why it takes nothing.
@@ -216,7 +287,8 @@ fn accepted<'a>(
     replication: &'a Replication,
     record: Option<&ReplicaRecord>,
 ) -> Result<&'a Offer, String> {
-    let offer = replication.offer.as_ref().map_err(Clone::clone)?;
+    let offer = replication.offer.as_ref();
+    let offer = offer.map_err(|denied| denied.told.clone())?;
     match record {
         Some(record) if record.source_uid == offer.uid && offer.sequence < record.sequence => {
             Err(format!(

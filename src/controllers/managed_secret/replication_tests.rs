@@ -36,7 +36,14 @@ fn offer(world: &mut World, number: u8, sequence: u64, password: Option<&str>) {
     set(world, offer);
 }
 
-fn set(world: &mut World, offer: Result<Offer, String>) {
+fn denied(why: &str) -> Result<Offer, Denied> {
+    Err(Denied {
+        told: why.to_owned(),
+        reason: "nothing that is told",
+    })
+}
+
+fn set(world: &mut World, offer: Result<Offer, Denied>) {
     let uses = Uses::default();
     world.seen.replication = Some(Replication { offer, uses });
 }
@@ -76,7 +83,7 @@ fn a_replica_takes_each_version_of_its_source_once() {
 #[test]
 fn what_a_replica_has_stays_when_it_gets_nothing_more_and_is_still_cared_for() {
     let mut world = following();
-    set(&mut world, Err("why".to_owned()));
+    set(&mut world, denied("why"));
     assert_eq!(world.step(), 0);
     let status = told(&world);
     assert_eq!(status.status, ReplicationState::Failed);
@@ -96,7 +103,7 @@ fn what_a_replica_has_stays_when_it_gets_nothing_more_and_is_still_cared_for() {
     assert_eq!(world.delivered("password").unwrap(), b"one");
     // Nothing was there before: nothing is made up.
     let mut world = World::new(&replica());
-    set(&mut world, Err("why".to_owned()));
+    set(&mut world, denied("why"));
     assert_eq!(world.refused(Reason::ReplicationFailed), "why");
 }
 
