@@ -265,7 +265,6 @@ fn check(
 ) -> Result<(), AssembleError> {
     for (key, origin) in origins {
         match origin {
-            Origin::Literal(_) => {}
             Origin::Generator(generator) => generator
                 .validate()
                 .map_err(|source| generate_error(key, source))?,
@@ -273,7 +272,7 @@ fn check(
                 let key = (*key).to_owned();
                 return Err(AssembleError::StoredMissing { key });
             }
-            Origin::Stored => {}
+            Origin::Literal(_) | Origin::Stored => {}
             Origin::Import(import) => {
                 if !has(current, key) && import.bytes.is_none() {
                     let (key, secret) = ((*key).to_owned(), import.secret.to_owned());

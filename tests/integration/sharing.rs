@@ -1,11 +1,15 @@
 //! Secrets that are shared with other namespaces, and the replicas that follow them.
 
+use std::time::Duration;
+
 use keystead::api::managed_secret::{ReplicationState, ReplicationStatus};
 use keystead::audit::is_audit_line;
+use keystead_cluster::{AuditEvent, AuditMark};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Bed, OPERATOR_USER, Operator, Person, SOON, eventually, eventually_within, key, managed_secret,
+    Bed, OPERATOR_USER, Operator, Person, SOON, SYSTEM, eventually, eventually_within, key,
+    managed_secret,
 };
 
 /// What is said of a source that gives a replica nothing, there or not.
@@ -72,13 +76,21 @@ fn lines_about_replicas(log: &str, decision: &str) -> Vec<Value> {
 /// What the operator writes while nothing happens.
 async fn written_at_rest(bed: &Bed) -> Vec<String> {
     // Keys show what needs them ten seconds later.
-    tokio::time::sleep(std::time::Duration::from_secs(15)).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
     let mark = bed.cluster.audit_mark();
-    tokio::time::sleep(std::time::Duration::from_secs(15)).await;
-    let mut writes = bed.cluster.writes_since(mark).unwrap();
-    writes.retain(|event| event.user == OPERATOR_USER && event.resource != "leases");
-    let describe =
-        |e: &keystead_cluster::AuditEvent| format!("{} {} {}", e.verb, e.resource, e.name);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    written(bed, mark)
+}
+
+/// What the operator wrote besides its lease. A new leader asks what time it is, by an object that is not made.
+fn written(bed: &Bed, since: AuditMark) -> Vec<String> {
+    let mut writes = bed.cluster.writes_since(since).unwrap();
+    writes.retain(|event| {
+        event.user == OPERATOR_USER
+            && event.resource != "leases"
+            && !event.request_uri.contains("dryRun=All")
+    });
+    let describe = |e: &AuditEvent| format!("{} {} {}", e.verb, e.resource, e.name);
     writes.iter().map(describe).collect()
 }
 
@@ -204,6 +216,34 @@ async fn a_namespace_that_is_made_anew_gets_nothing_until_it_is_named_anew() {
     bed.wait_value("elsewhere", "db", "user", b"two").await;
 }
 
+/// Restored in the order that is worst: the source is back before there is a namespace that it is shared with.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restore_that_an_administrator_approved_replicas_follow_as_before() {
+    let (bed, _operator) = bed_with_replica().await;
+    let versions = bed.versions("reports", "db").await;
+    for namespace in ["reports", "shop"] {
+        bed.kubectl(&["delete", "namespace", namespace, "--timeout=60s"])
+            .await
+            .expect_ok();
+        bed.wait_parked(namespace, "db", true).await;
+    }
+    bed.namespace("shop").await;
+    let before = "keystead.dev/approve-adoption-before=2999-01-01T00:00:00Z";
+    let record = "configmap/keystead-installation";
+    bed.kubectl(&["annotate", record, "-n", SYSTEM, before])
+        .await
+        .expect_ok();
+    bed.apply(&[key("shop", "orders"), source("one", "[reports]")].concat())
+        .await;
+    bed.wait_ready("shop", "db").await;
+    bed.namespace("reports").await;
+    bed.apply(&replica("reports", "db")).await;
+    bed.wait_ready("reports", "db").await;
+    assert_eq!(bed.versions("reports", "db").await, versions);
+    bed.apply(&source("two", "[reports]")).await;
+    bed.wait_value("reports", "db", "user", b"two").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_becomes_independent_with_the_same_value_version_and_target() {
     let (bed, _operator) = bed_with_replica().await;
@@ -251,7 +291,7 @@ async fn a_replica_becomes_independent_with_the_same_value_version_and_target() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_is_deleted_and_applied_again_is_followed_without_a_new_version() {
-    let (bed, _operator) = bed_with_replica().await;
+    let (bed, operator) = bed_with_replica().await;
     let (versions, state) = (
         bed.versions("reports", "db").await,
         bed.state_of("reports", "db").await,
@@ -285,6 +325,14 @@ async fn a_source_that_is_deleted_and_applied_again_is_followed_without_a_new_ve
     bed.wait_ready("reports", "db").await;
     assert_eq!(bed.versions("reports", "db").await.len(), 2);
     assert_eq!(bed.value("reports", "db", "user").await, b"two");
+
+    // A new leader knows the replicas again, and has nothing to write.
+    assert_eq!(written_at_rest(&bed).await, [""; 0]);
+    operator.stop().await;
+    let mark = bed.cluster.audit_mark();
+    let _operator = bed.operator().await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(written(&bed, mark), [""; 0]);
 }
 
 /// Rights to `ManagedSecrets` and nothing else.
