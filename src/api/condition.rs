@@ -95,6 +95,8 @@ pub enum Reason {
     MaterialUnreadable,
     /// A Secret to import does not exist, or lacks a key.
     ImportSourceMissing,
+    /// The replica gets nothing from its source; the message says why. The value that it has stays.
+    ReplicationFailed,
     /// A Secret of the target's name exists and is not ours.
     TargetExists,
     /// The target belongs to another `ManagedSecret`, or to another controller.
@@ -186,6 +188,7 @@ impl Reason {
             Self::MaterialMissing => "MaterialMissing",
             Self::MaterialUnreadable => "MaterialUnreadable",
             Self::ImportSourceMissing => "ImportSourceMissing",
+            Self::ReplicationFailed => "ReplicationFailed",
             Self::TargetExists => "TargetExists",
             Self::TargetOwnedByOther => "TargetOwnedByOther",
             Self::TargetTypeConflict => "TargetTypeConflict",

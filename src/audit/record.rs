@@ -75,7 +75,7 @@ pub struct Identity {
     /// Its groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
-    /// Through what: `secrets` for a use on behalf of a secret, `controller` for what follows from a resource.
+    /// Through what: `secrets` for a use on behalf of a secret, `replication` if its value is read for a replica of it, `controller` for what follows from a resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
     /// The field manager that last wrote the field which asked for it, where that is all that is known of a person.

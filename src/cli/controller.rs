@@ -331,6 +331,7 @@ impl Operator {
             tenure,
             metrics: self.metrics.clone(),
             references: controllers::References::default(),
+            sharing: controllers::Sharing::default(),
             creations: controllers::Creations::default(),
             key_uses: controllers::KeyUses::default(),
             trail,

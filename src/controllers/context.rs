@@ -19,6 +19,7 @@ use super::key_uses::KeyUses;
 use super::managed_secret::purge::Parked;
 use super::references::References;
 use super::replicas::Replicas;
+use super::sharing::Sharing;
 use crate::api::{KeyAlias, KeyGrant, ManagedKey, ManagedSecret, Reason};
 use crate::audit::{Resource, ResourceType, Trail};
 use crate::clock::{Clock, Clocks};
@@ -94,6 +95,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// Who waits for what.
     pub references: References,
+    /// Which secrets are replicas of which.
+    pub sharing: Sharing,
     /// What is being made.
     pub creations: Creations,
     /// Consecutive failures of keys.

@@ -28,6 +28,7 @@ pub mod replicas;
 mod restore;
 mod root;
 mod run;
+mod sharing;
 mod status;
 mod token;
 mod uses;
@@ -49,6 +50,7 @@ pub use key_uses::KeyUses;
 pub use managed_secret::purge::Parked;
 pub use references::{Reference, References};
 pub use restore::Precaution;
+pub use sharing::Sharing;
 
 use self::key_grant::absence::GrantTruths;
 use self::managed_key::absence::KeyTruths;

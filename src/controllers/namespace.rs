@@ -44,6 +44,20 @@ async fn metadata(name: &str, ctx: &Context) -> Result<ObjectMeta, Error> {
     Ok(found.metadata)
 }
 
+/// The UID that counts for a namespace that was named: the recorded one, unless an administrator approved all namespaces of a
+/// restore; otherwise that which it has at the first look.
+pub(crate) fn accepted_uid(recorded: Option<&str>, now: Option<&NamespaceFacts>) -> Option<String> {
+    let restored = now.is_some_and(|facts| match (facts.created, facts.approved_before) {
+        (Some(created), Some(before)) => created < before,
+        _ => false,
+    });
+    match (recorded, now) {
+        (Some(_), Some(facts)) if restored => Some(facts.uid.clone()),
+        (Some(recorded), _) => Some(recorded.to_owned()),
+        (None, now) => now.map(|facts| facts.uid.clone()),
+    }
+}
+
 /// Looks at a namespace that somebody else named: `None` if there is none, or if it is not served, so that the operator has no
 /// right to look at it.
 pub(crate) async fn find_namespace(

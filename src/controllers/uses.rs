@@ -12,6 +12,7 @@ use kube::ResourceExt;
 use super::context::{Context, request_id};
 use super::error::Error;
 use super::key_uses::{Told, announce_refused_use};
+use crate::api::managed_secret::ReplicaOf;
 use crate::api::{KeyState, ManagedSecret};
 use crate::audit::{Decision, Entry, EventSource, Identity, Resource, ResourceType};
 use crate::crypto::{EncryptionContext, KeyId, OsRandom, SecretBytes, peek};
@@ -83,6 +84,8 @@ pub(crate) struct Uses {
     namespace: String,
     name: String,
     uid: Option<String>,
+    /// The replica that the value is read for, if it is.
+    replica: Option<Resource>,
     waiting: Mutex<BTreeMap<Use, u32>>,
 }
 
@@ -93,6 +96,18 @@ impl Uses {
             namespace: secret.namespace().unwrap_or_default(),
             name: secret.name_any(),
             uid: secret.uid(),
+            replica: None,
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// Nothing was used yet of that source, in whose name `replica` has its value read.
+    pub(crate) fn of_source(source: &ReplicaOf, uid: &str, replica: Resource) -> Self {
+        Self {
+            namespace: source.namespace.clone(),
+            name: source.name.clone(),
+            uid: Some(uid.to_owned()),
+            replica: Some(replica),
             waiting: Mutex::default(),
         }
     }
@@ -188,7 +203,10 @@ impl Uses {
     }
 
     fn entry(&self, used: &Use, count: u32, request: &str, ctx: &Context) -> Entry {
-        let who = Identity::secret(&self.namespace, &self.name);
+        let mut who = Identity::secret(&self.namespace, &self.name);
+        if self.replica.is_some() {
+            who.via = Some("replication".to_owned());
+        }
         let name = used.operation.name();
         let mut entry = Entry::allowed(EventSource::SecretsManager, name, who, request);
         entry.resources = vec![
@@ -201,6 +219,7 @@ impl Uses {
                 arn: None,
             },
         ];
+        entry.resources.extend(self.replica.clone());
         entry
             .request_parameters
             .encryption_context

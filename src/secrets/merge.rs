@@ -5,6 +5,7 @@
 //!   policy, or of any other key, generates it anew.
 //! - A literal is what the spec says now.
 //! - An imported key that the current version has is kept: an import happens once.
+//! - A stored key is what the current version has under it.
 //! - A key that the spec no longer names is not in the next version.
 //! - A key that comes from two sources is refused, whatever their values are.
 //!
@@ -53,6 +54,18 @@ pub struct ImportedKey<'a> {
     pub bytes: Option<&'a [u8]>,
 }
 
+/// Which keys stay as the current version has them, and are written nowhere else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kept<'a> {
+    /// None.
+    #[default]
+    Nothing,
+    /// All that no other source names.
+    Rest,
+    /// These.
+    Keys(&'a [String]),
+}
+
 /// What the next version is assembled from.
 pub struct Sources<'a> {
     /// The value of the current version, if there is one.
@@ -63,6 +76,8 @@ pub struct Sources<'a> {
     pub imported: &'a [ImportedKey<'a>],
     /// `spec.generate`.
     pub generators: &'a [NamedGenerator],
+    /// `spec.stored`.
+    pub stored: Kept<'a>,
 }
 
 /// Where a key comes from.
@@ -77,6 +92,8 @@ pub enum Source {
         /// Name of the Secret.
         secret: String,
     },
+    /// `spec.stored`.
+    Stored,
 }
 
 impl fmt::Display for Source {
@@ -85,6 +102,7 @@ impl fmt::Display for Source {
             Self::Literal => f.write_str("literals"),
             Self::Generator => f.write_str("generate"),
             Self::Import { secret } => write!(f, "import of `{secret}`"),
+            Self::Stored => f.write_str("stored"),
         }
     }
 }
@@ -132,6 +150,12 @@ pub enum AssembleError {
         /// Name of the Secret.
         secret: String,
     },
+    /// A key that is to stay as it is, and is not.
+    #[error("key `{key}` is to stay as it is stored, and nothing is stored under it")]
+    StoredMissing {
+        /// The key.
+        key: String,
+    },
     /// A generator's policy is impossible, or its source of randomness is broken.
     #[error("key `{key}` cannot be generated")]
     Generate {
@@ -150,6 +174,7 @@ enum Origin<'a> {
     Literal(&'a str),
     Import(&'a ImportedKey<'a>),
     Generator(&'a Generator),
+    Stored,
 }
 
 impl Origin<'_> {
@@ -157,6 +182,7 @@ impl Origin<'_> {
         match self {
             Self::Literal(_) => Source::Literal,
             Self::Generator(_) => Source::Generator,
+            Self::Stored => Source::Stored,
             Self::Import(import) => Source::Import {
                 secret: import.secret.to_owned(),
             },
@@ -199,8 +225,13 @@ fn origins<'a>(sources: &Sources<'a>) -> Result<BTreeMap<&'a str, Origin<'a>>, A
         .generators
         .iter()
         .map(|named| (named.key.as_str(), Origin::Generator(&named.generator)));
+    let named = match sources.stored {
+        Kept::Keys(keys) => keys,
+        Kept::Nothing | Kept::Rest => &[],
+    };
+    let stored = named.iter().map(|key| (key.as_str(), Origin::Stored));
     let mut origins = BTreeMap::new();
-    for (key, origin) in generators.chain(literals).chain(imports) {
+    for (key, origin) in generators.chain(literals).chain(imports).chain(stored) {
         if let Err(problem) = check_key_name(key) {
             let source_of_key = origin.source();
             return Err(AssembleError::KeyName {
@@ -213,6 +244,11 @@ fn origins<'a>(sources: &Sources<'a>) -> Result<BTreeMap<&'a str, Origin<'a>>, A
         if let Some(first) = origins.insert(key, origin) {
             let (key, first) = (key.to_owned(), first.source());
             return Err(AssembleError::DuplicateKey { key, first, second });
+        }
+    }
+    if sources.stored == Kept::Rest {
+        for key in sources.current.into_iter().flat_map(SecretValue::keys) {
+            origins.entry(key).or_insert(Origin::Stored);
         }
     }
     if origins.is_empty() {
@@ -229,13 +265,16 @@ fn check(
 ) -> Result<(), AssembleError> {
     for (key, origin) in origins {
         match origin {
-            Origin::Literal(_) => {}
             Origin::Generator(generator) => generator
                 .validate()
                 .map_err(|source| generate_error(key, source))?,
+            Origin::Stored if !has(current, key) => {
+                let key = (*key).to_owned();
+                return Err(AssembleError::StoredMissing { key });
+            }
+            Origin::Literal(_) | Origin::Stored => {}
             Origin::Import(import) => {
-                let kept = current.is_some_and(|current| current.get(key).is_some());
-                if !kept && import.bytes.is_none() {
+                if !has(current, key) && import.bytes.is_none() {
                     let (key, secret) = ((*key).to_owned(), import.secret.to_owned());
                     return Err(AssembleError::ImportMissing { key, secret });
                 }
@@ -243,6 +282,10 @@ fn check(
         }
     }
     Ok(())
+}
+
+fn has(current: Option<&SecretValue>, key: &str) -> bool {
+    current.is_some_and(|current| current.get(key).is_some())
 }
 
 fn generate_error(key: &str, source: GeneratorError) -> AssembleError {
@@ -259,7 +302,12 @@ fn bytes_of(
     let kept = current.and_then(|current| current.get(key));
     match (origin, kept) {
         (Origin::Literal(text), _) => Ok(SecretBytes::copy_of(text.as_bytes())),
-        (Origin::Generator(_) | Origin::Import(_), Some(kept)) => Ok(SecretBytes::copy_of(kept)),
+        (Origin::Generator(_) | Origin::Import(_) | Origin::Stored, Some(kept)) => {
+            Ok(SecretBytes::copy_of(kept))
+        }
+        (Origin::Stored, None) => Err(AssembleError::StoredMissing {
+            key: key.to_owned(),
+        }),
         (Origin::Generator(generator), None) => generator
             .generate(random)
             .map_err(|source| generate_error(key, source)),

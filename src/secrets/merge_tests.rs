@@ -49,6 +49,7 @@ struct Spec {
     literals: BTreeMap<String, String>,
     imported: Vec<ImportedKey<'static>>,
     generators: Vec<NamedGenerator>,
+    stored: Option<Option<Vec<String>>>,
 }
 
 impl Spec {
@@ -58,6 +59,7 @@ impl Spec {
             literals: BTreeMap::new(),
             imported: vec![],
             generators: vec![],
+            stored: None,
         }
     }
 
@@ -68,6 +70,11 @@ impl Spec {
             literals: &self.literals,
             imported: &self.imported,
             generators: &self.generators,
+            stored: match &self.stored {
+                None => Kept::Nothing,
+                Some(None) => Kept::Rest,
+                Some(Some(keys)) => Kept::Keys(keys),
+            },
         };
         assemble(&sources, &mut all(byte))
     }
@@ -250,9 +257,58 @@ fn nothing_is_generated_when_something_is_refused() {
             literals: &spec.literals,
             imported: &spec.imported,
             generators: &spec.generators,
+            stored: Kept::Nothing,
         };
         assemble(&sources, &mut never()).unwrap_err();
     }
+}
+
+#[test]
+fn what_is_stored_stays_beside_what_other_sources_say_now() {
+    let before: Entries = vec![("host", b"old"), ("password", b"kept"), ("pin", b"1")];
+    let spec = Spec {
+        current: Some(value(&before)),
+        literals: literals(&[("host", "new")]),
+        stored: Some(None),
+        ..Spec::new()
+    };
+    let after: Entries = vec![("host", b"new"), ("password", b"kept"), ("pin", b"1")];
+    assert!(spec.entries() == value(&after));
+    // By name, the others go.
+    let spec = Spec {
+        stored: Some(Some(vec!["pin".to_owned()])),
+        ..spec
+    };
+    let after: Entries = vec![("host", b"new"), ("pin", b"1")];
+    assert!(spec.entries() == value(&after));
+}
+
+#[test]
+fn a_stored_key_has_no_other_source_and_must_be_there() {
+    let named = |key: &str| Spec {
+        current: Some(value(&[("host", b"old")])),
+        literals: literals(&[("host", "new")]),
+        stored: Some(Some(vec![key.to_owned()])),
+        ..Spec::new()
+    };
+    assert_eq!(
+        named("host").assemble(0),
+        Err(AssembleError::DuplicateKey {
+            key: "host".to_owned(),
+            first: Source::Literal,
+            second: Source::Stored,
+        })
+    );
+    let missing = AssembleError::StoredMissing {
+        key: "pin".to_owned(),
+    };
+    assert_eq!(named("pin").assemble(0), Err(missing));
+    // Nothing is made out of nothing.
+    let spec = Spec {
+        stored: Some(None),
+        ..Spec::new()
+    };
+    assert_eq!(spec.assemble(0), Err(AssembleError::Empty));
 }
 
 #[test]
@@ -267,6 +323,7 @@ fn without_randomness_there_is_no_next_version() {
         literals: &spec.literals,
         imported: &spec.imported,
         generators: &spec.generators,
+        stored: Kept::Nothing,
     };
     let source = GeneratorError::Random(RandomError);
     assert_eq!(
@@ -350,6 +407,7 @@ fn assemble_any(spec: &AnySpec, current: Option<&SecretValue>, seed: &mut u8) ->
         literals: &spec.literals,
         imported: &imported,
         generators: &generators,
+        stored: Kept::Nothing,
     };
     let mut random = Filled(|bytes: &mut [u8]| {
         *seed = seed.wrapping_add(1);

@@ -23,9 +23,11 @@ pub mod value;
 
 pub use generate::{Generator, GeneratorError, PasswordPolicy};
 pub use manifest::{
-    ImportRecord, Manifest, ManifestError, NewVersion, Retention, Stage, StageLabel, TargetRecord,
-    VersionId, VersionRecord,
+    ImportRecord, Manifest, ManifestError, NewVersion, ReplicaRecord, Retention, ShareRecord,
+    Stage, StageLabel, TargetRecord, VersionId, VersionRecord,
 };
-pub use merge::{AssembleError, Assembled, ImportedKey, NamedGenerator, Source, Sources, assemble};
+pub use merge::{
+    AssembleError, Assembled, ImportedKey, Kept, NamedGenerator, Source, Sources, assemble,
+};
 pub use template::{Template, TemplateError, TemplateProblem};
 pub use value::{KeyNameError, MAX_PLAINTEXT, SecretValue, ValueError};

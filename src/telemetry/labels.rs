@@ -3,6 +3,8 @@
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
+use crate::api::managed_secret::ReplicationState;
+
 /// Makes an enum a label value by its `as_str`.
 macro_rules! label_value {
     ($type:ty) => {
@@ -131,6 +133,7 @@ impl Delivery {
     }
 }
 
+label_value!(ReplicationState);
 label_value!(Kind);
 label_value!(Outcome);
 label_value!(ReadyStatus);
@@ -162,6 +165,11 @@ pub(super) struct ObjectLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct TruthLabels {
     pub(super) kind: Truth,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ReplicationLabels {
+    pub(super) status: ReplicationState,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

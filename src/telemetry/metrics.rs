@@ -16,10 +16,11 @@ use prometheus_client::registry::{Registry, Unit};
 use super::keys::{KeyFacts, Keys};
 use super::labels::{
     BuildLabels, Delivery, DeliveryLabels, Kind, KindLabels, ObjectLabels, Outcome, ReadyStatus,
-    ReconcileLabels, Truth, TruthLabels,
+    ReconcileLabels, ReplicationLabels, Truth, TruthLabels,
 };
 use super::process::Process;
 use super::truth_age::TruthAge;
+use crate::api::managed_secret::ReplicationState;
 
 /// Upper bounds of the reconcile durations: from one that found nothing to do to one that met a
 /// stuck API server.
@@ -43,6 +44,7 @@ pub struct Metrics {
     drift_repairs: Counter,
     parked_secrets: Gauge,
     parked_secrets_end: Gauge,
+    replicas: Family<ReplicationLabels, Gauge>,
     audit_lines: Counter,
     audit_failures: Counter,
     audit_failing: Gauge,
@@ -127,6 +129,12 @@ impl Metrics {
             Unit::Seconds,
             parked_secrets_end.clone(),
         );
+        let replicas = Family::default();
+        keystead.register(
+            "secret_replica_status",
+            "Replicas of secrets by how they follow their sources",
+            replicas.clone(),
+        );
         let audit_lines = Counter::default();
         keystead.register(
             "audit_lines",
@@ -165,6 +173,7 @@ impl Metrics {
             drift_repairs,
             parked_secrets,
             parked_secrets_end,
+            replicas,
             audit_lines,
             audit_failures,
             audit_failing,
@@ -235,6 +244,20 @@ impl Metrics {
         self.parked_secrets.set(gauge(count));
         let end = first_end.map_or(0, Timestamp::as_second);
         self.parked_secrets_end.set(end);
+    }
+
+    /// One more replica follows its source so.
+    pub fn replica(&self, status: ReplicationState) {
+        self.replicas
+            .get_or_create(&ReplicationLabels { status })
+            .inc();
+    }
+
+    /// One replica less follows its source so.
+    pub fn replica_gone(&self, status: ReplicationState) {
+        self.replicas
+            .get_or_create(&ReplicationLabels { status })
+            .dec();
     }
 
     /// That many lines were written to an audit log.
@@ -313,6 +336,7 @@ mod tests {
         metrics.target_written(Delivery::Plain);
         metrics.drift_repaired();
         metrics.parked_secrets(2, Timestamp::from_second(7).ok());
+        metrics.replica(ReplicationState::Failed);
         metrics.audit_written(3);
         metrics.audit_failed(2);
         metrics.audit_failing(true);
@@ -357,6 +381,7 @@ mod tests {
             "keystead_drift_repairs_total 1",
             "keystead_parked_secrets 2",
             "keystead_parked_secrets_end_timestamp_seconds 7",
+            "keystead_secret_replica_status{status=\"Failed\"} 1",
             "keystead_audit_lines_total 3",
             "keystead_audit_failed_lines_total 2",
             "keystead_audit_failing 1",

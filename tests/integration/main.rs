@@ -37,6 +37,7 @@ mod restore;
 mod root;
 mod rotation;
 mod server;
+mod sharing;
 mod smoke;
 mod sources;
 mod support;

@@ -156,6 +156,11 @@ spec:
 authorizer.group('').resource('secrets').namespace(request.namespace).name({{ index . 0 }}).check('{{ index . 1 }}').allowed()
 {{- end }}
 
+{{/* The author's right to read the value of a ManagedSecret. Call with (list namespaceExpression nameExpression). */}}
+{{- define "keystead.mayReadValue" -}}
+authorizer.group('keystead.dev').resource('managedsecrets').subresource('value').namespace({{ index . 0 }}).name({{ index . 1 }}).check('get').allowed()
+{{- end }}
+
 {{/* The author's right to point an alias at the key that an object names, and what he is told without it. */}}
 {{- define "keystead.mayAlias" -}}
 authorizer.group('keystead.dev').resource('managedkeys').subresource('alias').namespace(request.namespace).name({{ . }}.spec.keyRef.name).check('update').allowed()

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod generate;
+mod sharing;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,10 @@ use crate::api::schema::OBJECT_NAME;
 
 pub use delivery::{DeletionPolicy, Existing, Form, Target, Template};
 pub use generate::{Bytes, CharacterClass, Encoding, Generate, Hex, Password, Uuid};
+pub(crate) use sharing::MAX_LISTED_REPLICAS;
+pub use sharing::{
+    ReplicaOf, ReplicaStatus, ReplicationState, ReplicationStatus, ShareWith, StoredKeys,
+};
 
 /// A secret: where its keys come from, under which key it is encrypted, and how it is delivered.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -49,6 +54,12 @@ pub use generate::{Bytes, CharacterClass, Encoding, Generate, Hex, Password, Uui
         priority = 1
     ),
     printcolumn(
+        name = "Replication",
+        type_ = "string",
+        json_path = ".status.replication.status",
+        priority = 1
+    ),
+    printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp"
@@ -57,8 +68,10 @@ pub use generate::{Bytes, CharacterClass, Encoding, Generate, Hex, Password, Uui
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
     "has(self.generate) && size(self.generate) > 0 || has(self.literals) && size(self.literals) > 0 || \
-     has(self.import) && size(self.import) > 0"
-).message("the secret has no keys: name at least one in generate, literals or import"))]
+     has(self.import) && size(self.import) > 0 || has(self.replicaOf) || has(self.stored)"
+).message("the secret has no keys: name at least one in generate, literals or import; a replica that shall stand by itself gets stored: {} in the place of replicaOf"))]
+#[x_kube(validation = sharing::a_replica_has_no_other_source())]
+#[x_kube(validation = sharing::a_replica_is_not_shared())]
 #[x_kube(validation = Rule::new(
     "!has(self.generate) || !has(self.literals) || self.generate.all(g, !(g.key in self.literals))"
 ).message("a key is in both generate and literals: every key has one source"))]
@@ -117,6 +130,21 @@ pub struct ManagedSecretSpec {
         "self.all(k, k.matches('^[!-~]{1,256}$') && !(k in ['Current', 'Pending', 'Previous']) && !k.startsWith('AWS'))"
     ).message("a label has 1 to 256 printable ASCII characters without spaces, is not Current, Pending or Previous, and does not start with AWS"))]
     pub version_stages: BTreeMap<String, String>,
+
+    /// Another `ManagedSecret`, whose current value this one follows under a key of its own. The source must list this
+    /// namespace in `shareWith`. A replica has no other source of keys, and is not shared further. To make it independent, put
+    /// `stored: {}` in the place of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica_of: Option<ReplicaOf>,
+
+    /// Keys that stay as they are, and whose values are nowhere but in the operator's truth: those of a replica that was made
+    /// independent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<StoredKeys>,
+
+    /// Who may have replicas of this secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_with: Option<ShareWith>,
 
     /// What the delivered Secret contains, when it is not simply the keys of the secret. A change
     /// renders anew; it never generates anew.
@@ -222,6 +250,18 @@ pub struct ManagedSecretStatus {
     /// The Secret that the value is delivered in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_ref: Option<TargetStatus>,
+
+    /// Of a replica: how it follows its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<ReplicationStatus>,
+
+    /// Of a secret that is shared: its replicas in the namespaces that it is shared with, by namespace and name. At most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaStatus>,
+
+    /// How many replicas there are in those namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica_count: Option<i64>,
 
     /// Conditions, by type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

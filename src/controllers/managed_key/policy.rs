@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::observe::Observed;
 use crate::api::{KeyPolicy, NamespaceRecord, PolicyRecord};
-use crate::controllers::namespace::NamespaceFacts;
+use crate::controllers::namespace::{NamespaceFacts, accepted_uid};
 use crate::policy::{RuleError, check_policy, foreign_namespaces};
 
 /// The namespaces that were looked at; `None`: there is no such namespace, or it is not served.
@@ -85,28 +85,14 @@ fn accepted(seen: &Observed, before: &PolicyRecord, policy: Option<KeyPolicy>) -
         .as_ref()
         .map_or_else(Vec::new, |policy| foreign_namespaces(policy, own));
     let record = |name: String| {
-        let uid = uid_of(&name, before, &seen.namespaces)?;
+        let now = seen.namespaces.get(&name).and_then(Option::as_ref);
+        let uid = accepted_uid(before.namespace_uid(&name), now)?;
         Some(NamespaceRecord { name, uid })
     };
     PolicyRecord {
         accepted: policy,
         namespaces: names.into_iter().filter_map(record).collect(),
         ignored: false,
-    }
-}
-
-/// The UID that counts for a namespace: the recorded one, unless an administrator approved all namespaces of a restore; otherwise
-/// that which it has at the first look.
-fn uid_of(name: &str, before: &PolicyRecord, looked_at: &Namespaces) -> Option<String> {
-    let now = looked_at.get(name).and_then(Option::as_ref);
-    let restored = now.is_some_and(|facts| match (facts.created, facts.approved_before) {
-        (Some(created), Some(before)) => created < before,
-        _ => false,
-    });
-    match (before.namespace_uid(name), now) {
-        (Some(_), Some(facts)) if restored => Some(facts.uid.clone()),
-        (Some(recorded), _) => Some(recorded.to_owned()),
-        (None, now) => now.map(|facts| facts.uid.clone()),
     }
 }
 

@@ -1,16 +1,17 @@
 //! The truth about secrets whose resource is gone.
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::api::ListParams;
+use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use super::apply::release;
-use crate::api::ManagedSecret;
 use crate::api::names::{
     ANNOTATION_DELETION_POLICY, ANNOTATION_EXISTING, ANNOTATION_MANAGED_BY,
     ANNOTATION_PARKED_SINCE, ANNOTATION_TARGET, LABEL_MANAGED_BY, MANAGED_BY,
 };
+use crate::api::{ManagedSecret, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call, is};
 use crate::controllers::parking::Truths;
@@ -60,9 +61,27 @@ impl Truths for SecretTruths {
             let object = format!("truth of {namespace}/{}", owner.name);
             call("write", object, ctx.sealed.write(&stored)).await?;
             ctx.metrics.truth_written(Truth::SealedSecret);
+            warn_of_replicas(owner, &stored.claim.object_uid, ctx).await;
         }
         Ok(())
     }
+}
+
+/// An Event when a source is gone that has replicas: they keep its value, and get no other.
+async fn warn_of_replicas(owner: &ObjectRef<ManagedSecret>, uid: &str, ctx: &Context) {
+    let count = ctx.sharing.count(owner);
+    if count == 0 {
+        return;
+    }
+    let note = format!(
+        "deleted while {count} ManagedSecrets are replicas of it: they keep the value, and get no other until it is applied again"
+    );
+    let gone = ObjectReference {
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::from(owner.clone())
+    };
+    ctx.event(&gone, EventType::Warning, Reason::ReplicationFailed, note)
+        .await;
 }
 
 /// Takes the keys of a secret that is gone out of Secrets that they were merged into. (Other targets are deleted by

@@ -212,7 +212,10 @@ pub(super) fn was_synced(seen: &Observed, base: &Base<'_>) -> bool {
     };
     let ready = crate::api::condition::find(&status.conditions, ConditionType::Ready);
     status.observed_generation == seen.secret.metadata.generation
-        && ready.is_some_and(|ready| ready.status == "True")
+        // A replica that gets nothing more is delivered as before.
+        && ready.is_some_and(|ready| {
+            ready.status == "True" || ready.reason == Reason::ReplicationFailed.as_str()
+        })
 }
 
 fn wanted_type(seen: &Observed) -> String {

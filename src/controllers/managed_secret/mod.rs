@@ -9,6 +9,7 @@ mod key;
 mod observe;
 mod plan;
 pub(crate) mod purge;
+mod replication;
 mod requests;
 mod source;
 mod spec;
@@ -80,6 +81,7 @@ pub(super) fn run(
 ) -> impl Future<Output = ()> + Send {
     let (reader, writer) = presence.watch();
     let seen = presence.clone();
+    let (sharing, mut following) = (ctx.clone(), ctx.sharing.follow());
     let secrets = watching::watch(watches.secrets)
         .modify(|secret| {
             secret.managed_fields_mut().clear();
@@ -89,6 +91,7 @@ pub(super) fn run(
         })
         .reflect(writer)
         .inspect(move |event| seen.see(event))
+        .inspect(move |event| following.see(event, &sharing))
         .applied_objects()
         .predicate_filter(
             predicates::generation.combine(predicates::annotations),
@@ -99,6 +102,7 @@ pub(super) fn run(
         .reconcile_on(wake::by_truth(watches.truth, &ctx))
         .reconcile_on(wake::by_aliases(watches.aliases, &ctx))
         .reconcile_on(wake::by_keys(&ctx))
+        .reconcile_on(wake::by_replicas(&ctx))
         .trigger_backoff(WatchPauses::default())
         .reconcile_all_on(WatchStream::from_changes(approvals))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
@@ -150,6 +154,10 @@ async fn reconcile_once(
     let planned = carry_out(&seen, &object, failures, ctx).await;
     // After the steps, which may have been refused a key that changed meanwhile.
     seen.uses.record_refused(ctx).await;
+    if let Some(replication) = &seen.replication {
+        replication.uses.record_refused(ctx).await;
+        replication.record_denied(&seen.secret, ctx).await;
+    }
     planned
 }
 

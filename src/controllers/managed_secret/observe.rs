@@ -1,6 +1,6 @@
 //! Looks at everything that the plan for a secret may depend on.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -8,12 +8,14 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use super::key::{KeySeen, find_key, name_of_key};
+use super::replication::{self, Replication};
 use super::requests::{Rollback, rollback};
 use super::source::Source;
 use super::spec::{KeyName, key_name, key_namespace, target_name, user_of};
 use super::step::Refusal;
 use super::target::{self, Target};
 use super::truth::{self, TruthSeen};
+use crate::api::managed_secret::ReplicaStatus;
 use crate::api::{ManagedSecret, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
@@ -47,6 +49,13 @@ pub(crate) struct Observed {
     pub(crate) uses: Uses,
     /// UID of the namespace.
     pub(crate) home: Option<String>,
+    /// What the source gives, if this is a replica.
+    pub(crate) replication: Option<Replication>,
+    /// The namespaces that it is shared with, where they had to be looked at; `None`: there is no such namespace, or it is not
+    /// served.
+    pub(crate) shared_with: BTreeMap<String, Option<NamespaceFacts>>,
+    /// The replicas in namespaces that it is shared with; `None` before all secrets were listed once.
+    pub(crate) replicas: Option<Vec<ReplicaStatus>>,
 }
 
 impl Observed {
@@ -64,6 +73,9 @@ impl Observed {
             namespace: None,
             uses: Uses::of(&secret),
             home: None,
+            replication: None,
+            shared_with: BTreeMap::new(),
+            replicas: None,
             secret,
         }
     }
@@ -114,6 +126,11 @@ pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result
     seen.truth = truth::open(stored, &seen.key_access(ctx));
     seen.earlier = earlier(&seen, ctx);
     look_outside(&mut seen, &namespace, ctx).await?;
+    if let Some(source) = &seen.secret.spec.replica_of {
+        seen.replication = Some(replication::observe(&seen, source, ctx).await?);
+    }
+    seen.replicas = ctx.sharing.replicas_of(&seen.secret);
+    replication::look_at_shares(&mut seen, ctx).await?;
     Ok(seen)
 }
 
@@ -181,6 +198,10 @@ fn refer(secret: &ManagedSecret, namespace: &str, key: Option<&str>, ctx: &Conte
         references.insert(Reference::Key(key_namespace(secret), key.to_owned()));
     }
     references.insert(truth_reference(secret, ctx));
+    if let Some(source) = &secret.spec.replica_of {
+        let truth = truth_name(&source.namespace, &source.name);
+        references.insert(Reference::Secret(ctx.namespace.clone(), truth));
+    }
     let imports = secret
         .spec
         .import

@@ -11,7 +11,7 @@ use super::key::KeySeen;
 use super::observe::Observed;
 use super::step::{Refusal, Step, internal};
 use super::truth::TruthSeen;
-use super::{deliver, value};
+use super::{deliver, replication, value};
 use crate::api::Reason;
 use crate::api::condition::NewCondition;
 use crate::controllers::error::Error;
@@ -114,6 +114,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     let keys = names(next.value(&base)?);
     let mut manifest = next.manifest;
     deliver::record(seen, &mut manifest).map_err(|error| internal(&error))?;
+    replication::record(seen, &base, &mut manifest, now).map_err(|error| internal(&error))?;
     let mut steps = Vec::new();
     let unchanged = base.truth().is_some_and(|truth| truth.manifest == manifest);
     let stands = unchanged && !base.claim_changes(seen);
@@ -146,6 +147,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     let (removals, note) = value::remove_sources(seen, &base);
     steps.extend(removals);
     let ready = ready(seen, [next.note, note], &next.unmet);
+    let ready = replication::ready(seen, &shown.manifest, ready);
     Ok(Plan {
         ready: Some(ready),
         shown: Some(shown),

@@ -32,6 +32,9 @@ pub(super) fn rollback(secret: &ManagedSecret, manifest: Option<&Manifest>) -> R
             "{ANNOTATION_ROLLBACK}: {request} is not done: {why}"
         ))
     };
+    if secret.spec.replica_of.is_some() {
+        return refused("a replica follows its source: ask there");
+    }
     let Some(manifest) = manifest else {
         return refused("nothing is stored yet");
     };

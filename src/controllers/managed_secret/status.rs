@@ -4,9 +4,12 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::observe::Observed;
 use super::plan::{Plan, Shown};
+use super::replication;
 use super::spec::{form, target_name};
 use crate::api::condition::{self, NewCondition};
-use crate::api::managed_secret::{ManagedSecretStatus, SecretVersionStatus, TargetStatus};
+use crate::api::managed_secret::{
+    MAX_LISTED_REPLICAS, ManagedSecretStatus, SecretVersionStatus, TargetStatus,
+};
 use crate::api::time::as_stored;
 
 /// The status that the plan leads to, or that a failure leaves.
@@ -19,6 +22,8 @@ pub(super) fn status(
     let old = seen.secret.status.clone().unwrap_or_default();
     let generation = seen.secret.metadata.generation.unwrap_or_default();
     let delivered = ready.status;
+    let manifest = plan.shown.as_ref().map(|shown| &shown.manifest);
+    let replication = replication::status(&seen.secret, manifest, &ready);
     let mut conditions = old.conditions.clone();
     condition::set(&mut conditions, ready, generation, now);
     let target = target_name(&seen.secret).map(|name| TargetStatus {
@@ -33,10 +38,16 @@ pub(super) fn status(
         } else {
             old.target_ref.clone()
         },
+        replication,
         ..old
     };
     if let Some(shown) = &plan.shown {
         describe(&mut status, shown);
+    }
+    if let Some(replicas) = &seen.replicas {
+        let count = i64::try_from(replicas.len()).unwrap_or(i64::MAX);
+        status.replica_count = seen.secret.spec.share_with.is_some().then_some(count);
+        status.replicas = replicas.iter().take(MAX_LISTED_REPLICAS).cloned().collect();
     }
     status
 }

@@ -80,6 +80,9 @@ impl World {
                 approved_before: None,
             }),
             uses: Uses::default(),
+            replication: None,
+            shared_with: BTreeMap::new(),
+            replicas: None,
         };
         Self {
             seen,

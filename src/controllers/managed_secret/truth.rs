@@ -119,18 +119,26 @@ fn open_stored(
     stored: &Stored,
     access: &KeyAccess<'_>,
 ) -> Result<(Manifest, SecretValue), (Reason, String)> {
+    let manifest = open_manifest(stored, access)?;
+    let current = manifest.current().ok_or_else(|| {
+        let problem = "no version is current".to_owned();
+        (Reason::TruthUnreadable, problem)
+    })?;
+    let value = read_version(stored, current, access)?;
+    Ok((manifest, value))
+}
+
+/// Opens the manifest.
+pub(super) fn open_manifest(
+    stored: &Stored,
+    access: &KeyAccess<'_>,
+) -> Result<Manifest, (Reason, String)> {
     let (namespace, name) = (&stored.namespace, &stored.name);
     let unreadable = |what: String| (Reason::TruthUnreadable, what);
     let context = manifest_context(namespace, name)
         .map_err(|error| unreadable(format!("the manifest's context: {error}")))?;
     let json = unseal(&stored.manifest, &context, "the manifest", access)?;
-    let manifest = Manifest::from_json(json.expose())
-        .map_err(|error| unreadable(format!("the manifest: {error}")))?;
-    let current = manifest
-        .current()
-        .ok_or_else(|| unreadable("no version is current".to_owned()))?;
-    let value = read_version(stored, current, access)?;
-    Ok((manifest, value))
+    Manifest::from_json(json.expose()).map_err(|error| unreadable(format!("the manifest: {error}")))
 }
 
 /// Opens one version.

@@ -7,18 +7,19 @@ use k8s_openapi::jiff::Timestamp;
 use super::base::Base;
 use super::history::fit;
 use super::observe::Observed;
+use super::replication;
 use super::requests::{Rollback, regeneration, rollback};
 use super::source::{Found, Source, asked_again, lacks, record_of, recorded};
 use super::spec::{target_name, user_context};
 use super::step::{Refusal, Step, TargetState, context_refused, internal, with_causes};
 use super::target::Owner;
 use crate::api::Reason;
-use crate::api::managed_secret::{Existing, Import};
+use crate::api::managed_secret::{Existing, Import, StoredKeys};
 use crate::api::names::ANNOTATION_ROLLBACK;
 use crate::crypto::{KeyId, Random, SecretBytes};
 use crate::secrets::{
-    AssembleError, Assembled, ImportRecord, ImportedKey, Manifest, NamedGenerator, NewVersion,
-    SecretValue, Sources, StageLabel, VersionId, assemble,
+    AssembleError, Assembled, ImportRecord, ImportedKey, Kept, Manifest, NamedGenerator,
+    NewVersion, SecretValue, Sources, StageLabel, VersionId, assemble,
 };
 
 /// What the truth becomes.
@@ -122,11 +123,18 @@ impl<'a> Wanted<'a> {
         random: &mut dyn Random,
     ) -> Result<Assembled, AssembleError> {
         let imported: Vec<_> = self.imports.iter().flat_map(WantedImport::keys).collect();
+        let spec = &seen.secret.spec;
+        let stored = match &spec.stored {
+            None => Kept::Nothing,
+            Some(StoredKeys { keys: None }) => Kept::Rest,
+            Some(StoredKeys { keys: Some(keys) }) => Kept::Keys(keys),
+        };
         let sources = Sources {
             current,
-            literals: &seen.secret.spec.literals,
+            literals: &spec.literals,
             imported: &imported,
             generators: &self.generators,
+            stored,
         };
         assemble(&sources, random)
     }
@@ -198,12 +206,13 @@ fn go_on(
     let anew = regeneration(&seen.secret, manifest);
     let taken = taken_over(seen, base)?;
     let current = kept(seen, base, wanted, taken.as_ref(), anew.is_some())?;
-    let assembled = wanted
-        .assemble(current.as_ref(), seen, random)
-        .map_err(|error| refused(&error))?;
-    let value = match assembled {
-        Assembled::Changed(value) => Some(value),
-        Assembled::Unchanged => current.filter(|_| base.truth().is_none()),
+    let value = match &seen.replication {
+        Some(replication) => replication::value(replication, base)?,
+        None => match wanted.assemble(current.as_ref(), seen, random) {
+            Ok(Assembled::Changed(value)) => Some(value),
+            Ok(Assembled::Unchanged) => current.filter(|_| base.truth().is_none()),
+            Err(error) => return Err(refused(&error)),
+        },
     };
     // An import that brings what was there already changes nothing but the record.
     let value = value.filter(|value| base.truth().is_none_or(|truth| truth.current != *value));
@@ -412,7 +421,9 @@ fn kept(
     copy_of(kept).map(Some)
 }
 
-fn copy_of<'a>(entries: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<SecretValue, Refusal> {
+pub(super) fn copy_of<'a>(
+    entries: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> Result<SecretValue, Refusal> {
     let mut value = SecretValue::new();
     for (key, bytes) in entries {
         value
@@ -530,9 +541,10 @@ fn refused(error: &AssembleError) -> Refusal {
         AssembleError::DuplicateKey { .. } => Reason::DuplicateKey,
         AssembleError::ImportMissing { .. } => Reason::ImportSourceMissing,
         AssembleError::Value(_) => Reason::ValueTooLarge,
-        AssembleError::Empty | AssembleError::KeyName { .. } | AssembleError::Generate { .. } => {
-            Reason::InvalidSpec
-        }
+        AssembleError::Empty
+        | AssembleError::KeyName { .. }
+        | AssembleError::StoredMissing { .. }
+        | AssembleError::Generate { .. } => Reason::InvalidSpec,
     };
     Refusal(reason, with_causes(error))
 }

@@ -45,7 +45,7 @@ const TARGETS: Cause<PartialObjectMeta<Secret>> = Cause {
 };
 
 const TRUTH: Cause<PartialObjectMeta<Secret>> = Cause {
-    concerned: owner,
+    concerned: readers,
     ..TARGETS
 };
 
@@ -99,6 +99,18 @@ pub(super) fn by_keys(
             .references
             .to(&Reference::Key(key.namespace, key.name));
         stream::iter(woken(secrets, &index))
+    })
+}
+
+/// Sources whose replicas changed.
+pub(super) fn by_replicas(
+    ctx: &Arc<Context>,
+) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + use<> {
+    let index = ctx.clone();
+    ctx.sharing.news().flat_map(move |source| {
+        // Too many at once to be told one by one: all of them.
+        let sources = source.map_or_else(|_| index.sharing.sources(), |source| vec![source]);
+        stream::iter(woken(sources, &index))
     })
 }
 
@@ -212,14 +224,19 @@ fn concerned(secret: &PartialObjectMeta<Secret>, ctx: &Context) -> Secrets {
     concerned
 }
 
-/// The secret that truth belongs to.
-fn owner(truth: &PartialObjectMeta<Secret>, ctx: &Context) -> Secrets {
-    let state = truth.metadata.resource_version.as_deref();
-    let echo = ctx.references.writer(&secret_reference(truth), state);
-    if echo.is_some() || !is_truth(&truth.metadata) {
+/// The secrets that truth concerns: the one that it belongs to, and its replicas.
+fn readers(truth: &PartialObjectMeta<Secret>, ctx: &Context) -> Secrets {
+    if !is_truth(&truth.metadata) {
         return Vec::new();
     }
-    owner_of(&truth.metadata).into_iter().collect()
+    let reference = secret_reference(truth);
+    let mut concerned = ctx.references.to(&reference);
+    concerned.extend(owner_of(&truth.metadata));
+    let state = truth.metadata.resource_version.as_deref();
+    if let Some(writer) = ctx.references.writer(&reference, state) {
+        concerned.retain(|secret| *secret != writer);
+    }
+    concerned
 }
 
 /// The secrets that name an alias. The alias's own status is no news, but it is rare.

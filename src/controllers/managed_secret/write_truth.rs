@@ -49,6 +49,9 @@ pub(super) async fn write_truth(
         namespace,
         name,
     };
+    if let Some(replication) = &seen.replication {
+        replication.record(ctx).await?;
+    }
     seen.uses.record(ctx).await?;
     // Once more, since that may have taken a while.
     ctx.check_leadership()?;

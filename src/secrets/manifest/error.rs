@@ -45,10 +45,10 @@ pub enum ManifestError {
         /// The id.
         id: VersionId,
     },
-    /// Two records of one import or one target.
+    /// Two records of one import, one target or one namespace.
     #[error("{kind} `{name}` is recorded twice")]
     DuplicateRecord {
-        /// `import` or `target`.
+        /// `import`, `target` or `share`.
         kind: &'static str,
         /// Its name.
         name: String,

@@ -19,9 +19,14 @@
 //!                "keys": ["password"]}],
 //!   "targets": [{"name": "orders-db", "form": "Sealed", "existing": "Fail",
 //!                "deletionPolicy": "Delete"}],
-//!   "requests": {"rollback": "5d0e…@6", "regenerate": ["2026-02"]}
+//!   "requests": {"rollback": "5d0e…@6", "regenerate": ["2026-02"]},
+//!   "shares": [{"namespace": "reports", "uid": "0c44…"}],
+//!   "replica": {"sourceUid": "5d21…", "version": "6f1c…", "sequence": 7,
+//!               "time": "2026-02-01T08:00:00Z"}
 //! }
 //! ```
+//!
+//! `shares` and `replica` are there only where there is something to say.
 //!
 //! Fields that this release does not know, of the manifest and of a version, are kept and written
 //! back, so that an operator rolled back by one release loses nothing of a newer one's. A format that
@@ -37,8 +42,8 @@ mod timestamp;
 pub use error::ManifestError;
 pub use history::{MIN_AGE_TO_PRUNE, Retention};
 pub use parts::{
-    ImportRecord, NewVersion, Stage, StageError, StageLabel, TargetRecord, VersionId,
-    VersionIdError, VersionRecord,
+    ImportRecord, NewVersion, ReplicaRecord, ShareRecord, Stage, StageError, StageLabel,
+    TargetRecord, VersionId, VersionIdError, VersionRecord,
 };
 pub use requests::Requests;
 
@@ -62,6 +67,10 @@ pub struct Manifest {
     targets: Vec<TargetRecord>,
     #[serde(default, skip_serializing_if = "Requests::is_empty")]
     requests: Requests,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shares: Vec<ShareRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replica: Option<ReplicaRecord>,
     #[serde(flatten)]
     unknown: BTreeMap<String, serde_json::Value>,
 }
@@ -82,6 +91,8 @@ impl Manifest {
             imports: Vec::new(),
             targets: Vec::new(),
             requests: Requests::default(),
+            shares: Vec::new(),
+            replica: None,
             unknown: BTreeMap::new(),
         }
     }
@@ -149,6 +160,10 @@ impl Manifest {
         check_unique(
             "target",
             self.targets.iter().map(|target| target.name.as_str()),
+        )?;
+        check_unique(
+            "share",
+            self.shares.iter().map(|share| share.namespace.as_str()),
         )
     }
 
@@ -175,6 +190,25 @@ impl Manifest {
     /// What users asked for once, and got.
     pub fn requests(&self) -> &Requests {
         &self.requests
+    }
+
+    /// The namespaces that it is shared with.
+    pub fn shares(&self) -> &[ShareRecord] {
+        &self.shares
+    }
+
+    /// The UID that a namespace had when the secret was shared with it; `None` if it is not.
+    pub fn share(&self, namespace: &str) -> Option<&str> {
+        let found = self
+            .shares
+            .iter()
+            .find(|share| share.namespace == namespace)?;
+        Some(&found.uid)
+    }
+
+    /// What a replica has of its source; `None` if it is none, or has nothing yet.
+    pub fn replica(&self) -> Option<&ReplicaRecord> {
+        self.replica.as_ref()
     }
 
     /// The version of this id.
@@ -235,6 +269,29 @@ impl Manifest {
         self.bump()?;
         self.targets.retain(|known| known.name != target.name);
         self.targets.push(target);
+        Ok(true)
+    }
+
+    /// Records with whom it is shared, in place of what was recorded. Returns whether anything changed.
+    pub fn record_shares(&mut self, shares: Vec<ShareRecord>) -> Result<bool, ManifestError> {
+        if self.shares == shares {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.shares = shares;
+        Ok(true)
+    }
+
+    /// Records what a replica has of its source, or that it is none. Returns whether anything changed.
+    pub fn record_replica(
+        &mut self,
+        replica: Option<ReplicaRecord>,
+    ) -> Result<bool, ManifestError> {
+        if self.replica == replica {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.replica = replica;
         Ok(true)
     }
 

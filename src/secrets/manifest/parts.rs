@@ -253,3 +253,28 @@ pub struct TargetRecord {
     /// What is to become of it.
     pub deletion_policy: DeletionPolicy,
 }
+
+/// A namespace that the secret is shared with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ShareRecord {
+    /// Its name.
+    pub namespace: String,
+    /// The UID that it had when the secret was shared with it: another namespace of that name gets nothing.
+    pub uid: String,
+}
+
+/// What a replica has of its source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaRecord {
+    /// UID of the source.
+    pub source_uid: String,
+    /// The version, at the source, whose value was taken over.
+    pub version: VersionId,
+    /// The sequence number of the source's manifest then: an older one is a source that was put back.
+    pub sequence: u64,
+    /// When it was taken over.
+    #[serde(with = "timestamp")]
+    pub time: Timestamp,
+}

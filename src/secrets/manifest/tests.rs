@@ -112,6 +112,46 @@ fn the_json_has_the_documented_names_and_comes_back_equal() {
 }
 
 #[test]
+fn shares_and_what_a_replica_has_are_written_only_where_there_is_something_to_say() {
+    let mut manifest = full();
+    let json: serde_json::Value = serde_json::from_slice(&manifest.to_json()).unwrap();
+    assert!(json.get("shares").is_none() && json.get("replica").is_none());
+    let before = manifest.sequence();
+    let share = ShareRecord {
+        namespace: "reports".to_owned(),
+        uid: "uid-2".to_owned(),
+    };
+    let replica = ReplicaRecord {
+        source_uid: "uid-3".to_owned(),
+        version: id(1),
+        sequence: 7,
+        time: time(0),
+    };
+    for changed in [true, false] {
+        assert_eq!(manifest.record_shares(vec![share.clone()]), Ok(changed));
+        assert_eq!(manifest.record_replica(Some(replica.clone())), Ok(changed));
+    }
+    assert_eq!(manifest.sequence(), before + 2);
+    assert_eq!(manifest.share("reports"), Some("uid-2"));
+    assert_eq!(manifest.share("else"), None);
+    let json: serde_json::Value = serde_json::from_slice(&manifest.to_json()).unwrap();
+    let written = serde_json::json!([{"namespace": "reports", "uid": "uid-2"}]);
+    assert_eq!(json["shares"], written);
+    assert_eq!(json["replica"]["sourceUid"], "uid-3");
+    assert_eq!(
+        Manifest::from_json(&manifest.to_json()),
+        Ok(manifest.clone())
+    );
+    assert_eq!(manifest.record_replica(None), Ok(true));
+    assert_eq!(manifest.replica(), None);
+    let twice = edited(|json| json["shares"] = serde_json::json!([written[0], written[0]]));
+    assert!(matches!(
+        twice,
+        Err(ManifestError::DuplicateRecord { kind: "share", .. })
+    ));
+}
+
+#[test]
 fn a_new_manifest_is_empty_and_valid() {
     let manifest = Manifest::new();
     assert_eq!(manifest, Manifest::default());

@@ -4,6 +4,7 @@ mod delivery;
 mod keys;
 mod passwords;
 mod policies;
+mod sharing;
 
 use serde_json::{Value, json};
 
@@ -43,6 +44,7 @@ pub(super) fn refused_secrets() -> Vec<Refused> {
         passwords::lengths(),
         delivery::refused(),
         limits(),
+        sharing::refused(),
     ]
     .into_iter()
     .flatten()
@@ -308,6 +310,7 @@ pub(super) fn accepted_secrets() -> Vec<Value> {
         ]
     })
     .collect();
+    specs.extend(sharing::accepted());
     specs.extend([
         largest(),
         json!({"generate": [{"key": long(253), "uuid": {}}], "target": {"form": "Plain"}}),

@@ -1,0 +1,131 @@
+//! How a secret is shared with other namespaces, and how a replica follows its source.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use kube::core::Rule;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::schema::OBJECT_NAME;
+
+/// Most replicas that a source lists in its status; the count has them all.
+pub(crate) const MAX_LISTED_REPLICAS: usize = 64;
+
+/// With whom a secret is shared.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ShareWith {
+    /// Namespaces whose `ManagedSecrets` may be replicas of this one. Each is remembered by its UID: one that is deleted and made
+    /// again under the same name gets nothing, until it is taken out of the list and put in again. At most 32.
+    #[schemars(
+        length(min = 1, max = 32),
+        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]+(-+[a-z0-9]+)*$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub namespaces: Vec<String>,
+}
+
+/// The `ManagedSecret` that a replica follows.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaOf {
+    /// Its namespace.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]+(-+[a-z0-9]+)*$")
+    )]
+    pub namespace: String,
+    /// Its name.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = OBJECT_NAME)
+    )]
+    pub name: String,
+}
+
+/// Keys whose values are in the operator's truth only, and stay as they are.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredKeys {
+    /// The keys that stay; default every key of the current version that no other source names. At most 64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = super::super::schema::key_names())]
+    pub keys: Option<Vec<String>>,
+}
+
+/// How a replica follows its source.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicationStatus {
+    /// `InSync`: the replica has the source's current value. `InProgress`: it is on the way. `Failed`: the message says why;
+    /// the value that the replica has stays.
+    pub status: ReplicationState,
+    /// What is wrong, or waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The version id, at the source, of the value that the replica has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_version: Option<String>,
+    /// When that value was taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sync_time: Option<Time>,
+}
+
+/// Whether a replica has what its source has.
+#[derive(
+    Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash,
+)]
+#[schemars(transform = crate::api::schema::without_description)]
+pub enum ReplicationState {
+    /// It has.
+    InSync,
+    /// It waits for a step that nothing is wrong with.
+    InProgress,
+    /// It has not, and the message says why.
+    Failed,
+}
+
+impl ReplicationState {
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InSync => "InSync",
+            Self::InProgress => "InProgress",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+/// A replica, as its source tells of it.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaStatus {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// How it follows; absent until it was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<ReplicationState>,
+}
+
+/// The rule that a replica has the keys of its source and no others.
+pub(super) fn a_replica_has_no_other_source() -> Rule {
+    let others = ["generate", "literals", "import"]
+        .map(|field| format!("(!has(self.{field}) || size(self.{field}) == 0)"))
+        .join(" && ");
+    Rule::new(format!(
+        "!has(self.replicaOf) || !has(self.stored) && {others}"
+    ))
+    .message(
+        "a replica has the keys of its source and no others: take generate, literals, import and stored out, or replicaOf",
+    )
+}
+
+/// The rule that there are no chains, and so no circles.
+pub(super) fn a_replica_is_not_shared() -> Rule {
+    Rule::new("!has(self.replicaOf) || !has(self.shareWith)").message(
+        "a replica is not shared further: share its source with those namespaces, or take replicaOf or shareWith out",
+    )
+}
