@@ -2,7 +2,7 @@ use proptest::collection::{btree_map, btree_set};
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::managed_secret::{Encoding, Hex, Uuid};
+use crate::api::managed_secret::{Encoding, Hex, StoredKeys, Uuid};
 use crate::crypto::RandomError;
 use crate::secrets::generate::PasswordPolicy;
 use crate::secrets::testing::{Dry, Filled, all, never};
@@ -35,6 +35,12 @@ fn generators(keys: &[&str]) -> Vec<NamedGenerator> {
     keys.iter().map(named).collect()
 }
 
+fn named_keys(key: &str) -> StoredKeys {
+    StoredKeys {
+        keys: Some(vec![key.to_owned()]),
+    }
+}
+
 fn imported(key: &'static str, bytes: Option<&'static [u8]>) -> ImportedKey<'static> {
     ImportedKey {
         key,
@@ -49,7 +55,7 @@ struct Spec {
     literals: BTreeMap<String, String>,
     imported: Vec<ImportedKey<'static>>,
     generators: Vec<NamedGenerator>,
-    stored: Option<Option<Vec<String>>>,
+    stored: Option<StoredKeys>,
 }
 
 impl Spec {
@@ -72,8 +78,8 @@ impl Spec {
             generators: &self.generators,
             stored: match &self.stored {
                 None => Kept::Nothing,
-                Some(None) => Kept::Rest,
-                Some(Some(keys)) => Kept::Keys(keys),
+                Some(StoredKeys { keys: None }) => Kept::Rest,
+                Some(StoredKeys { keys: Some(keys) }) => Kept::Keys(keys),
             },
         };
         assemble(&sources, &mut all(byte))
@@ -269,14 +275,14 @@ fn what_is_stored_stays_beside_what_other_sources_say_now() {
     let spec = Spec {
         current: Some(value(&before)),
         literals: literals(&[("host", "new")]),
-        stored: Some(None),
+        stored: Some(StoredKeys::default()),
         ..Spec::new()
     };
     let after: Entries = vec![("host", b"new"), ("password", b"kept"), ("pin", b"1")];
     assert!(spec.entries() == value(&after));
     // By name, the others go.
     let spec = Spec {
-        stored: Some(Some(vec!["pin".to_owned()])),
+        stored: Some(named_keys("pin")),
         ..spec
     };
     let after: Entries = vec![("host", b"new"), ("pin", b"1")];
@@ -288,7 +294,7 @@ fn a_stored_key_has_no_other_source_and_must_be_there() {
     let named = |key: &str| Spec {
         current: Some(value(&[("host", b"old")])),
         literals: literals(&[("host", "new")]),
-        stored: Some(Some(vec![key.to_owned()])),
+        stored: Some(named_keys(key)),
         ..Spec::new()
     };
     assert_eq!(
@@ -305,7 +311,7 @@ fn a_stored_key_has_no_other_source_and_must_be_there() {
     assert_eq!(named("pin").assemble(0), Err(missing));
     // Nothing is made out of nothing.
     let spec = Spec {
-        stored: Some(None),
+        stored: Some(StoredKeys::default()),
         ..Spec::new()
     };
     assert_eq!(spec.assemble(0), Err(AssembleError::Empty));

@@ -35,6 +35,7 @@ pub(crate) struct Replication {
 }
 
 /// Why a source gives nothing.
+#[derive(Debug)]
 pub(crate) struct Denied {
     /// What is said of it where the replica is. Of what must not be known there, always the same.
     pub(crate) told: String,
