@@ -25,6 +25,7 @@ mod parking;
 mod references;
 pub mod replicas;
 mod restore;
+mod rollout;
 mod root;
 mod run;
 mod status;

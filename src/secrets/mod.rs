@@ -23,8 +23,8 @@ pub mod value;
 
 pub use generate::{Generator, GeneratorError, PasswordPolicy};
 pub use manifest::{
-    ImportRecord, Manifest, ManifestError, NewVersion, Stage, TargetRecord, VersionId,
-    VersionRecord,
+    Consumer, ImportRecord, Manifest, ManifestError, NewVersion, Restarted, Rolling, RolloutRecord,
+    Search, Stage, TargetRecord, VersionId, VersionRecord,
 };
 pub use merge::{AssembleError, Assembled, ImportedKey, NamedGenerator, Source, Sources, assemble};
 pub use template::{Template, TemplateError, TemplateProblem};

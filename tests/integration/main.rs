@@ -32,6 +32,7 @@ mod outage;
 mod policy;
 mod recovery;
 mod restore;
+mod rollout;
 mod root;
 mod rotation;
 mod server;

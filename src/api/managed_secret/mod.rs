@@ -2,6 +2,7 @@
 
 mod delivery;
 mod generate;
+mod rollout;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,10 @@ use crate::api::schema::OBJECT_NAME;
 
 pub use delivery::{DeletionPolicy, Existing, Form, Target, Template};
 pub use generate::{Bytes, CharacterClass, Encoding, Generate, Hex, Password, Uuid};
+pub use rollout::{
+    Day, RolloutBatch, RolloutFailure, RolloutSpec, RolloutStatus, RolloutTarget, RolloutWindow,
+    WorkloadKind,
+};
 
 /// A secret: where its keys come from, under which key it is encrypted, and how it is delivered.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -117,6 +122,10 @@ pub struct ManagedSecretSpec {
     /// The native Secret that the value is delivered in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+
+    /// The workloads that are restarted when what is delivered changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutSpec>,
 }
 
 /// A `ManagedKey`, by its own name or by a `KeyAlias`.
@@ -207,6 +216,10 @@ pub struct ManagedSecretStatus {
     /// The Secret that the value is delivered in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_ref: Option<TargetStatus>,
+
+    /// The restarts for the last change of what is delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
 
     /// Conditions, by type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

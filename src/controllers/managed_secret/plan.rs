@@ -11,7 +11,7 @@ use super::key::KeySeen;
 use super::observe::Observed;
 use super::step::{Refusal, Step, internal};
 use super::truth::TruthSeen;
-use super::{deliver, value};
+use super::{deliver, rollout, value};
 use crate::api::Reason;
 use crate::api::condition::NewCondition;
 use crate::controllers::error::Error;
@@ -106,12 +106,14 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     }
     let next = value::next(seen, &base, key, now, random)?;
     let content = deliver::render(seen, next.value(&base)?)?;
+    let mut manifest = next.manifest;
+    let given = (&content, !next.fresh.is_empty());
+    rollout::record(seen, &base, &mut manifest, given, now, random)?;
     // What differs from a value that nobody changed is drift; what differs from a new value is only late.
     let stood = next.fresh.is_empty() && deliver::was_synced(seen, &base);
     let delivery = deliver::plan(seen, content, (key, material), stood)?;
     // A source is deleted by the next plan, which reads the truth that this one writes.
     let sources_go = next.imported && value::removes_sources(seen);
-    let mut manifest = next.manifest;
     deliver::record(seen, &mut manifest).map_err(|error| internal(&error))?;
     let mut steps = Vec::new();
     let keys = next.fresh.last().map_or_else(

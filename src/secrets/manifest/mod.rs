@@ -22,12 +22,15 @@
 //! }
 //! ```
 //!
+//! With `spec.rollout` there is `rollout` too, see [`RolloutRecord`].
+//!
 //! Fields that this release does not know, of the manifest and of a version, are kept and written
 //! back, so that an operator rolled back by one release loses nothing of a newer one's. A format that
 //! it does not know is refused.
 
 mod error;
 mod parts;
+mod rollout;
 mod timestamp;
 
 pub use error::ManifestError;
@@ -35,6 +38,7 @@ pub use parts::{
     ImportRecord, NewVersion, Stage, StageError, TargetRecord, VersionId, VersionIdError,
     VersionRecord,
 };
+pub use rollout::{Change, Consumer, Restarted, Rolling, RolloutRecord, Search};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +63,8 @@ pub struct Manifest {
     imports: Vec<ImportRecord>,
     #[serde(default)]
     targets: Vec<TargetRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rollout: Option<RolloutRecord>,
     #[serde(flatten)]
     unknown: BTreeMap<String, serde_json::Value>,
 }
@@ -78,6 +84,7 @@ impl Manifest {
             versions: Vec::new(),
             imports: Vec::new(),
             targets: Vec::new(),
+            rollout: None,
             unknown: BTreeMap::new(),
         }
     }
@@ -343,6 +350,21 @@ impl Manifest {
         self.bump()?;
         self.targets.retain(|known| known.name != target.name);
         self.targets.push(target);
+        Ok(true)
+    }
+
+    /// What is remembered of restarts.
+    pub fn rollout(&self) -> Option<&RolloutRecord> {
+        self.rollout.as_ref()
+    }
+
+    /// Remembers something else of restarts, or nothing. Returns whether anything changed.
+    pub fn set_rollout(&mut self, record: Option<RolloutRecord>) -> Result<bool, ManifestError> {
+        if self.rollout == record {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.rollout = record;
         Ok(true)
     }
 
