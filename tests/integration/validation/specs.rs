@@ -4,6 +4,7 @@ mod delivery;
 mod keys;
 mod passwords;
 mod policies;
+mod rollout;
 
 use serde_json::{Value, json};
 
@@ -42,6 +43,7 @@ pub(super) fn refused_secrets() -> Vec<Refused> {
         passwords::refused(),
         passwords::lengths(),
         delivery::refused(),
+        rollout::refused(),
         limits(),
     ]
     .into_iter()
@@ -308,6 +310,7 @@ pub(super) fn accepted_secrets() -> Vec<Value> {
         ]
     })
     .collect();
+    specs.extend(rollout::accepted());
     specs.extend([
         largest(),
         json!({"generate": [{"key": long(253), "uuid": {}}], "target": {"form": "Plain"}}),
