@@ -74,9 +74,7 @@ impl Workloads<'_> {
             let what = format!("{kind}s of {}", self.namespace);
             let page = match call("list", what, api.list(&params)).await {
                 // Argo is not installed.
-                Err(Error::Api { source, .. }) if is(&source, Status::is_not_found) => {
-                    return Ok(());
-                }
+                Err(Error::Api { source, .. }) if is(&source, is_missing) => return Ok(()),
                 page => page?,
             };
             let workloads = page
@@ -112,8 +110,10 @@ impl Workloads<'_> {
 
     async fn get(&self, kind: WorkloadKind, name: &str) -> Result<Option<Workload>, Error> {
         let what = format!("{kind} {}/{name}", self.namespace);
-        let found = call("get", what, self.api(kind).get_opt(name)).await?;
-        Ok(found.and_then(|object| Workload::read(kind, object)))
+        match call("get", what, self.api(kind).get(name)).await {
+            Err(Error::Api { source, .. }) if is(&source, is_missing) => Ok(None),
+            found => Ok(Workload::read(kind, found?)),
+        }
     }
 
     /// A workload in this life of it.
@@ -199,6 +199,12 @@ impl Workloads<'_> {
             warn!(%error, "an event was lost");
         }
     }
+}
+
+/// Whether there is no such object, or no such kind: of a kind that is not installed the API server says so in plain text, from
+/// which no reason can be read.
+fn is_missing(status: &Status) -> bool {
+    status.code == 404
 }
 
 /// Whether trying the other restarts makes sense after this error: the API server has answered.
