@@ -18,7 +18,7 @@ use crate::api::schema::OBJECT_NAME;
 ).message("exactly one of auto: true and targets says what is restarted"))]
 pub struct RolloutSpec {
     /// Whether all workloads of the namespace are restarted whose pods use the delivered Secret, or this secret by a volume
-    /// of the driver `secrets.keystead.dev`: Deployments, then Rollouts of Argo, DaemonSets and `StatefulSets`, each by name.
+    /// of the driver `secrets.keystead.dev`: Deployments, then Rollouts of Argo, `DaemonSets` and `StatefulSets`, each by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto: Option<bool>,
     /// The workloads that are restarted, in this order. At most 24.

@@ -35,6 +35,9 @@ const ROLLING: Duration = Duration::from_secs(5);
 /// How long until the next try when somebody has to act first.
 const STALLED: Duration = Duration::from_secs(60);
 
+/// What is said of a workload that does not keep the annotation that restarts it.
+const UNDONE: &str = "something that all changes pass took the annotation out that restarts it";
+
 /// Writes down whether consumers get anything else from now on. `fresh`: the value itself is new.
 pub(super) fn record(
     seen: &Observed,
@@ -281,23 +284,22 @@ async fn restart(
     let mut failed = None;
     for consumer in batch {
         match workloads.restart(consumer, &restart).await {
-            Ok(Done::Not) => refuse(&mut refused, consumer, Reason::RestartRefused, || {
-                format!(
-                    "{} {}: the annotation that restarts it was taken out by something that all changes pass",
-                    consumer.kind, consumer.name
-                )
-            }),
+            Ok(Done::Not) => {
+                let why = || format!("{} {}: {UNDONE}", consumer.kind, consumer.name);
+                refuse(&mut refused, consumer, Reason::RestartRefused, why);
+            }
             Ok(what) => done.push((consumer.clone(), what)),
-            Err(error) => match refusal(&error) {
-                Some(reason) => refuse(&mut refused, consumer, reason, || error.to_string()),
-                None => {
-                    let go_on = concerns_one(&error);
-                    failed.get_or_insert(error);
-                    if !go_on {
-                        break;
-                    }
+            Err(error) => {
+                if let Some(reason) = refusal(&error) {
+                    refuse(&mut refused, consumer, reason, || error.to_string());
+                    continue;
                 }
-            },
+                let go_on = concerns_one(&error);
+                failed.get_or_insert(error);
+                if !go_on {
+                    break;
+                }
+            }
         }
     }
     let next = plan::after(record, spec, &done, ctx.now());
