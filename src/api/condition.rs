@@ -17,6 +17,11 @@ pub enum ConditionType {
     /// Of a key whose deletion is pending. `True`: somebody wanted to use it since it was scheduled, and was refused. Absent:
     /// nobody did, as far as is known, or the deletion is not pending.
     UsedWhilePendingDeletion,
+    /// Of a secret. `True`: workloads wait to be restarted, or to be rolled out, since what is delivered has changed. Absent
+    /// otherwise.
+    RolloutPending,
+    /// Of a secret. `True`: restarts do not go on until somebody acts. Absent otherwise.
+    RolloutStalled,
 }
 
 impl ConditionType {
@@ -26,6 +31,8 @@ impl ConditionType {
             Self::Ready => "Ready",
             Self::RestoreSuspected => "RestoreSuspected",
             Self::UsedWhilePendingDeletion => "UsedWhilePendingDeletion",
+            Self::RolloutPending => "RolloutPending",
+            Self::RolloutStalled => "RolloutStalled",
         }
     }
 }
@@ -143,6 +150,18 @@ pub enum Reason {
     RootRotated,
     /// The rotation of the root key waits for what the message says (Event only).
     RootRotationWaiting,
+    /// Workloads are restarted, since what is delivered has changed.
+    Restarting,
+    /// Workloads wait to be restarted until a window of `spec.rollout.windows` opens.
+    OutsideWindow,
+    /// Workloads wait to be restarted, since `spec.rollout.paused` is true.
+    Paused,
+    /// Workloads that were restarted are not rolled out in time; no further ones are restarted.
+    RolloutTimedOut,
+    /// The API server refused to restart a workload.
+    RestartRefused,
+    /// A workload was restarted (Event only).
+    Restarted,
 }
 
 impl Reason {
@@ -212,6 +231,12 @@ impl Reason {
             Self::RestoreSuspected => "RestoreSuspected",
             Self::RootRotated => "RootRotated",
             Self::RootRotationWaiting => "RootRotationWaiting",
+            Self::Restarting => "Restarting",
+            Self::OutsideWindow => "OutsideWindow",
+            Self::Paused => "Paused",
+            Self::RolloutTimedOut => "RolloutTimedOut",
+            Self::RestartRefused => "RestartRefused",
+            Self::Restarted => "Restarted",
         }
     }
 }

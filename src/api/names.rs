@@ -80,6 +80,9 @@ pub const LABEL_KEY_ID: &str = "keystead.dev/key-id";
 pub const ANNOTATION_MATERIALS: &str = "keystead.dev/materials";
 /// On the Lease of a replica of the server: the resourceVersion of the truth about keys that it has applied.
 pub const ANNOTATION_APPLIED: &str = "keystead.dev/applied-resource-version";
+/// What the annotation on the pod template of a workload begins with that restarts it; the rest is a hash of the
+/// `ManagedSecret`'s name. Its value names the change that it was restarted for.
+pub const ANNOTATION_RESTARTED_PREFIX: &str = "keystead.dev/restarted-for-";
 /// On a CRD: hash of the definition, so that the operator patches only when it differs.
 pub const ANNOTATION_SCHEMA_HASH: &str = "keystead.dev/schema-hash";
 
@@ -122,3 +125,10 @@ pub const FIELD_MANAGER_ALIAS: &str = "keystead/key-alias";
 pub const FIELD_MANAGER_GRANT: &str = "keystead/key-grant";
 /// Field manager of the status of `ManagedSecret`.
 pub const FIELD_MANAGER_SECRET: &str = "keystead/managed-secret";
+/// What the field manager of restarts begins with; the rest is a hash of the `ManagedSecret`'s name, since an apply takes
+/// back what the same manager applied for another.
+pub const FIELD_MANAGER_ROLLOUT_PREFIX: &str = "keystead/rollout-";
+/// The CSI driver that gives pods the values of secrets.
+pub const CSI_DRIVER: &str = "secrets.keystead.dev";
+/// The attribute of a volume of [`CSI_DRIVER`] that names the `ManagedSecret`.
+pub const CSI_ATTRIBUTE_SECRET: &str = "secret";

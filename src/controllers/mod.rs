@@ -26,6 +26,7 @@ mod parking;
 mod references;
 pub mod replicas;
 mod restore;
+mod rollout;
 mod root;
 mod run;
 mod sharing;

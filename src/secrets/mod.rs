@@ -23,8 +23,9 @@ pub mod value;
 
 pub use generate::{Generator, GeneratorError, PasswordPolicy};
 pub use manifest::{
-    ImportRecord, Manifest, ManifestError, NewVersion, ReplicaRecord, Retention, ShareRecord,
-    Stage, StageLabel, TargetRecord, VersionId, VersionRecord,
+    Consumer, ImportRecord, Manifest, ManifestError, NewVersion, ReplicaRecord, Restarted,
+    Retention, Rolling, RolloutRecord, Search, ShareRecord, Stage, StageLabel, TargetRecord,
+    VersionId, VersionRecord,
 };
 pub use merge::{
     AssembleError, Assembled, ImportedKey, Kept, NamedGenerator, Source, Sources, assemble,

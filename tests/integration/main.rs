@@ -34,6 +34,7 @@ mod policy;
 mod recovery;
 mod recovery_window;
 mod restore;
+mod rollout;
 mod root;
 mod rotation;
 mod server;

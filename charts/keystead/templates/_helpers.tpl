@@ -64,6 +64,15 @@ system:serviceaccount:{{ .Release.Namespace }}:keystead-server
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- if .Values.rollout.enabled }}
+# spec.rollout restarts workloads; policy keystead-rollout-limits lets it change nothing else of them.
+- apiGroups: [apps]
+  resources: [deployments, daemonsets, statefulsets]
+  verbs: [get, list, patch]
+- apiGroups: [argoproj.io]
+  resources: [rollouts]
+  verbs: [get, list, patch]
+{{- end }}
 {{- end }}
 
 {{/* The namespace of the round trip of `helm test`. */}}

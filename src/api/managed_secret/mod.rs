@@ -2,6 +2,7 @@
 
 mod delivery;
 mod generate;
+mod rollout;
 mod sharing;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,10 @@ use crate::api::schema::OBJECT_NAME;
 
 pub use delivery::{DeletionPolicy, Existing, Form, Target, Template};
 pub use generate::{Bytes, CharacterClass, Encoding, Generate, Hex, Password, Uuid};
+pub use rollout::{
+    Day, RolloutBatch, RolloutFailure, RolloutSpec, RolloutStatus, RolloutTarget, RolloutWindow,
+    WorkloadKind,
+};
 pub(crate) use sharing::MAX_LISTED_REPLICAS;
 pub use sharing::{
     ReplicaOf, ReplicaStatus, ReplicationState, ReplicationStatus, ShareWith, StoredKeys,
@@ -160,6 +165,10 @@ pub struct ManagedSecretSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 7, max = 30))]
     pub recovery_window_days: Option<u8>,
+
+    /// The workloads that are restarted when what is delivered changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutSpec>,
 }
 
 /// A `ManagedKey`, by its own name or by a `KeyAlias`.
@@ -262,6 +271,10 @@ pub struct ManagedSecretStatus {
     /// How many replicas there are in those namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_count: Option<i64>,
+
+    /// The restarts for the last change of what is delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
 
     /// Conditions, by type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -11,6 +11,7 @@ mod plan;
 pub(crate) mod purge;
 mod replication;
 mod requests;
+mod rollout;
 mod source;
 mod spec;
 mod status;
@@ -41,6 +42,7 @@ pub(crate) use self::source::plain;
 
 use self::observe::{Observed, observe};
 use self::plan::{Plan, plan};
+use self::rollout::Advance;
 use self::step::Step;
 use super::backoff::jittered;
 use super::context::{Context, jitter};
@@ -146,7 +148,8 @@ async fn reconcile_once(
         Ok(seen) => seen,
         Err(error) => {
             if error.is_told(failures) {
-                publish(&Observed::of(secret, ctx), &Plan::failed(&error), ctx).await?;
+                let (seen, plan) = (Observed::of(secret, ctx), Plan::failed(&error));
+                publish(&seen, &plan, &Advance::default(), ctx).await?;
             }
             return Err(error);
         }
@@ -180,13 +183,14 @@ async fn carry_out(
     for step in &plan.steps {
         if let Err(error) = apply::apply(step, seen, ctx).await {
             if error.is_told(failures) {
-                publish(seen, &Plan::failed(&error), ctx).await?;
+                publish(seen, &Plan::failed(&error), &Advance::default(), ctx).await?;
             }
             return Err(error);
         }
     }
-    publish(seen, &plan, ctx).await?;
-    Ok(next_look(&plan))
+    let restarts = rollout::advance(seen, &plan, ctx).await;
+    publish(seen, &plan, &restarts, ctx).await?;
+    next_look(&plan, restarts)
 }
 
 /// A target that somebody else keeps changing is repaired at once, then ever more slowly: two writers in a fight
@@ -203,20 +207,31 @@ fn repair_delay(plan: &Plan, object: &ObjectRef<ManagedSecret>, ctx: &Context) -
     }
 }
 
-async fn publish(seen: &Observed, plan: &Plan, ctx: &Context) -> Result<(), Error> {
+async fn publish(
+    seen: &Observed,
+    plan: &Plan,
+    restarts: &Advance,
+    ctx: &Context,
+) -> Result<(), Error> {
     let Some(ready) = &plan.ready else {
         return Ok(());
     };
-    let new = status::status(seen, plan, ready.clone(), ctx.now());
+    let mut new = status::status(seen, plan, ready.clone(), ctx.now());
+    let generation = seen.secret.metadata.generation.unwrap_or_default();
+    restarts.tell(&mut new, generation, ctx.now());
     super::status::publish(&*seen.secret, &new, ready, ctx).await
 }
 
-fn next_look(plan: &Plan) -> (Action, Outcome) {
+fn next_look(plan: &Plan, restarts: Advance) -> Result<(Action, Outcome), Error> {
     let ready = plan.ready.as_ref().is_none_or(|ready| ready.status);
     let (wait, outcome) = match (plan.soon, ready) {
         (true, _) => (SOON, Outcome::Success),
         (false, true) => (RESYNC, Outcome::Success),
         (false, false) => (WAITING, Outcome::Waiting),
     };
-    (Action::requeue(jittered(wait, jitter())), outcome)
+    let wait = jittered(restarts.wait(wait), jitter());
+    match restarts.error {
+        Some(error) => Err(error),
+        None => Ok((Action::requeue(wait), outcome)),
+    }
 }

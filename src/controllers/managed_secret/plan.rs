@@ -11,7 +11,7 @@ use super::key::KeySeen;
 use super::observe::Observed;
 use super::step::{Refusal, Step, internal};
 use super::truth::TruthSeen;
-use super::{deliver, replication, value};
+use super::{deliver, replication, rollout, value};
 use crate::api::Reason;
 use crate::api::condition::NewCondition;
 use crate::controllers::error::Error;
@@ -105,14 +105,16 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         return Err(Refusal(Reason::KeyNotReady, message.to_owned()));
     }
     let next = value::next(seen, &base, key, now, random)?;
-    let content = deliver::render(seen, next.value(&base)?)?;
+    let current = next.value(&base)?;
+    let (keys, is_new) = (names(current), next.is_new());
+    let content = deliver::render(seen, current)?;
+    let mut manifest = next.manifest;
+    rollout::record(seen, &base, &mut manifest, (&content, is_new), now, random)?;
     // What differs from a value that nobody changed is drift; what differs from a new value is only late.
-    let stood = !next.is_new() && deliver::was_synced(seen, &base);
+    let stood = !is_new && deliver::was_synced(seen, &base);
     let delivery = deliver::plan(seen, content, (key, material), stood)?;
     // A source is deleted by the next plan, which reads the truth that this one writes.
     let sources_go = next.imported && value::removes_sources(seen);
-    let keys = names(next.value(&base)?);
-    let mut manifest = next.manifest;
     deliver::record(seen, &mut manifest).map_err(|error| internal(&error))?;
     replication::record(seen, &base, &mut manifest, now).map_err(|error| internal(&error))?;
     let mut steps = Vec::new();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, OwnerReference};
+use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use super::key::KeySeen;
@@ -46,6 +47,8 @@ pub(crate) struct Target {
     pub(crate) keys: BTreeSet<String>,
     /// Whether labels, annotations and owner are as they should be.
     pub(crate) dressed: bool,
+    /// When we last applied it, by the API server's clock.
+    pub(crate) applied: Option<Timestamp>,
 }
 
 /// Whose a Secret is.
@@ -92,6 +95,8 @@ pub(super) fn read(secret: Secret, seen: &Observed, ctx: &Context) -> Target {
         .flatten()
         .map(|(key, _)| key.clone())
         .collect();
+    let fields = secret.metadata.managed_fields.as_deref();
+    let fields = fields.unwrap_or_default();
     Target {
         name: secret.name_any(),
         uid: secret.uid().unwrap_or_default(),
@@ -99,13 +104,10 @@ pub(super) fn read(secret: Secret, seen: &Observed, ctx: &Context) -> Target {
         type_: secret.type_.clone().unwrap_or_else(|| "Opaque".to_owned()),
         immutable: secret.immutable.unwrap_or(false),
         existing,
-        owned: owned_keys(
-            secret
-                .metadata
-                .managed_fields
-                .as_deref()
-                .unwrap_or_default(),
-        ),
+        owned: owned_keys(fields),
+        applied: ours(fields)
+            .filter_map(|entry| Some(entry.time.as_ref()?.0))
+            .max(),
         dressed: owner == Owner::Us && is_dressed(&secret, managed, existing),
         owner,
         materials: materials(&secret),
@@ -218,16 +220,21 @@ fn is_dressed(secret: &Secret, managed: &ManagedSecret, existing: Existing) -> b
 
 /// The keys of `data` that we applied.
 fn owned_keys(fields: &[ManagedFieldsEntry]) -> BTreeSet<String> {
-    let ours = fields.iter().filter(|entry| {
-        entry.manager.as_deref() == Some(FIELD_MANAGER)
-            && entry.operation.as_deref() == Some("Apply")
-            && entry.subresource.as_deref().unwrap_or_default().is_empty()
-    });
-    let data = ours.filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:data")?.as_object());
+    let data =
+        ours(fields).filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:data")?.as_object());
     data.flat_map(|data| data.keys())
         .filter_map(|key| key.strip_prefix("f:"))
         .map(str::to_owned)
         .collect()
+}
+
+/// What we applied.
+fn ours(fields: &[ManagedFieldsEntry]) -> impl Iterator<Item = &ManagedFieldsEntry> {
+    fields.iter().filter(|entry| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER)
+            && entry.operation.as_deref() == Some("Apply")
+            && entry.subresource.as_deref().unwrap_or_default().is_empty()
+    })
 }
 
 /// The generations that sealed entries need, by the entries' own headers.

@@ -354,5 +354,6 @@ pub(super) fn target(name: &str, owner: Owner, data: &[(&str, &str)]) -> Target 
         materials: BTreeSet::new(),
         keys: data.iter().map(|(key, _)| (*key).to_owned()).collect(),
         dressed: false,
+        applied: None,
     }
 }

@@ -26,7 +26,8 @@
 //! }
 //! ```
 //!
-//! `shares` and `replica` are there only where there is something to say.
+//! `requests`, `shares` and `replica` are there only where there is something to say, and with `spec.rollout` there is `rollout`
+//! too, see [`RolloutRecord`].
 //!
 //! Fields that this release does not know, of the manifest and of a version, are kept and written
 //! back, so that an operator rolled back by one release loses nothing of a newer one's. A format that
@@ -36,6 +37,7 @@ mod error;
 mod history;
 mod parts;
 mod requests;
+mod rollout;
 mod stages;
 mod timestamp;
 
@@ -46,6 +48,7 @@ pub use parts::{
     TargetRecord, VersionId, VersionIdError, VersionRecord,
 };
 pub use requests::Requests;
+pub use rollout::{Change, Consumer, Restarted, Rolling, RolloutRecord, Search};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,6 +74,8 @@ pub struct Manifest {
     shares: Vec<ShareRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replica: Option<ReplicaRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rollout: Option<RolloutRecord>,
     #[serde(flatten)]
     unknown: BTreeMap<String, serde_json::Value>,
 }
@@ -93,6 +98,7 @@ impl Manifest {
             requests: Requests::default(),
             shares: Vec::new(),
             replica: None,
+            rollout: None,
             unknown: BTreeMap::new(),
         }
     }
@@ -292,6 +298,21 @@ impl Manifest {
         }
         self.bump()?;
         self.replica = replica;
+        Ok(true)
+    }
+
+    /// What is remembered of restarts.
+    pub fn rollout(&self) -> Option<&RolloutRecord> {
+        self.rollout.as_ref()
+    }
+
+    /// Remembers something else of restarts, or nothing. Returns whether anything changed.
+    pub fn set_rollout(&mut self, record: Option<RolloutRecord>) -> Result<bool, ManifestError> {
+        if self.rollout == record {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.rollout = record;
         Ok(true)
     }
 

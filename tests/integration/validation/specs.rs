@@ -4,6 +4,7 @@ mod delivery;
 mod keys;
 mod passwords;
 mod policies;
+mod rollout;
 mod sharing;
 
 use serde_json::{Value, json};
@@ -43,6 +44,7 @@ pub(super) fn refused_secrets() -> Vec<Refused> {
         passwords::refused(),
         passwords::lengths(),
         delivery::refused(),
+        rollout::refused(),
         limits(),
         sharing::refused(),
     ]
@@ -311,6 +313,7 @@ pub(super) fn accepted_secrets() -> Vec<Value> {
     })
     .collect();
     specs.extend(sharing::accepted());
+    specs.extend(rollout::accepted());
     specs.extend([
         largest(),
         json!({"generate": [{"key": long(253), "uuid": {}}], "target": {"form": "Plain"}}),
