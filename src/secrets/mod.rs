@@ -16,16 +16,20 @@ mod buffer;
 pub mod generate;
 pub mod manifest;
 pub mod merge;
+mod order;
 pub mod template;
 #[cfg(test)]
 mod testing;
 pub mod value;
 
-pub use generate::{Generator, GeneratorError, PasswordPolicy};
+pub use generate::{
+    CertificateFacts, Derivations, Generator, GeneratorError, NamedGenerator, PasswordPolicy,
+    Recipe, RecipeError, Stored,
+};
 pub use manifest::{
     ImportRecord, Manifest, ManifestError, NewVersion, Stage, TargetRecord, VersionId,
     VersionRecord,
 };
-pub use merge::{AssembleError, Assembled, ImportedKey, NamedGenerator, Source, Sources, assemble};
+pub use merge::{AssembleError, Assembled, ImportedKey, Source, Sources, assemble, derivations};
 pub use template::{Template, TemplateError, TemplateProblem};
 pub use value::{KeyNameError, MAX_PLAINTEXT, SecretValue, ValueError};

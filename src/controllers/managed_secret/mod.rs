@@ -4,6 +4,7 @@ pub(crate) mod absence;
 mod apply;
 mod base;
 mod deliver;
+mod generated;
 mod key;
 mod observe;
 mod plan;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::Timestamp;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
@@ -157,7 +159,7 @@ async fn carry_out(
     failures: u32,
     ctx: &Context,
 ) -> Result<(Action, Outcome), Error> {
-    let plan = plan(seen, ctx.now(), &mut OsRandom);
+    let plan = generated::with_time(&seen.secret, || plan(seen, ctx.now(), &mut OsRandom));
     if let Some(wait) = repair_delay(&plan, object, ctx) {
         return Ok((Action::requeue(wait), Outcome::Waiting));
     }
@@ -175,7 +177,7 @@ async fn carry_out(
         }
     }
     publish(seen, &plan, ctx).await?;
-    Ok(next_look(&plan))
+    Ok(next_look(&plan, ctx.now()))
 }
 
 /// A target that somebody else keeps changing is repaired at once, then ever more slowly: two writers in a fight
@@ -200,12 +202,20 @@ async fn publish(seen: &Observed, plan: &Plan, ctx: &Context) -> Result<(), Erro
     super::status::publish(&*seen.secret, &new, ready, ctx).await
 }
 
-fn next_look(plan: &Plan) -> (Action, Outcome) {
+fn next_look(plan: &Plan, now: Timestamp) -> (Action, Outcome) {
     let ready = plan.ready.as_ref().is_none_or(|ready| ready.status);
     let (wait, outcome) = match (plan.soon, ready) {
         (true, _) => (SOON, Outcome::Success),
         (false, true) => (RESYNC, Outcome::Success),
         (false, false) => (WAITING, Outcome::Waiting),
     };
-    (Action::requeue(jittered(wait, jitter())), outcome)
+    let wait = jittered(wait, jitter());
+    let renewal = plan
+        .shown
+        .as_ref()
+        .and_then(|shown| shown.until_renewal(now));
+    (
+        Action::requeue(renewal.map_or(wait, |renewal| wait.min(renewal))),
+        outcome,
+    )
 }

@@ -11,9 +11,10 @@ use super::key::KeySeen;
 use super::observe::Observed;
 use super::step::{Refusal, Step, internal};
 use super::truth::TruthSeen;
-use super::{deliver, value};
+use super::{deliver, generated, value};
 use crate::api::Reason;
 use crate::api::condition::NewCondition;
+use crate::api::managed_secret::CertificateStatus;
 use crate::controllers::error::Error;
 use crate::crypto::Random;
 use crate::secrets::{Manifest, SecretValue};
@@ -52,6 +53,8 @@ pub(crate) struct Shown {
     pub(crate) manifest: Manifest,
     /// The keys of the current version.
     pub(crate) keys: Vec<String>,
+    /// Its certificates that are made anew.
+    pub(crate) certificates: Vec<CertificateStatus>,
 }
 
 /// Decides.
@@ -66,7 +69,7 @@ pub(crate) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> 
         };
     }
     let shown = match &seen.truth {
-        TruthSeen::Present(truth) => Some(show(&truth.manifest, &truth.current)),
+        TruthSeen::Present(truth) => Some(show(seen, truth.manifest.clone(), &truth.current)),
         TruthSeen::Absent | TruthSeen::Unreadable { .. } => None,
     };
     match decide(seen, now, random) {
@@ -105,6 +108,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         return Err(Refusal(Reason::KeyNotReady, message.to_owned()));
     }
     let next = value::next(seen, &base, key, now, random)?;
+    let shown = show(seen, next.manifest.clone(), next.value(&base)?);
     let content = deliver::render(seen, next.value(&base)?)?;
     // What differs from a value that nobody changed is drift; what differs from a new value is only late.
     let stood = next.fresh.is_empty() && deliver::was_synced(seen, &base);
@@ -114,14 +118,6 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     let mut manifest = next.manifest;
     deliver::record(seen, &mut manifest).map_err(|error| internal(&error))?;
     let mut steps = Vec::new();
-    let keys = next.fresh.last().map_or_else(
-        || {
-            base.truth()
-                .map(|truth| names(&truth.current))
-                .unwrap_or_default()
-        },
-        |(_, value)| names(value),
-    );
     let unchanged = base.truth().is_some_and(|truth| truth.manifest == manifest);
     let stands = unchanged && !base.claim_changes(seen);
     let stale = base.truth().is_some_and(|truth| truth.is_stale(material));
@@ -131,7 +127,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     }
     let shown = Shown {
         manifest: manifest.clone(),
-        keys,
+        ..shown
     };
     let write = (!stands || stale).then(|| {
         let write = base.write(seen, manifest, next.fresh, (key, material));
@@ -173,15 +169,12 @@ fn default_key() -> Plan {
     }
 }
 
-fn show(manifest: &Manifest, current: &SecretValue) -> Shown {
+fn show(seen: &Observed, manifest: Manifest, current: &SecretValue) -> Shown {
     Shown {
-        manifest: manifest.clone(),
-        keys: names(current),
+        manifest,
+        keys: current.keys().map(str::to_owned).collect(),
+        certificates: generated::certificates(&seen.secret, current),
     }
-}
-
-fn names(value: &SecretValue) -> Vec<String> {
-    value.keys().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

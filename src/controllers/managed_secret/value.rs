@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::jiff::Timestamp;
 
 use super::base::Base;
+use super::generated::{self, generators};
 use super::observe::Observed;
 use super::source::{Found, Source, asked_again, lacks, record_of, recorded};
 use super::spec::{target_name, user_context};
@@ -14,8 +15,8 @@ use crate::api::Reason;
 use crate::api::managed_secret::{Existing, Import};
 use crate::crypto::{KeyId, Random, SecretBytes};
 use crate::secrets::{
-    AssembleError, Assembled, ImportRecord, ImportedKey, Manifest, NamedGenerator, NewVersion,
-    SecretValue, Sources, VersionId, assemble,
+    AssembleError, Assembled, ImportRecord, ImportedKey, Manifest, NewVersion, SecretValue,
+    Sources, VersionId, assemble, derivations,
 };
 
 /// Versions kept beyond those with a stage, while there is room.
@@ -57,22 +58,15 @@ pub(super) fn next(
     let wanted = wanted_imports(seen, base)?;
     let current = current_without_reimports(base, &wanted, taken.as_ref())?;
     let imported: Vec<_> = wanted.iter().flat_map(WantedImport::keys).collect();
-    let generators = seen
-        .secret
-        .spec
-        .generate
-        .iter()
-        .map(NamedGenerator::try_from);
-    let generators = generators
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| refused(&error))?;
+    let generators = generators(&seen.secret)?;
     let sources = Sources {
         current: current.as_ref(),
+        stored: base.truth().and_then(generated::stored),
         literals: &seen.secret.spec.literals,
         imported: &imported,
         generators: &generators,
     };
-    let assembled = assemble(&sources, random).map_err(|error| refused(&error))?;
+    let assembled = assemble(&sources, now, random).map_err(|error| refused(&error))?;
     let value = match assembled {
         Assembled::Changed(value) => Some(value),
         Assembled::Unchanged => current.filter(|_| base.truth().is_none()),
@@ -120,6 +114,7 @@ fn add(
         created: now,
         key_id: key.to_string(),
         context: seen.secret.spec.encryption_context.clone(),
+        derivations: derivations(&generators(&seen.secret)?),
     };
     manifest
         .add_current(version)
@@ -300,7 +295,12 @@ fn taken_over(seen: &Observed, base: &Base<'_>) -> Result<Option<SecretValue>, R
     let Some(target) = seen.target.as_ref().filter(|_| takes_over(seen, base)) else {
         return Ok(None);
     };
-    let generated = |key: &str| seen.secret.spec.generate.iter().any(|g| g.key == key);
+    let generators = generators(&seen.secret)?;
+    let generated = |key: &str| {
+        generators
+            .iter()
+            .any(|named| named.keys().any(|k| k == key))
+    };
     let kept = target.delivered.iter().filter(|(key, _)| generated(key));
     copy_of(kept.map(|(key, bytes)| (key.as_str(), bytes.expose()))).map(Some)
 }
@@ -382,7 +382,7 @@ pub(super) fn remove_sources(seen: &Observed, base: &Base<'_>) -> (Vec<Step>, Op
     (steps, note)
 }
 
-fn refused(error: &AssembleError) -> Refusal {
+pub(super) fn refused(error: &AssembleError) -> Refusal {
     let reason = match error {
         AssembleError::DuplicateKey { .. } => Reason::DuplicateKey,
         AssembleError::ImportMissing { .. } => Reason::ImportSourceMissing,
