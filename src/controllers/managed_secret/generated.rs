@@ -76,3 +76,7 @@ impl Shown {
         Some(Duration::try_from(wait).map_or(OVERDUE, |wait| wait.max(Duration::from_secs(1))))
     }
 }
+
+#[cfg(test)]
+#[path = "generated_tests.rs"]
+mod tests;

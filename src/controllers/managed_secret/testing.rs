@@ -140,6 +140,11 @@ impl World {
         plan(&self.seen, self.at(), &mut OsRandom)
     }
 
+    /// Lets time pass, in seconds; what is negative puts the clock back.
+    pub(super) fn wait(&mut self, seconds: i64) {
+        self.now += seconds;
+    }
+
     fn at(&self) -> Timestamp {
         Timestamp::from_second(self.now).unwrap()
     }

@@ -290,7 +290,8 @@ fn takes_over(seen: &Observed, base: &Base<'_>) -> bool {
             .is_some_and(|target| target.owner == Owner::Nobody)
 }
 
-/// The values of generated keys in a Secret that is taken over: somebody uses them, so they are kept.
+/// The values of generated keys in a Secret that is taken over: somebody uses them, so they are kept. Those of literals
+/// say what a derived value there was made from.
 fn taken_over(seen: &Observed, base: &Base<'_>) -> Result<Option<SecretValue>, Refusal> {
     let Some(target) = seen.target.as_ref().filter(|_| takes_over(seen, base)) else {
         return Ok(None);
@@ -301,7 +302,9 @@ fn taken_over(seen: &Observed, base: &Base<'_>) -> Result<Option<SecretValue>, R
             .iter()
             .any(|named| named.keys().any(|k| k == key))
     };
-    let kept = target.delivered.iter().filter(|(key, _)| generated(key));
+    let literal = |key: &str| seen.secret.spec.literals.contains_key(key);
+    let kept = target.delivered.iter();
+    let kept = kept.filter(|(key, _)| generated(key) || literal(key));
     copy_of(kept.map(|(key, bytes)| (key.as_str(), bytes.expose()))).map(Some)
 }
 
