@@ -11,10 +11,10 @@ pub(super) type Ordered<'a> = (&'a NamedGenerator, Option<Authority<'a>>);
 ///
 /// # Errors
 /// With the generator's key: an input that the secret does not have, or a generator that needs itself.
-pub(super) fn in_order<'a>(
-    generators: &'a [NamedGenerator],
+pub(super) fn in_order(
+    generators: &[NamedGenerator],
     is_key: impl Fn(&str) -> bool,
-) -> Result<Vec<Ordered<'a>>, (&'a str, RecipeError)> {
+) -> Result<Vec<Ordered<'_>>, (&str, RecipeError)> {
     let fills = generators.iter().enumerate();
     let fills = fills.flat_map(|(index, named)| named.keys().map(move |key| (key, index)));
     let mut walk = Walk {

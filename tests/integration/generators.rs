@@ -125,7 +125,7 @@ fn check(data: &BTreeMap<String, Vec<u8>>) {
     let (root, leaf) = (root.parse_x509().unwrap(), leaf.parse_x509().unwrap());
     assert_eq!(leaf.issuer(), root.subject());
     let hash = text("auth");
-    let hash = hash.trim_end().strip_prefix("orders:").unwrap();
+    let hash = hash.strip_prefix("orders:").unwrap();
     assert!(bcrypt::verify(&password, hash).unwrap());
     assert!(bcrypt::verify(&password, &text("hash")).unwrap());
     assert!(text("verifier").starts_with("SCRAM-SHA-256$4096:"));

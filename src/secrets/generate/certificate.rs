@@ -95,11 +95,13 @@ impl CertificateFacts {
         let first = certificates(pem)?.into_iter().next()?;
         let certificate = first.parse_x509().ok()?;
         let validity = certificate.validity();
-        let time =
-            |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).ok();
+        // "No expiry" (RFC 5280, section 4.1.2.5) is later than the last time that there is.
+        let time = |time: x509_parser::time::ASN1Time| {
+            Timestamp::from_second(time.timestamp()).unwrap_or(Timestamp::MAX)
+        };
         Some(Self {
-            not_before: time(validity.not_before)?,
-            not_after: time(validity.not_after)?,
+            not_before: time(validity.not_before),
+            not_after: time(validity.not_after),
             serial: Hex(certificate.raw_serial()).to_string(),
         })
     }
@@ -128,9 +130,10 @@ impl CertificatePolicy {
                 position: index + 1,
             })
         });
-        let rotation = match is_ca {
-            true => CertificateKeyRotation::Never,
-            false => CertificateKeyRotation::Always,
+        let rotation = if is_ca {
+            CertificateKeyRotation::Never
+        } else {
+            CertificateKeyRotation::Always
         };
         let stem = key.strip_suffix(".crt").unwrap_or(key);
         let ca = match key {
@@ -186,6 +189,7 @@ impl CertificatePolicy {
     /// third counts, or else there would be a new one at every look.
     pub fn renewal(&self, facts: &CertificateFacts) -> Timestamp {
         let life = facts.not_after.duration_since(facts.not_before) - BACKDATED;
+        let life = life.max(SignedDuration::ZERO);
         let before = self
             .renew_before_days
             .map(days)

@@ -214,7 +214,6 @@ impl Derivation {
                 let mut line = SecretBytes::copy_of(username_of(username, bench)?.as_bytes());
                 line.extend_from_slice(b":");
                 line.extend_from_slice(bcrypt_of(password, *cost, bench, random)?.as_bytes());
-                line.extend_from_slice(b"\n");
                 Ok(line)
             }
             Self::Bcrypt { password, cost } => {
@@ -295,7 +294,7 @@ fn bcrypt_of(
 
 /// `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`.
 ///
-/// What SASLprep (RFC 4013) refuses, also what is no text, is taken as it is: PostgreSQL and its clients do so.
+/// What `SASLprep` (RFC 4013) refuses, also what is no text, is taken as it is: PostgreSQL and its clients do so.
 pub(super) fn scram(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> SecretBytes {
     let prepared = std::str::from_utf8(password).ok();
     let prepared = prepared.and_then(|text| stringprep::saslprep(text).ok());

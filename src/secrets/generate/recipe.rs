@@ -207,7 +207,7 @@ impl NamedGenerator {
         std::iter::once(self.key.as_str()).chain(companions)
     }
 
-    /// The keys that it is made from, besides those of its issuer.
+    /// The keys that it is made from; of its issuer's the certificate.
     pub(in crate::secrets) fn inputs(&self) -> Vec<String> {
         match &self.recipe {
             Recipe::Random(_) | Recipe::Pair(_) => Vec::new(),
@@ -288,31 +288,28 @@ impl TryFrom<&Generate> for NamedGenerator {
     /// Refuses none and several generators, and what the schema would have refused.
     fn try_from(spec: &Generate) -> Result<Self, Self::Error> {
         let key = spec.key.as_str();
-        let pairs = [
-            spec.ssh_key.as_ref().map(|ssh| Pair::ssh(key, ssh)),
-            spec.key_pair.as_ref().map(|pair| Pair::plain(key, pair)),
-        ];
-        let certificate = spec
-            .certificate
-            .as_ref()
-            .map(|certificate| CertificatePolicy::new(key, certificate));
+        let ssh = spec.ssh_key.as_ref().map(|ssh| Pair::ssh(key, ssh));
+        let plain = spec.key_pair.as_ref().map(|pair| Pair::plain(key, pair));
+        let certificate = spec.certificate.as_ref();
+        let certificate = certificate.map(|spec| CertificatePolicy::new(key, spec));
         let mut recipes: Vec<Result<Recipe, RecipeError>> = Vec::new();
         recipes.extend(
-            Generator::all_of(spec)
-                .into_iter()
-                .map(|random| Ok(Recipe::Random(random))),
-        );
-        recipes.extend(
-            pairs
-                .into_iter()
-                .flatten()
+            ssh.into_iter()
+                .chain(plain)
                 .map(|pair| pair.map(Recipe::Pair)),
         );
         recipes.extend(certificate.map(|policy| Ok(Recipe::Certificate(Box::new(policy?)))));
         recipes.extend(
+            Generator::all_of(spec)
+                .into_iter()
+                .map(Recipe::Random)
+                .map(Ok),
+        );
+        recipes.extend(
             Derivation::all_of(spec)
                 .into_iter()
-                .map(|derived| Ok(Recipe::Derived(derived))),
+                .map(Recipe::Derived)
+                .map(Ok),
         );
         match (recipes.len(), recipes.pop()) {
             (1, Some(recipe)) => Ok(Self {

@@ -91,12 +91,21 @@ fn halves(kind: KeyKind, key: &PrivateKey) -> pkcs8::der::Result<(SecretBytes, S
             number(&mut private, scalar);
         }
         KeyKind::Rsa(_) => {
-            let [n, e, d, p, q, qinv] = rsa_numbers(key.inner())?;
+            let rsa = RsaNumbers::read(key.inner())?;
             string(&mut public, b"ssh-rsa");
-            number(&mut public, e);
-            number(&mut public, n);
+            number(&mut public, rsa.exponent);
+            number(&mut public, rsa.modulus);
             string(&mut private, b"ssh-rsa");
-            for part in [n, e, d, qinv, p, q] {
+            let [first, second] = rsa.primes;
+            let (secret, coefficient) = (rsa.private_exponent, rsa.coefficient);
+            for part in [
+                rsa.modulus,
+                rsa.exponent,
+                secret,
+                coefficient,
+                first,
+                second,
+            ] {
                 number(&mut private, part);
             }
         }
@@ -104,17 +113,34 @@ fn halves(kind: KeyKind, key: &PrivateKey) -> pkcs8::der::Result<(SecretBytes, S
     Ok((public, private))
 }
 
-/// `n`, `e`, `d`, `p`, `q` and `qInv` of an `RSAPrivateKey` (RFC 8017, appendix A.1.2).
-fn rsa_numbers(pkcs1: &[u8]) -> pkcs8::der::Result<[&[u8]; 6]> {
-    let mut reader = SliceReader::new(pkcs1)?;
-    let numbers = reader.sequence(|reader| {
-        let _version = u8::decode(reader)?;
-        let mut number = || UintRef::decode(reader).map(|number| number.as_bytes());
-        let [n, e, d, p, q] = [number()?, number()?, number()?, number()?, number()?];
-        let (_dp, _dq) = (number()?, number()?);
-        Ok::<_, pkcs8::der::Error>([n, e, d, p, q, number()?])
-    })?;
-    Ok(numbers)
+/// The numbers of an RSA key that OpenSSH writes.
+struct RsaNumbers<'a> {
+    modulus: &'a [u8],
+    exponent: &'a [u8],
+    private_exponent: &'a [u8],
+    primes: [&'a [u8]; 2],
+    /// The inverse of the second prime modulo the first.
+    coefficient: &'a [u8],
+}
+
+impl<'a> RsaNumbers<'a> {
+    /// From an `RSAPrivateKey` (RFC 8017, appendix A.1.2).
+    fn read(pkcs1: &'a [u8]) -> pkcs8::der::Result<Self> {
+        SliceReader::new(pkcs1)?.sequence(|reader| {
+            let _version = u8::decode(reader)?;
+            let mut number = || UintRef::decode(reader).map(|number| number.as_bytes());
+            let (modulus, exponent, private_exponent) = (number()?, number()?, number()?);
+            let primes = [number()?, number()?];
+            let _exponents = (number()?, number()?);
+            Ok(Self {
+                modulus,
+                exponent,
+                private_exponent,
+                primes,
+                coefficient: number()?,
+            })
+        })
+    }
 }
 
 /// Adds a string: its length, and its bytes (RFC 4251, section 5).

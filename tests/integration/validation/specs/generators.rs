@@ -14,9 +14,35 @@ fn generate(field: &str, generator: &Value) -> Value {
     json!({"generate": [{"key": "a", field: generator}]})
 }
 
+/// A generator, and what the refusal says.
+type Generator = (&'static str, Value, &'static [&'static str]);
+
 /// Combinations that no program reads, and numbers that are out of bounds.
 pub(super) fn refused() -> Vec<Refused> {
-    let cases: Vec<(&str, Value, &'static [&'static str])> = vec![
+    let cases = [pairs(), certificates(), derived()].into_iter().flatten();
+    let mut refused: Vec<_> = cases
+        .map(|(field, generator, says)| (generate(field, &generator), says))
+        .collect();
+    for pair in [
+        json!({"sshKey": {}}),
+        json!({"keyPair": {"algorithm": "Rsa", "publicKey": "a.pub"}}),
+    ] {
+        let mut generator = json!({"key": "a"});
+        generator
+            .as_object_mut()
+            .unwrap()
+            .extend(pair.as_object().unwrap().clone());
+        let says: &[&str] = &["a key is in both generate and literals: every key has one source"];
+        refused.push((
+            json!({"generate": [generator], "literals": {"a.pub": ""}}),
+            says,
+        ));
+    }
+    refused
+}
+
+fn pairs() -> Vec<Generator> {
+    vec![
         (
             "sshKey",
             json!({"bits": 256}),
@@ -47,6 +73,11 @@ pub(super) fn refused() -> Vec<Refused> {
             json!({"algorithm": "Ecdsa", "encoding": "Pkcs1"}),
             &["spec.generate[0].keyPair", ENCODING],
         ),
+    ]
+}
+
+fn certificates() -> Vec<Generator> {
+    vec![
         (
             "certificate",
             json!({}),
@@ -77,6 +108,11 @@ pub(super) fn refused() -> Vec<Refused> {
             json!({"commonName": "a", "privateKey": {"bits": 2048}}),
             &["spec.generate[0].certificate.privateKey", BITS],
         ),
+    ]
+}
+
+fn derived() -> Vec<Generator> {
+    vec![
         (
             "htpasswd",
             json!({"passwordFrom": "p"}),
@@ -122,27 +158,7 @@ pub(super) fn refused() -> Vec<Refused> {
             json!({"passwordFrom": "p", "caFrom": "c", "alias": "ca"}),
             &["the aliases ca, ca-2, ... are those of trusted certificates"],
         ),
-    ];
-    let cases = cases.into_iter();
-    let mut refused: Vec<_> = cases
-        .map(|(field, generator, says)| (generate(field, &generator), says))
-        .collect();
-    for pair in [
-        json!({"sshKey": {}}),
-        json!({"keyPair": {"algorithm": "Rsa", "publicKey": "a.pub"}}),
-    ] {
-        let mut generator = json!({"key": "a"});
-        generator
-            .as_object_mut()
-            .unwrap()
-            .extend(pair.as_object().unwrap().clone());
-        let says: &[&str] = &["a key is in both generate and literals: every key has one source"];
-        refused.push((
-            json!({"generate": [generator], "literals": {"a.pub": ""}}),
-            says,
-        ));
-    }
-    refused
+    ]
 }
 
 /// The largest of each kind, and defaults.
