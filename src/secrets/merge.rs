@@ -2,7 +2,8 @@
 //!
 //! The rules, key by key:
 //! - A generated key that the current version has is carried over byte for byte. No change of its
-//!   policy, or of any other key, generates it anew.
+//!   policy, or of any other key, generates it anew. Certificates are made anew before they expire, and derived values
+//!   when their inputs change: see [`NamedGenerator`].
 //! - A literal is what the spec says now.
 //! - An imported key that the current version has is kept: an import happens once.
 //! - A stored key is what the current version has under it.
@@ -15,33 +16,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::generate::{Generator, GeneratorError};
+use k8s_openapi::jiff::Timestamp;
+
+use super::generate::{Bench, Derivations, NamedGenerator, RecipeError, Stored};
+use super::order::in_order;
 use super::value::{KeyNameError, SecretValue, ValueError, check_key_name, shown};
-use crate::api::managed_secret::Generate;
 use crate::crypto::{Random, SecretBytes};
-
-/// A generator and the key that it fills.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedGenerator {
-    /// The key.
-    pub key: String,
-    /// How its value is made, once.
-    pub generator: Generator,
-}
-
-impl TryFrom<&Generate> for NamedGenerator {
-    type Error = AssembleError;
-
-    /// Fails, with the error that [`assemble`] would give, if not exactly one generator is named.
-    fn try_from(spec: &Generate) -> Result<Self, Self::Error> {
-        let generator =
-            Generator::try_from(spec).map_err(|source| generate_error(&spec.key, source))?;
-        Ok(Self {
-            key: spec.key.clone(),
-            generator,
-        })
-    }
-}
 
 /// A key that comes from another Secret.
 pub struct ImportedKey<'a> {
@@ -68,8 +48,10 @@ pub enum Kept<'a> {
 
 /// What the next version is assembled from.
 pub struct Sources<'a> {
-    /// The value of the current version, if there is one.
+    /// The values to keep: those of the current version, if there is one, without what is to be imported anew.
     pub current: Option<&'a SecretValue>,
+    /// The version that derived keys are compared with, as it is stored, if it is.
+    pub previous: Option<Stored<'a>>,
     /// `spec.literals`.
     pub literals: &'a BTreeMap<String, String>,
     /// `spec.import`, with the keys of each source listed.
@@ -156,14 +138,14 @@ pub enum AssembleError {
         /// The key.
         key: String,
     },
-    /// A generator's policy is impossible, or its source of randomness is broken.
+    /// A generator's policy is impossible, its inputs cannot be used, or its source of randomness is broken.
     #[error("key `{key}` cannot be generated")]
     Generate {
         /// The key.
         key: String,
         /// Why.
         #[source]
-        source: GeneratorError,
+        source: RecipeError,
     },
     /// The value breaks a limit.
     #[error("the keys do not make a valid value")]
@@ -173,7 +155,7 @@ pub enum AssembleError {
 enum Origin<'a> {
     Literal(&'a str),
     Import(&'a ImportedKey<'a>),
-    Generator(&'a Generator),
+    Generator,
     Stored,
 }
 
@@ -181,7 +163,7 @@ impl Origin<'_> {
     fn source(&self) -> Source {
         match self {
             Self::Literal(_) => Source::Literal,
-            Self::Generator(_) => Source::Generator,
+            Self::Generator => Source::Generator,
             Self::Stored => Source::Stored,
             Self::Import(import) => Source::Import {
                 secret: import.secret.to_owned(),
@@ -192,23 +174,52 @@ impl Origin<'_> {
 
 /// Assembles the next version by the rules of this module.
 ///
-/// `random` is used only for generated keys that the current version does not have.
+/// `random` is used only for generated keys that the current version does not have, or that are made anew.
 pub fn assemble(
     sources: &Sources<'_>,
+    now: Timestamp,
     random: &mut dyn Random,
 ) -> Result<Assembled, AssembleError> {
     let origins = origins(sources)?;
-    check(sources.current, &origins)?;
+    check(sources, &origins)?;
+    let generators = in_order(sources.generators, |key| origins.contains_key(key))
+        .map_err(|(key, source)| generate_error(key, source))?;
     let mut next = SecretValue::new();
     for (key, origin) in &origins {
-        let bytes = bytes_of(key, origin, sources.current, random)?;
-        next.insert((*key).to_owned(), bytes)
-            .map_err(AssembleError::Value)?;
+        if let Some(bytes) = given(key, origin, sources.current)? {
+            insert(&mut next, key, bytes)?;
+        }
+    }
+    for (generator, issuer) in generators {
+        let bench = Bench {
+            current: sources.current,
+            stored: sources.previous,
+            next: &next,
+            now,
+        };
+        let made = generator
+            .fill(&bench, issuer.as_ref(), random)
+            .map_err(|source| generate_error(&generator.key, source))?;
+        for (key, bytes) in made {
+            insert(&mut next, &key, bytes)?;
+        }
     }
     if sources.current == Some(&next) {
         return Ok(Assembled::Unchanged);
     }
     Ok(Assembled::Changed(next))
+}
+
+/// What the keys of the assembled version were made with, to be recorded with it.
+pub fn derivations(generators: &[NamedGenerator]) -> Derivations {
+    let digest = |named: &NamedGenerator| Some((named.key.clone(), named.digest()?));
+    generators.iter().filter_map(digest).collect()
+}
+
+fn insert(value: &mut SecretValue, key: &str, bytes: SecretBytes) -> Result<(), AssembleError> {
+    value
+        .insert(key.to_owned(), bytes)
+        .map_err(AssembleError::Value)
 }
 
 /// Every key with its one source.
@@ -224,7 +235,7 @@ fn origins<'a>(sources: &Sources<'a>) -> Result<BTreeMap<&'a str, Origin<'a>>, A
     let generators = sources
         .generators
         .iter()
-        .map(|named| (named.key.as_str(), Origin::Generator(&named.generator)));
+        .flat_map(|named| named.keys().map(|key| (key, Origin::Generator)));
     let named = match sources.stored {
         Kept::Keys(keys) => keys,
         Kept::Nothing | Kept::Rest => &[],
@@ -259,26 +270,20 @@ fn origins<'a>(sources: &Sources<'a>) -> Result<BTreeMap<&'a str, Origin<'a>>, A
 
 /// What can be refused before anything is generated. A policy is checked even if its key is carried
 /// over, so that a mistake shows when it is made and not when the key is first generated again.
-fn check(
-    current: Option<&SecretValue>,
-    origins: &BTreeMap<&str, Origin<'_>>,
-) -> Result<(), AssembleError> {
+fn check(sources: &Sources<'_>, origins: &BTreeMap<&str, Origin<'_>>) -> Result<(), AssembleError> {
+    for named in sources.generators {
+        named
+            .validate()
+            .map_err(|source| generate_error(&named.key, source))?;
+    }
     for (key, origin) in origins {
+        let there = has(sources.current, key);
         match origin {
-            Origin::Generator(generator) => generator
-                .validate()
-                .map_err(|source| generate_error(key, source))?,
-            Origin::Stored if !has(current, key) => {
-                let key = (*key).to_owned();
-                return Err(AssembleError::StoredMissing { key });
+            Origin::Import(import) if !there && import.bytes.is_none() => {
+                return Err(import_missing(import));
             }
-            Origin::Literal(_) | Origin::Stored => {}
-            Origin::Import(import) => {
-                if !has(current, key) && import.bytes.is_none() {
-                    let (key, secret) = ((*key).to_owned(), import.secret.to_owned());
-                    return Err(AssembleError::ImportMissing { key, secret });
-                }
-            }
+            Origin::Stored if !there => return Err(stored_missing(key)),
+            Origin::Literal(_) | Origin::Import(_) | Origin::Generator | Origin::Stored => {}
         }
     }
     Ok(())
@@ -288,34 +293,38 @@ fn has(current: Option<&SecretValue>, key: &str) -> bool {
     current.is_some_and(|current| current.get(key).is_some())
 }
 
-fn generate_error(key: &str, source: GeneratorError) -> AssembleError {
+fn stored_missing(key: &str) -> AssembleError {
+    let key = key.to_owned();
+    AssembleError::StoredMissing { key }
+}
+
+fn generate_error(key: &str, source: RecipeError) -> AssembleError {
     let key = key.to_owned();
     AssembleError::Generate { key, source }
 }
 
-fn bytes_of(
+fn import_missing(import: &ImportedKey<'_>) -> AssembleError {
+    let (key, secret) = (import.key.to_owned(), import.secret.to_owned());
+    AssembleError::ImportMissing { key, secret }
+}
+
+/// The value of a key that is not generated.
+fn given(
     key: &str,
     origin: &Origin<'_>,
     current: Option<&SecretValue>,
-    random: &mut dyn Random,
-) -> Result<SecretBytes, AssembleError> {
+) -> Result<Option<SecretBytes>, AssembleError> {
     let kept = current.and_then(|current| current.get(key));
-    match (origin, kept) {
-        (Origin::Literal(text), _) => Ok(SecretBytes::copy_of(text.as_bytes())),
-        (Origin::Generator(_) | Origin::Import(_) | Origin::Stored, Some(kept)) => {
-            Ok(SecretBytes::copy_of(kept))
+    let bytes = match origin {
+        Origin::Generator => return Ok(None),
+        Origin::Literal(text) => text.as_bytes(),
+        Origin::Stored => kept.ok_or_else(|| stored_missing(key))?,
+        Origin::Import(import) => {
+            let found = kept.or(import.bytes);
+            found.ok_or_else(|| import_missing(import))?
         }
-        (Origin::Stored, None) => Err(AssembleError::StoredMissing {
-            key: key.to_owned(),
-        }),
-        (Origin::Generator(generator), None) => generator
-            .generate(random)
-            .map_err(|source| generate_error(key, source)),
-        (Origin::Import(import), None) => import.bytes.map(SecretBytes::copy_of).ok_or_else(|| {
-            let (key, secret) = (key.to_owned(), import.secret.to_owned());
-            AssembleError::ImportMissing { key, secret }
-        }),
-    }
+    };
+    Ok(Some(SecretBytes::copy_of(bytes)))
 }
 
 #[cfg(test)]

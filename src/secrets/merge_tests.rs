@@ -2,9 +2,9 @@ use proptest::collection::{btree_map, btree_set};
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::managed_secret::{Encoding, Hex, StoredKeys, Uuid};
+use crate::api::managed_secret::{Encoding, Generate, Hex, StoredKeys, Uuid};
 use crate::crypto::RandomError;
-use crate::secrets::generate::PasswordPolicy;
+use crate::secrets::generate::{Generator, GeneratorError, PasswordPolicy, Recipe};
 use crate::secrets::testing::{Dry, Filled, all, never};
 use crate::secrets::value::MAX_PLAINTEXT;
 
@@ -27,10 +27,10 @@ fn literals(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn generators(keys: &[&str]) -> Vec<NamedGenerator> {
     let named = |key: &&str| NamedGenerator {
         key: (*key).to_owned(),
-        generator: Generator::Bytes {
+        recipe: Recipe::Random(Generator::Bytes {
             length: 8,
             encoding: Encoding::Hex,
-        },
+        }),
     };
     keys.iter().map(named).collect()
 }
@@ -73,6 +73,7 @@ impl Spec {
     fn assemble(&self, byte: u8) -> Result<Assembled, AssembleError> {
         let sources = Sources {
             current: self.current.as_ref(),
+            previous: None,
             literals: &self.literals,
             imported: &self.imported,
             generators: &self.generators,
@@ -82,7 +83,7 @@ impl Spec {
                 Some(StoredKeys { keys: Some(keys) }) => Kept::Keys(keys),
             },
         };
-        assemble(&sources, &mut all(byte))
+        assemble(&sources, Timestamp::UNIX_EPOCH, &mut all(byte))
     }
 
     fn entries(&self) -> SecretValue {
@@ -116,10 +117,10 @@ fn a_generated_value_is_carried_over_whatever_its_policy_is_now() {
         generators: generators(&["password", "token"]),
         ..Spec::new()
     };
-    spec.generators[0].generator = Generator::Password(PasswordPolicy {
+    spec.generators[0].recipe = Recipe::Random(Generator::Password(PasswordPolicy {
         length: 64,
         ..PasswordPolicy::default()
-    });
+    }));
     let expected: Entries = vec![
         ("password", b"as first generated\xff"),
         ("token", b"1111111111111111"),
@@ -239,7 +240,7 @@ fn nothing_is_generated_when_something_is_refused() {
     };
     let impossible = NamedGenerator {
         key: "z".to_owned(),
-        generator: Generator::Password(policy),
+        recipe: Recipe::Random(Generator::Password(policy)),
     };
     let mut with_impossible = generators(&["a"]);
     with_impossible.push(impossible);
@@ -260,12 +261,13 @@ fn nothing_is_generated_when_something_is_refused() {
     ] {
         let sources = Sources {
             current: None,
+            previous: None,
             literals: &spec.literals,
             imported: &spec.imported,
             generators: &spec.generators,
             stored: Kept::Nothing,
         };
-        assemble(&sources, &mut never()).unwrap_err();
+        assemble(&sources, Timestamp::UNIX_EPOCH, &mut never()).unwrap_err();
     }
 }
 
@@ -326,6 +328,7 @@ fn without_randomness_there_is_no_next_version() {
     };
     let sources = Sources {
         current: None,
+        previous: None,
         literals: &spec.literals,
         imported: &spec.imported,
         generators: &spec.generators,
@@ -333,8 +336,8 @@ fn without_randomness_there_is_no_next_version() {
     };
     let source = GeneratorError::Random(RandomError);
     assert_eq!(
-        assemble(&sources, &mut Dry),
-        Err(generate_error("password", source))
+        assemble(&sources, Timestamp::UNIX_EPOCH, &mut Dry),
+        Err(generate_error("password", source.into()))
     );
 }
 
@@ -342,18 +345,17 @@ fn without_randomness_there_is_no_next_version() {
 fn a_spec_s_generator_keeps_its_key_also_in_an_error() {
     let mut spec = Generate {
         key: "token".to_owned(),
-        password: None,
-        bytes: None,
         hex: Some(Hex { length: Some(8) }),
-        uuid: None,
+        ..Generate::default()
     };
     let named = NamedGenerator::try_from(&spec).unwrap();
     assert_eq!(
-        (named.key.as_str(), named.generator),
-        ("token", Generator::Hex { length: 8 })
+        (named.key.as_str(), named.recipe),
+        ("token", Recipe::Random(Generator::Hex { length: 8 }))
     );
     spec.uuid = Some(Uuid {});
     let error = NamedGenerator::try_from(&spec).unwrap_err();
+    let error = generate_error("token", error);
     assert_eq!(error.to_string(), "key `token` cannot be generated");
 }
 
@@ -410,6 +412,7 @@ fn assemble_any(spec: &AnySpec, current: Option<&SecretValue>, seed: &mut u8) ->
     let generators = generators(&keys);
     let sources = Sources {
         current,
+        previous: None,
         literals: &spec.literals,
         imported: &imported,
         generators: &generators,
@@ -419,7 +422,7 @@ fn assemble_any(spec: &AnySpec, current: Option<&SecretValue>, seed: &mut u8) ->
         *seed = seed.wrapping_add(1);
         bytes.fill(*seed);
     });
-    assemble(&sources, &mut random).unwrap()
+    assemble(&sources, Timestamp::UNIX_EPOCH, &mut random).unwrap()
 }
 
 proptest! {

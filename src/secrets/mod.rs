@@ -16,19 +16,23 @@ mod buffer;
 pub mod generate;
 pub mod manifest;
 pub mod merge;
+mod order;
 pub mod template;
 #[cfg(test)]
 mod testing;
 pub mod value;
 
-pub use generate::{Generator, GeneratorError, PasswordPolicy};
+pub use generate::{
+    CertificateFacts, Derivations, Generator, GeneratorError, NamedGenerator, PasswordPolicy,
+    Recipe, RecipeError, Stored,
+};
 pub use manifest::{
     Consumer, ImportRecord, Manifest, ManifestError, NewVersion, ReplicaRecord, Restarted,
     Retention, Rolling, RolloutRecord, Search, ShareRecord, Stage, StageLabel, TargetRecord,
     VersionId, VersionRecord,
 };
 pub use merge::{
-    AssembleError, Assembled, ImportedKey, Kept, NamedGenerator, Source, Sources, assemble,
+    AssembleError, Assembled, ImportedKey, Kept, Source, Sources, assemble, derivations,
 };
 pub use template::{Template, TemplateError, TemplateProblem};
 pub use value::{KeyNameError, MAX_PLAINTEXT, SecretValue, ValueError};

@@ -16,6 +16,7 @@ mod deletion;
 mod drift;
 mod existing;
 mod failover;
+mod generators;
 mod gitops;
 mod grants;
 mod guard;

@@ -15,7 +15,13 @@ use serde::{Deserialize, Serialize};
 use crate::api::schema::OBJECT_NAME;
 
 pub use delivery::{DeletionPolicy, Existing, Form, Target, Template};
-pub use generate::{Bytes, CharacterClass, Encoding, Generate, Hex, Password, Uuid};
+pub(crate) use generate::GENERATORS;
+pub use generate::{
+    Bcrypt, Bytes, Certificate, CertificateIssuer, CertificateKey, CertificateKeyRotation,
+    CertificateStatus, CertificateUsage, CharacterClass, DockerConfigJson, Encoding, Generate, Hex,
+    Htpasswd, KeyFormat, KeyPair, Keystore, KeystoreFormat, Password, PrivateKeyAlgorithm,
+    PrivateKeyEncoding, Registry, Scram, SshKey, Uuid,
+};
 pub use rollout::{
     Day, RolloutBatch, RolloutFailure, RolloutSpec, RolloutStatus, RolloutTarget, RolloutWindow,
     WorkloadKind,
@@ -78,7 +84,9 @@ pub use sharing::{
 #[x_kube(validation = sharing::a_replica_has_no_other_source())]
 #[x_kube(validation = sharing::a_replica_is_not_shared())]
 #[x_kube(validation = Rule::new(
-    "!has(self.generate) || !has(self.literals) || self.generate.all(g, !(g.key in self.literals))"
+    "!has(self.generate) || !has(self.literals) || self.generate.all(g, !(g.key in self.literals) && (!has(g.sshKey) || \
+     !((has(g.sshKey.publicKey) ? g.sshKey.publicKey : g.key + '.pub') in self.literals)) && (!has(g.keyPair) || \
+     !((has(g.keyPair.publicKey) ? g.keyPair.publicKey : g.key + '.pub') in self.literals)))"
 ).message("a key is in both generate and literals: every key has one source"))]
 #[x_kube(validation = Rule::new(
     "has(self.target) && has(self.target.form) && self.target.form != 'Sealed' || (has(self.template) ? \
@@ -251,6 +259,11 @@ pub struct ManagedSecretStatus {
     /// The kept versions, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<SecretVersionStatus>,
+
+    /// The generated certificates of the current version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
+    pub certificates: Vec<CertificateStatus>,
 
     /// Sequence number of the stored truth; it only ever grows.
     #[serde(default, skip_serializing_if = "Option::is_none")]

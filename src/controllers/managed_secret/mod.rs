@@ -4,6 +4,7 @@ pub(crate) mod absence;
 mod apply;
 mod base;
 mod deliver;
+mod generated;
 mod history;
 mod key;
 mod observe;
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::Timestamp;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
@@ -171,7 +173,7 @@ async fn carry_out(
     failures: u32,
     ctx: &Context,
 ) -> Result<(Action, Outcome), Error> {
-    let plan = plan(seen, ctx.now(), &mut OsRandom);
+    let plan = generated::with_time(&seen.secret, || plan(seen, ctx.now(), &mut OsRandom));
     if let Some(wait) = repair_delay(&plan, object, ctx) {
         return Ok((Action::requeue(wait), Outcome::Waiting));
     }
@@ -190,7 +192,7 @@ async fn carry_out(
     }
     let restarts = rollout::advance(seen, &plan, ctx).await;
     publish(seen, &plan, &restarts, ctx).await?;
-    next_look(&plan, restarts)
+    next_look(&plan, restarts, ctx.now())
 }
 
 /// A target that somebody else keeps changing is repaired at once, then ever more slowly: two writers in a fight
@@ -222,7 +224,7 @@ async fn publish(
     super::status::publish(&*seen.secret, &new, ready, ctx).await
 }
 
-fn next_look(plan: &Plan, restarts: Advance) -> Result<(Action, Outcome), Error> {
+fn next_look(plan: &Plan, restarts: Advance, now: Timestamp) -> Result<(Action, Outcome), Error> {
     let ready = plan.ready.as_ref().is_none_or(|ready| ready.status);
     let (wait, outcome) = match (plan.soon, ready) {
         (true, _) => (SOON, Outcome::Success),
@@ -230,6 +232,9 @@ fn next_look(plan: &Plan, restarts: Advance) -> Result<(Action, Outcome), Error>
         (false, false) => (WAITING, Outcome::Waiting),
     };
     let wait = jittered(restarts.wait(wait), jitter());
+    let shown = plan.shown.as_ref();
+    let renewal = shown.and_then(|shown| shown.until_renewal(now));
+    let wait = renewal.map_or(wait, |renewal| wait.min(renewal));
     match restarts.error {
         Some(error) => Err(error),
         None => Ok((Action::requeue(wait), outcome)),

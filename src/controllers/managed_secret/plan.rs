@@ -11,9 +11,10 @@ use super::key::KeySeen;
 use super::observe::Observed;
 use super::step::{Refusal, Step, internal};
 use super::truth::TruthSeen;
-use super::{deliver, replication, rollout, value};
+use super::{deliver, generated, replication, rollout, value};
 use crate::api::Reason;
 use crate::api::condition::NewCondition;
+use crate::api::managed_secret::CertificateStatus;
 use crate::controllers::error::Error;
 use crate::crypto::Random;
 use crate::secrets::{Manifest, SecretValue, StageLabel};
@@ -52,6 +53,8 @@ pub(crate) struct Shown {
     pub(crate) manifest: Manifest,
     /// The keys of the current version.
     pub(crate) keys: Vec<String>,
+    /// Its certificates that are made anew.
+    pub(crate) certificates: Vec<CertificateStatus>,
 }
 
 /// Decides.
@@ -66,7 +69,7 @@ pub(crate) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> 
         };
     }
     let shown = match &seen.truth {
-        TruthSeen::Present(truth) => Some(show(&truth.manifest, &truth.current)),
+        TruthSeen::Present(truth) => Some(show(seen, truth.manifest.clone(), &truth.current)),
         TruthSeen::Absent | TruthSeen::Unreadable { .. } => None,
     };
     match decide(seen, now, random) {
@@ -106,7 +109,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     }
     let next = value::next(seen, &base, key, now, random)?;
     let current = next.value(&base)?;
-    let (keys, is_new) = (names(current), next.is_new());
+    let (shown, is_new) = (show(seen, next.manifest.clone(), current), next.is_new());
     let content = deliver::render(seen, current)?;
     let mut manifest = next.manifest;
     rollout::record(seen, &base, &mut manifest, (&content, is_new), now, random)?;
@@ -127,7 +130,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     }
     let shown = Shown {
         manifest: manifest.clone(),
-        keys,
+        ..shown
     };
     let write = (!stands || stale).then(|| {
         let write = base.write(seen, manifest, next.fresh, (key, material));
@@ -184,15 +187,12 @@ fn default_key() -> Plan {
     }
 }
 
-fn show(manifest: &Manifest, current: &SecretValue) -> Shown {
+fn show(seen: &Observed, manifest: Manifest, current: &SecretValue) -> Shown {
     Shown {
-        manifest: manifest.clone(),
-        keys: names(current),
+        manifest,
+        keys: current.keys().map(str::to_owned).collect(),
+        certificates: generated::certificates(&seen.secret, current),
     }
-}
-
-fn names(value: &SecretValue) -> Vec<String> {
-    value.keys().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

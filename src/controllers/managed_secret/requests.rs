@@ -95,6 +95,7 @@ mod tests {
                 created: "2026-01-02T03:04:05Z".parse().unwrap(),
                 key_id: "key".into(),
                 context: std::collections::BTreeMap::new(),
+                derivations: crate::secrets::Derivations::new(),
             };
             manifest.add_current(version).unwrap();
         }

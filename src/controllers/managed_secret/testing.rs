@@ -158,7 +158,7 @@ impl World {
         SecretValue::decode(self.past[version].expose()).unwrap()
     }
 
-    /// Lets time go by.
+    /// Lets time pass, in seconds; what is negative puts the clock back.
     pub(super) fn wait(&mut self, seconds: i64) {
         self.now += seconds;
     }

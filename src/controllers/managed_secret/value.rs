@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 
 use super::base::Base;
+use super::generated::{self, generators};
 use super::history::fit;
 use super::observe::Observed;
 use super::replication;
@@ -19,7 +20,7 @@ use crate::api::names::ANNOTATION_ROLLBACK;
 use crate::crypto::{KeyId, Random, SecretBytes};
 use crate::secrets::{
     AssembleError, Assembled, ImportRecord, ImportedKey, Kept, Manifest, NamedGenerator,
-    NewVersion, SecretValue, Sources, StageLabel, VersionId, assemble,
+    NewVersion, SecretValue, Sources, StageLabel, Stored, VersionId, assemble, derivations,
 };
 
 /// What the truth becomes.
@@ -79,7 +80,7 @@ pub(super) fn next<'a>(
 ) -> Result<Next<'a>, Refusal> {
     user_context(&seen.secret).map_err(|error| context_refused(&error))?;
     let wanted = Wanted::of(seen, base)?;
-    let mut next = go_back(seen, base, &wanted, random)?;
+    let mut next = go_back(seen, base, &wanted, now, random)?;
     if next.back.is_none() {
         go_on(&mut next, seen, base, &wanted, (key, now), random)?;
     }
@@ -102,24 +103,24 @@ struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     fn of(seen: &'a Observed, base: &Base<'_>) -> Result<Self, Refusal> {
-        let generators = seen
-            .secret
-            .spec
-            .generate
-            .iter()
-            .map(NamedGenerator::try_from);
         Ok(Self {
             imports: wanted_imports(seen, base)?,
-            generators: generators
-                .collect::<Result<_, _>>()
-                .map_err(|error| refused(&error))?,
+            generators: generators(&seen.secret)?,
         })
     }
 
+    /// Whether a generator fills that key.
+    fn generates(&self, key: &str) -> bool {
+        let keys = self.generators.iter().flat_map(NamedGenerator::keys);
+        keys.into_iter().any(|filled| filled == key)
+    }
+
+    /// Assembles from `current` what is to be kept, and from `previous` what derived keys were made from.
     fn assemble(
         &self,
-        current: Option<&SecretValue>,
+        (current, previous): (Option<&SecretValue>, Option<Stored<'_>>),
         seen: &Observed,
+        now: Timestamp,
         random: &mut dyn Random,
     ) -> Result<Assembled, AssembleError> {
         let imported: Vec<_> = self.imports.iter().flat_map(WantedImport::keys).collect();
@@ -131,12 +132,13 @@ impl<'a> Wanted<'a> {
         };
         let sources = Sources {
             current,
+            previous,
             literals: &spec.literals,
             imported: &imported,
             generators: &self.generators,
             stored,
         };
-        assemble(&sources, random)
+        assemble(&sources, now, random)
     }
 }
 
@@ -145,6 +147,7 @@ fn go_back<'a>(
     seen: &'a Observed,
     base: &Base<'_>,
     wanted: &Wanted<'_>,
+    now: Timestamp,
     random: &mut dyn Random,
 ) -> Result<Next<'a>, Refusal> {
     let manifest = base.truth().map(|truth| &truth.manifest);
@@ -162,7 +165,12 @@ fn go_back<'a>(
         Some(Err(Refusal(reason, message))) => return Err(Refusal(*reason, message.clone())),
         None => return Err(internal(&"the version to go back to was not read")),
     };
-    let conflict = match wanted.assemble(Some(earlier), seen, random) {
+    let record = manifest.and_then(|manifest| manifest.version(&version));
+    let previous = record.map(|record| Stored {
+        value: earlier,
+        derivations: &record.derivations,
+    });
+    let conflict = match wanted.assemble((Some(earlier), previous), seen, now, random) {
         Ok(Assembled::Unchanged) => None,
         Ok(Assembled::Changed(other)) => Some(differing(earlier, &other)),
         Err(error) => Some(with_causes(&error)),
@@ -205,10 +213,11 @@ fn go_on(
     let manifest = &mut next.manifest;
     let anew = regeneration(&seen.secret, manifest);
     let taken = taken_over(seen, base)?;
-    let current = kept(seen, base, wanted, taken.as_ref(), anew.is_some())?;
+    let current = kept(base, wanted, taken.as_ref(), anew.is_some())?;
+    let previous = base.truth().and_then(generated::stored);
     let value = match &seen.replication {
         Some(replication) => replication::value(replication, base)?,
-        None => match wanted.assemble(current.as_ref(), seen, random) {
+        None => match wanted.assemble((current.as_ref(), previous), seen, now, random) {
             Ok(Assembled::Changed(value)) => Some(value),
             Ok(Assembled::Unchanged) => current.filter(|_| base.truth().is_none()),
             Err(error) => return Err(refused(&error)),
@@ -266,6 +275,7 @@ fn add(
         created: now,
         key_id: key.to_string(),
         context: seen.secret.spec.encryption_context.clone(),
+        derivations: derivations(&generators(&seen.secret)?),
     };
     manifest
         .add_current(version)
@@ -400,7 +410,6 @@ fn want_import<'a>(
 /// The current value as the next one is assembled from it: without what is imported anew, nor, if that is asked for, what is
 /// generated; and for a secret that takes an existing Secret over, what that one holds.
 fn kept(
-    seen: &Observed,
     base: &Base<'_>,
     wanted: &Wanted<'_>,
     taken: Option<&SecretValue>,
@@ -411,7 +420,7 @@ fn kept(
     };
     // What is taken over is in use, and new to us.
     let regenerate = regenerate && base.truth().is_some();
-    let generated = |key: &str| seen.secret.spec.generate.iter().any(|g| g.key == key);
+    let generated = |key: &str| wanted.generates(key);
     let imported = |key: &str| {
         let mut imports = wanted.imports.iter();
         imports.any(|import| import.again && import.keys.contains(key))
@@ -449,13 +458,21 @@ fn takes_over(seen: &Observed, base: &Base<'_>) -> bool {
             .is_some_and(|target| target.owner == Owner::Nobody)
 }
 
-/// The values of generated keys in a Secret that is taken over: somebody uses them, so they are kept.
+/// The values of generated keys in a Secret that is taken over: somebody uses them, so they are kept. Those of literals
+/// say what a derived value there was made from.
 fn taken_over(seen: &Observed, base: &Base<'_>) -> Result<Option<SecretValue>, Refusal> {
     let Some(target) = seen.target.as_ref().filter(|_| takes_over(seen, base)) else {
         return Ok(None);
     };
-    let generated = |key: &str| seen.secret.spec.generate.iter().any(|g| g.key == key);
-    let kept = target.delivered.iter().filter(|(key, _)| generated(key));
+    let generators = generators(&seen.secret)?;
+    let generated = |key: &str| {
+        generators
+            .iter()
+            .any(|named| named.keys().any(|k| k == key))
+    };
+    let literal = |key: &str| seen.secret.spec.literals.contains_key(key);
+    let kept = target.delivered.iter();
+    let kept = kept.filter(|(key, _)| generated(key) || literal(key));
     copy_of(kept.map(|(key, bytes)| (key.as_str(), bytes.expose()))).map(Some)
 }
 
@@ -536,7 +553,7 @@ pub(super) fn remove_sources(seen: &Observed, base: &Base<'_>) -> (Vec<Step>, Op
     (steps, note)
 }
 
-fn refused(error: &AssembleError) -> Refusal {
+pub(super) fn refused(error: &AssembleError) -> Refusal {
     let reason = match error {
         AssembleError::DuplicateKey { .. } => Reason::DuplicateKey,
         AssembleError::ImportMissing { .. } => Reason::ImportSourceMissing,

@@ -1,20 +1,41 @@
-//! Generators: how a key of a secret gets a value that nobody has seen before.
+//! Generators: how keys of a secret get values that nobody has seen before.
 //!
-//! A generator is a policy and nothing else; randomness is given to it. [`Generator::validate`]
-//! refuses a policy that no value could satisfy, naming the field and the remedy, so that generating
-//! cannot fail later.
+//! A [`Generator`] makes one random value. It is a policy and nothing else; randomness is given to it.
+//! [`Generator::validate`] refuses a policy that no value could satisfy, naming the field and the remedy, so
+//! that generating cannot fail later.
+//!
+//! A [`Recipe`] makes all keys of one entry of `spec.generate`: a random value, a key pair, a certificate, or what is
+//! derived from other keys; and says when one is made anew.
 
+mod certificate;
+mod derived;
 mod encoding;
+mod keystore;
+mod pair;
 mod password;
+mod private_key;
+mod recipe;
 mod spec;
+mod ssh;
+
+pub(in crate::secrets) use certificate::Authority;
+pub(in crate::secrets) use recipe::Bench;
+
+pub use certificate::{CertificateFacts, CertificatePolicy};
+pub use derived::{Derivation, Text};
+pub use pair::{Pair, PairForm};
+pub use private_key::{Curve, KeyKind, RsaBits};
+pub use recipe::{Derivations, NamedGenerator, Recipe, RecipeError, Stored};
 
 pub use password::{DEFAULT_LENGTH, DEFAULT_SYMBOLS, PasswordPolicy};
 pub use spec::DEFAULT_BYTES_LENGTH;
 
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::api::managed_secret::{CharacterClass, Encoding};
 use crate::crypto::{Random, RandomError, SecretBytes};
+use crate::hex::Hex;
 
 /// Longest password, in characters.
 pub const MAX_PASSWORD_LENGTH: u32 = 4_096;
@@ -98,12 +119,6 @@ pub enum GeneratorError {
          password may begin with (which `-` is not); exclude fewer or add a class"
     )]
     AlphabetTooSmall,
-    /// Not exactly one generator is named. The schema refuses it before.
-    #[error("{count} generators are set; set exactly one of password, bytes, hex, uuid")]
-    Choice {
-        /// How many there are.
-        count: usize,
-    },
     /// There is no randomness.
     #[error("the source of randomness failed")]
     Random(#[source] RandomError),
@@ -137,6 +152,11 @@ impl Generator {
                 .map_err(GeneratorError::Random),
         }
     }
+}
+
+/// SHA-256 of a description, in hexadecimal. An object's fields are sorted, so that equal ones have equal digests.
+fn digest(description: &serde_json::Value) -> String {
+    Hex(&Sha256::digest(description.to_string())).to_string()
 }
 
 fn check_length(length: u32, limit: u32) -> Result<(), GeneratorError> {

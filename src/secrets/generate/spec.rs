@@ -1,17 +1,14 @@
 //! From a generator as it is written in a spec, with its defaults.
 
-use super::{DEFAULT_LENGTH, DEFAULT_SYMBOLS, Generator, GeneratorError, PasswordPolicy};
+use super::{DEFAULT_LENGTH, DEFAULT_SYMBOLS, Generator, PasswordPolicy};
 use crate::api::managed_secret::{Generate, Password};
 
 /// The number of random bytes if nothing else is said.
 pub const DEFAULT_BYTES_LENGTH: u32 = 32;
 
-impl TryFrom<&Generate> for Generator {
-    type Error = GeneratorError;
-
-    /// Refuses none and several generators, and nothing else: a policy is looked at by
-    /// [`validate`](Generator::validate).
-    fn try_from(spec: &Generate) -> Result<Self, Self::Error> {
+impl Generator {
+    /// The random values that a spec names. A policy is looked at by [`validate`](Self::validate).
+    pub(super) fn all_of(spec: &Generate) -> Vec<Self> {
         let password = spec
             .password
             .as_ref()
@@ -24,11 +21,7 @@ impl TryFrom<&Generate> for Generator {
             length: hex.length.unwrap_or(DEFAULT_BYTES_LENGTH),
         });
         let uuid = spec.uuid.as_ref().map(|_| Self::Uuid);
-        let mut named: Vec<_> = [password, bytes, hex, uuid].into_iter().flatten().collect();
-        match (named.len(), named.pop()) {
-            (1, Some(generator)) => Ok(generator),
-            (count, _) => Err(GeneratorError::Choice { count }),
-        }
+        [password, bytes, hex, uuid].into_iter().flatten().collect()
     }
 }
 
@@ -58,12 +51,16 @@ impl From<&Password> for PasswordPolicy {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::{NamedGenerator, Recipe, RecipeError};
     use super::*;
     use crate::api::managed_secret::{CharacterClass, Encoding};
 
-    fn generator(spec: Value) -> Result<Generator, GeneratorError> {
+    fn generator(spec: Value) -> Result<Generator, RecipeError> {
         let spec: Generate = serde_json::from_value(spec).unwrap();
-        Generator::try_from(&spec)
+        match NamedGenerator::try_from(&spec)?.recipe {
+            Recipe::Random(generator) => Ok(generator),
+            other => panic!("{other:?} is no random value"),
+        }
     }
 
     #[test]
@@ -128,12 +125,13 @@ mod tests {
     fn none_and_several_generators_are_refused_with_their_number() {
         assert_eq!(
             generator(json!({"key": "k"})),
-            Err(GeneratorError::Choice { count: 0 })
+            Err(RecipeError::Choice { count: 0 })
         );
         let error = generator(json!({"key": "k", "hex": {}, "uuid": {}, "bytes": {}})).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "3 generators are set; set exactly one of password, bytes, hex, uuid"
+            "3 generators are set; set exactly one of password, bytes, hex, uuid, sshKey, keyPair, certificate, \
+             htpasswd, bcrypt, scram, dockerConfigJson, keystore"
         );
     }
 }

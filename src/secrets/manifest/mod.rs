@@ -14,7 +14,7 @@
 //!   "format": 1,
 //!   "sequence": 7,
 //!   "versions": [{"id": "6f1c…", "created": "2026-02-01T08:00:00Z", "stages": ["Current"],
-//!                 "keyId": "1b9d…", "context": {"team": "orders"}}],
+//!                 "keyId": "1b9d…", "context": {"team": "orders"}, "derivations": {"auth": "9f86…"}}],
 //!   "imports": [{"secret": "legacy", "sourceUid": "77aa…", "time": "2026-02-01T08:00:00Z",
 //!                "keys": ["password"]}],
 //!   "targets": [{"name": "orders-db", "form": "Sealed", "existing": "Fail",

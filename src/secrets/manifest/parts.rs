@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::timestamp;
 use crate::api::managed_secret::{DeletionPolicy, Existing, Form};
 use crate::crypto::{Random, RandomError};
-use crate::secrets::generate::uuid;
+use crate::secrets::generate::{Derivations, uuid};
 
 /// The id of a version: a UUID in canonical lower-case text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -180,6 +180,9 @@ pub struct VersionRecord {
     /// The user's pairs of the encryption context that it is sealed with.
     #[serde(default)]
     pub context: BTreeMap<String, String>,
+    /// What its derived keys were made with, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub derivations: Derivations,
     /// Fields of a newer release.
     #[serde(flatten)]
     unknown: BTreeMap<String, serde_json::Value>,
@@ -205,6 +208,8 @@ pub struct NewVersion {
     pub key_id: String,
     /// The user's pairs of the encryption context that it is sealed with.
     pub context: BTreeMap<String, String>,
+    /// What its derived keys were made with, by key.
+    pub derivations: Derivations,
 }
 
 impl NewVersion {
@@ -216,6 +221,7 @@ impl NewVersion {
             stages: BTreeSet::new(),
             key_id: self.key_id,
             context: self.context,
+            derivations: self.derivations,
             unknown: BTreeMap::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! Specs that are refused, with what the message must say, and specs that are accepted.
 
 mod delivery;
+mod generators;
 mod keys;
 mod passwords;
 mod policies;
@@ -43,6 +44,7 @@ pub(super) fn refused_secrets() -> Vec<Refused> {
         sources(),
         passwords::refused(),
         passwords::lengths(),
+        generators::refused(),
         delivery::refused(),
         rollout::refused(),
         limits(),
@@ -132,14 +134,14 @@ fn sources() -> Vec<Refused> {
             json!({"generate": [{"key": "a"}]}),
             &[
                 "spec.generate[0]",
-                "exactly one of password, bytes, hex, uuid must be set",
+                "exactly one of password, bytes, hex, uuid, sshKey, keyPair, certificate, htpasswd, bcrypt, scram, dockerConfigJson, keystore must be set",
             ],
         ),
         (
             json!({"generate": [{"key": "a", "uuid": {}, "hex": {}}]}),
             &[
                 "spec.generate[0]",
-                "exactly one of password, bytes, hex, uuid must be set",
+                "exactly one of password, bytes, hex, uuid, sshKey, keyPair, certificate, htpasswd, bcrypt, scram, dockerConfigJson, keystore must be set",
             ],
         ),
         (
@@ -314,6 +316,7 @@ pub(super) fn accepted_secrets() -> Vec<Value> {
     .collect();
     specs.extend(sharing::accepted());
     specs.extend(rollout::accepted());
+    specs.extend(generators::accepted());
     specs.extend([
         largest(),
         json!({"generate": [{"key": long(253), "uuid": {}}], "target": {"form": "Plain"}}),

@@ -1,16 +1,28 @@
 //! Generators: values that Keystead makes once, and never again unless asked.
 
+mod certificate;
+mod derived;
+mod pairs;
+
 use kube::KubeSchema;
 use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use certificate::{
+    Certificate, CertificateIssuer, CertificateKey, CertificateKeyRotation, CertificateStatus,
+    CertificateUsage,
+};
+pub use derived::{Bcrypt, DockerConfigJson, Htpasswd, Keystore, KeystoreFormat, Registry, Scram};
+pub use pairs::{KeyFormat, KeyPair, PrivateKeyAlgorithm, PrivateKeyEncoding, SshKey};
+
+/// What the name of a key may be.
+const KEY_NAME: &str = "^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$";
+
 /// One generated key of a secret. Exactly one of the generators is set.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(
-    "(has(self.password) ? 1 : 0) + (has(self.bytes) ? 1 : 0) + (has(self.hex) ? 1 : 0) + (has(self.uuid) ? 1 : 0) == 1"
-).message("exactly one of password, bytes, hex, uuid must be set"))]
+#[x_kube(validation = exactly_one())]
 pub struct Generate {
     /// The key of the secret that gets the value: letters, digits, `-`, `_` and `.`; not `.`, and not
     /// beginning with `..`.
@@ -30,6 +42,53 @@ pub struct Generate {
     /// A random UUID (version 4).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<Uuid>,
+    /// A key pair of SSH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_key: Option<SshKey>,
+    /// A key pair for signatures or encryption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_pair: Option<KeyPair>,
+    /// An X.509 certificate with its private key, made anew before it expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
+    /// A line of an htpasswd file. Made anew when the user name or the password changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub htpasswd: Option<Htpasswd>,
+    /// The bcrypt hash of a key. Made anew when that changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bcrypt: Option<Bcrypt>,
+    /// The SCRAM-SHA-256 verifier of a key, for PostgreSQL. Made anew when that changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scram: Option<Scram>,
+    /// Log-ins to registries. Made anew when one changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docker_config_json: Option<DockerConfigJson>,
+    /// A keystore of Java. Made anew when what it holds, or its password, changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keystore: Option<Keystore>,
+}
+
+/// The fields of [`Generate`] of which one is set.
+pub(crate) const GENERATORS: [&str; 12] = [
+    "password",
+    "bytes",
+    "hex",
+    "uuid",
+    "sshKey",
+    "keyPair",
+    "certificate",
+    "htpasswd",
+    "bcrypt",
+    "scram",
+    "dockerConfigJson",
+    "keystore",
+];
+
+/// The rule that one of the generators is set.
+fn exactly_one() -> Rule {
+    let set = GENERATORS.map(|field| format!("has(self.{field})"));
+    Rule::new(format!("[{}].filter(set, set).size() == 1", set.join(", ")))
+        .message(format!("exactly one of {} must be set", GENERATORS.join(", ")).as_str())
 }
 
 /// A password, uniform over all that satisfy the rules. With the defaults it is safe in URLs, shells,
