@@ -27,6 +27,7 @@ pub mod replicas;
 mod restore;
 mod root;
 mod run;
+mod sealing;
 mod status;
 mod uses;
 
@@ -39,7 +40,7 @@ use kube::{Api, Resource};
 use tokio::sync::watch;
 
 pub use census::Census;
-pub use context::{Context, Scope};
+pub use context::{Context, Scope, Sealing};
 pub use crds::apply as apply_crds;
 pub use creations::Creations;
 pub use error::{Class, Error};
@@ -121,6 +122,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             managed_key::destruction::run(ctx.clone()),
             managed_key::trimming::run(ctx.clone()),
             root::run(ctx.clone()),
+            sealing::run(ctx.clone()),
             restore::run(ctx.clone()),
             certificates::run(ctx.clone()),
             parking::run::<KeyTruths>(ctx.clone(), keys.clone(), key_news),
