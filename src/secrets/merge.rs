@@ -5,6 +5,7 @@
 //!   policy, or of any other key, generates it anew.
 //! - A literal is what the spec says now.
 //! - An imported key that the current version has is kept: an import happens once.
+//! - A sealed key is what its entry says; an entry that was taken before is not opened again, and the current version's value kept.
 //! - A key that the spec no longer names is not in the next version.
 //! - A key that comes from two sources is refused, whatever their values are.
 //!
@@ -53,6 +54,14 @@ pub struct ImportedKey<'a> {
     pub bytes: Option<&'a [u8]>,
 }
 
+/// A key that was sealed before it reached the resource.
+pub struct SealedKey<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// What its entry says. `None` if that was taken before: the current version has the key then.
+    pub bytes: Option<&'a [u8]>,
+}
+
 /// What the next version is assembled from.
 pub struct Sources<'a> {
     /// The value of the current version, if there is one.
@@ -61,6 +70,8 @@ pub struct Sources<'a> {
     pub literals: &'a BTreeMap<String, String>,
     /// `spec.import`, with the keys of each source listed.
     pub imported: &'a [ImportedKey<'a>],
+    /// `spec.sealed`.
+    pub sealed: &'a [SealedKey<'a>],
     /// `spec.generate`.
     pub generators: &'a [NamedGenerator],
 }
@@ -72,6 +83,8 @@ pub enum Source {
     Literal,
     /// `spec.generate`.
     Generator,
+    /// `spec.sealed`.
+    Sealed,
     /// `spec.import`.
     Import {
         /// Name of the Secret.
@@ -84,6 +97,7 @@ impl fmt::Display for Source {
         match self {
             Self::Literal => f.write_str("literals"),
             Self::Generator => f.write_str("generate"),
+            Self::Sealed => f.write_str("sealed"),
             Self::Import { secret } => write!(f, "import of `{secret}`"),
         }
     }
@@ -112,7 +126,7 @@ pub enum AssembleError {
         second: Source,
     },
     /// The spec names no key at all.
-    #[error("the secret has no keys: name at least one in generate, literals or import")]
+    #[error("the secret has no keys: name at least one in generate, literals, import or sealed")]
     Empty,
     /// The name of a key is refused.
     #[error("key `{key}` from {source_of_key} is not allowed: {problem}")]
@@ -132,6 +146,12 @@ pub enum AssembleError {
         /// Name of the Secret.
         secret: String,
     },
+    /// A sealed key was taken before and is not in the current version.
+    #[error("key `{key}` was taken from sealed before and is gone")]
+    SealedMissing {
+        /// The key.
+        key: String,
+    },
     /// A generator's policy is impossible, or its source of randomness is broken.
     #[error("key `{key}` cannot be generated")]
     Generate {
@@ -149,6 +169,7 @@ pub enum AssembleError {
 enum Origin<'a> {
     Literal(&'a str),
     Import(&'a ImportedKey<'a>),
+    Sealed(&'a SealedKey<'a>),
     Generator(&'a Generator),
 }
 
@@ -157,6 +178,7 @@ impl Origin<'_> {
         match self {
             Self::Literal(_) => Source::Literal,
             Self::Generator(_) => Source::Generator,
+            Self::Sealed(_) => Source::Sealed,
             Self::Import(import) => Source::Import {
                 secret: import.secret.to_owned(),
             },
@@ -199,8 +221,12 @@ fn origins<'a>(sources: &Sources<'a>) -> Result<BTreeMap<&'a str, Origin<'a>>, A
         .generators
         .iter()
         .map(|named| (named.key.as_str(), Origin::Generator(&named.generator)));
+    let sealed = sources
+        .sealed
+        .iter()
+        .map(|sealed| (sealed.key, Origin::Sealed(sealed)));
     let mut origins = BTreeMap::new();
-    for (key, origin) in generators.chain(literals).chain(imports) {
+    for (key, origin) in generators.chain(literals).chain(imports).chain(sealed) {
         if let Err(problem) = check_key_name(key) {
             let source_of_key = origin.source();
             return Err(AssembleError::KeyName {
@@ -230,6 +256,13 @@ fn check(
     for (key, origin) in origins {
         match origin {
             Origin::Literal(_) => {}
+            Origin::Sealed(sealed) => {
+                let kept = current.is_some_and(|current| current.get(key).is_some());
+                if !kept && sealed.bytes.is_none() {
+                    let key = (*key).to_owned();
+                    return Err(AssembleError::SealedMissing { key });
+                }
+            }
             Origin::Generator(generator) => generator
                 .validate()
                 .map_err(|source| generate_error(key, source))?,
@@ -259,6 +292,13 @@ fn bytes_of(
     let kept = current.and_then(|current| current.get(key));
     match (origin, kept) {
         (Origin::Literal(text), _) => Ok(SecretBytes::copy_of(text.as_bytes())),
+        (Origin::Sealed(sealed), kept) => {
+            let bytes = sealed.bytes.or(kept);
+            bytes.map(SecretBytes::copy_of).ok_or_else(|| {
+                let key = key.to_owned();
+                AssembleError::SealedMissing { key }
+            })
+        }
         (Origin::Generator(_) | Origin::Import(_), Some(kept)) => Ok(SecretBytes::copy_of(kept)),
         (Origin::Generator(generator), None) => generator
             .generate(random)

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api::managed_secret::{Encoding, Hex, Uuid};
-use crate::crypto::RandomError;
+use crate::crypto::{OsRandom, RandomError};
 use crate::secrets::generate::PasswordPolicy;
 use crate::secrets::testing::{Dry, Filled, all, never};
 use crate::secrets::value::MAX_PLAINTEXT;
@@ -67,6 +67,7 @@ impl Spec {
             current: self.current.as_ref(),
             literals: &self.literals,
             imported: &self.imported,
+            sealed: &[],
             generators: &self.generators,
         };
         assemble(&sources, &mut all(byte))
@@ -249,6 +250,7 @@ fn nothing_is_generated_when_something_is_refused() {
             current: None,
             literals: &spec.literals,
             imported: &spec.imported,
+            sealed: &[],
             generators: &spec.generators,
         };
         assemble(&sources, &mut never()).unwrap_err();
@@ -266,6 +268,7 @@ fn without_randomness_there_is_no_next_version() {
         current: None,
         literals: &spec.literals,
         imported: &spec.imported,
+        sealed: &[],
         generators: &spec.generators,
     };
     let source = GeneratorError::Random(RandomError);
@@ -349,6 +352,7 @@ fn assemble_any(spec: &AnySpec, current: Option<&SecretValue>, seed: &mut u8) ->
         current,
         literals: &spec.literals,
         imported: &imported,
+        sealed: &[],
         generators: &generators,
     };
     let mut random = Filled(|bytes: &mut [u8]| {
@@ -391,4 +395,54 @@ proptest! {
             current = Some(next);
         }
     }
+}
+
+#[test]
+fn a_sealed_key_is_what_its_entry_says_and_keeps_its_value_once_it_was_taken() {
+    fn next(
+        current: Option<&SecretValue>,
+        bytes: Option<&[u8]>,
+    ) -> Result<Assembled, AssembleError> {
+        let key = "password";
+        let sources = Sources {
+            current,
+            literals: &BTreeMap::new(),
+            imported: &[],
+            sealed: &[SealedKey { key, bytes }],
+            generators: &[],
+        };
+        assemble(&sources, &mut OsRandom)
+    }
+    let one = value(&[("password", b"one")]);
+    let taken = next(None, Some(b"one"));
+    assert_eq!(
+        taken,
+        Ok(Assembled::Changed(value(&[("password", b"one")])))
+    );
+    assert_eq!(next(Some(&one), None), Ok(Assembled::Unchanged));
+    let changed = next(Some(&one), Some(b"two"));
+    let two = value(&[("password", b"two")]);
+    assert_eq!(changed, Ok(Assembled::Changed(two)));
+    let key = "password".to_owned();
+    assert_eq!(next(None, None), Err(AssembleError::SealedMissing { key }));
+}
+
+#[test]
+fn a_sealed_key_that_is_a_literal_too_is_refused_with_both_sources() {
+    let literals = BTreeMap::from([("password".to_owned(), "x".to_owned())]);
+    let sources = Sources {
+        current: None,
+        literals: &literals,
+        imported: &[],
+        sealed: &[SealedKey {
+            key: "password",
+            bytes: Some(b"y"),
+        }],
+        generators: &[],
+    };
+    let refused = assemble(&sources, &mut OsRandom).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "key `password` comes from two sources: literals and sealed"
+    );
 }

@@ -26,6 +26,8 @@ pub use manifest::{
     ImportRecord, Manifest, ManifestError, NewVersion, Stage, TargetRecord, VersionId,
     VersionRecord,
 };
-pub use merge::{AssembleError, Assembled, ImportedKey, NamedGenerator, Source, Sources, assemble};
+pub use merge::{
+    AssembleError, Assembled, ImportedKey, NamedGenerator, SealedKey, Source, Sources, assemble,
+};
 pub use template::{Template, TemplateError, TemplateProblem};
 pub use value::{KeyNameError, MAX_PLAINTEXT, SecretValue, ValueError};

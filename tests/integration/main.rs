@@ -34,6 +34,7 @@ mod recovery;
 mod restore;
 mod root;
 mod rotation;
+mod sealed;
 mod server;
 mod smoke;
 mod sources;

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod generate;
+mod sealed;
 
 use std::collections::BTreeMap;
 
@@ -57,8 +58,8 @@ pub use generate::{Bytes, CharacterClass, Encoding, Generate, Hex, Password, Uui
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
     "has(self.generate) && size(self.generate) > 0 || has(self.literals) && size(self.literals) > 0 || \
-     has(self.import) && size(self.import) > 0"
-).message("the secret has no keys: name at least one in generate, literals or import"))]
+     has(self.import) && size(self.import) > 0 || has(self.sealed) && size(self.sealed) > 0"
+).message("the secret has no keys: name at least one in generate, literals, import or sealed"))]
 #[x_kube(validation = Rule::new(
     "!has(self.generate) || !has(self.literals) || self.generate.all(g, !(g.key in self.literals))"
 ).message("a key is in both generate and literals: every key has one source"))]
@@ -108,6 +109,15 @@ pub struct ManagedSecretSpec {
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.secretRef.name == b.secretRef.name))")
         .message("a Secret is imported twice: name each once"))]
     pub import: Vec<Import>,
+
+    /// Keys whose values were encrypted before they reached this resource, so that they may be kept in Git: envelopes in base64, made by
+    /// `kubectl keystead seal`, or copied from a target of form Sealed. Each opens for this namespace, name and key only, or, if it was
+    /// sealed so, in all of the namespace. Taken once: the stored value stays until the entry changes. At most 64 of 368,640
+    /// characters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "sealed::entries")]
+    #[x_kube(validation = super::schema::key_names())]
+    pub sealed: BTreeMap<String, String>,
 
     /// What the delivered Secret contains, when it is not simply the keys of the secret. A change
     /// renders anew; it never generates anew.

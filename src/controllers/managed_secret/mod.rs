@@ -7,6 +7,7 @@ mod deliver;
 mod key;
 mod observe;
 mod plan;
+mod sealed;
 mod source;
 mod spec;
 mod status;

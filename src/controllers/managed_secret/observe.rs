@@ -8,10 +8,12 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use super::key::{KeySeen, find_key, name_of_key};
+use super::sealed::{self, SealedEntry};
 use super::source::Source;
 use super::spec::{KeyName, key_name, key_namespace, target_name, user_of};
 use super::target::{self, Target};
 use super::truth::{self, TruthSeen};
+use crate::api::names::SEALING_KEY;
 use crate::api::{ManagedSecret, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
@@ -32,6 +34,8 @@ pub(crate) struct Observed {
     pub(crate) truth: TruthSeen,
     /// The Secrets to import, where they have to be read.
     pub(crate) sources: Vec<Source>,
+    /// The entries of `spec.sealed`.
+    pub(crate) sealed: Vec<SealedEntry>,
     /// The Secret of the target's name, if a target is wanted and there is one.
     pub(crate) target: Option<Target>,
     /// Targets of ours under names that are not wanted any more.
@@ -53,6 +57,7 @@ impl Observed {
             key: KeySeen::Problem(Reason::Pending, String::new()),
             truth: TruthSeen::Absent,
             sources: Vec::new(),
+            sealed: Vec::new(),
             target: None,
             leftovers: Vec::new(),
             namespace: None,
@@ -106,6 +111,7 @@ pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result
         Err(problem) => problem,
     };
     seen.truth = truth::open(stored, &seen.key_access(ctx));
+    seen.sealed = sealed::look(&seen, ctx);
     look_outside(&mut seen, &namespace, ctx).await?;
     Ok(seen)
 }
@@ -163,6 +169,12 @@ fn refer(secret: &ManagedSecret, namespace: &str, key: Option<&str>, ctx: &Conte
         references.insert(Reference::Key(key_namespace(secret), key.to_owned()));
     }
     references.insert(truth_reference(secret, ctx));
+    if !secret.spec.sealed.is_empty() {
+        references.insert(Reference::Key(
+            ctx.namespace.clone(),
+            SEALING_KEY.to_owned(),
+        ));
+    }
     let imports = secret
         .spec
         .import

@@ -66,6 +66,7 @@ impl World {
             key: key(KEYS[0]),
             truth: TruthSeen::Absent,
             sources: Vec::new(),
+            sealed: Vec::new(),
             target: None,
             leftovers: Vec::new(),
             home: None,

@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::base::Base;
 use super::observe::Observed;
+use super::sealed;
 use super::source::{Found, Source, asked_again, lacks, record_of, recorded};
 use super::spec::{target_name, user_context};
 use super::step::{Refusal, Step, TargetState, context_refused, internal, with_causes};
@@ -66,10 +67,12 @@ pub(super) fn next(
     let generators = generators
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| refused(&error))?;
+    let sealed = sealed::keys(seen)?;
     let sources = Sources {
         current: current.as_ref(),
         literals: &seen.secret.spec.literals,
         imported: &imported,
+        sealed: &sealed,
         generators: &generators,
     };
     let assembled = assemble(&sources, random).map_err(|error| refused(&error))?;
@@ -96,6 +99,9 @@ pub(super) fn next(
                 .map_err(|error| internal(&error))?;
         }
     }
+    manifest
+        .record_sealed(sealed::taken(seen))
+        .map_err(|error| internal(&error))?;
     rebind(&mut manifest, seen, key)?;
     let imported = wanted.iter().any(|import| import.reading.is_some());
     Ok(Next {
@@ -386,6 +392,7 @@ fn refused(error: &AssembleError) -> Refusal {
     let reason = match error {
         AssembleError::DuplicateKey { .. } => Reason::DuplicateKey,
         AssembleError::ImportMissing { .. } => Reason::ImportSourceMissing,
+        AssembleError::SealedMissing { .. } => Reason::SourceLost,
         AssembleError::Value(_) => Reason::ValueTooLarge,
         AssembleError::Empty | AssembleError::KeyName { .. } | AssembleError::Generate { .. } => {
             Reason::InvalidSpec

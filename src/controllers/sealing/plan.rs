@@ -145,14 +145,17 @@ mod tests {
             ..seen(Some(&one), Some(1))
         };
         assert_eq!(step(&never, now + YEAR + YEAR), Step::Rest(None));
-        let asked = |truth| Seen {
-            token: Some("now"),
-            ..seen(Some(truth), Some(1))
+        let asked = |truth: &KeyMaterialSpec| {
+            let seen = Seen {
+                token: Some("now"),
+                ..seen(Some(truth), Some(1))
+            };
+            step(&seen, now)
         };
         let token = Some("now".to_owned());
-        assert_eq!(step(&asked(&one), now), Step::Rotate { token });
+        assert_eq!(asked(&one), Step::Rotate { token });
         one.rotation.consume("now");
-        assert!(matches!(step(&asked(&one), now), Step::Rest(_)));
+        assert!(matches!(asked(&one), Step::Rest(_)));
     }
 
     #[test]

@@ -18,7 +18,8 @@
 //!   "imports": [{"secret": "legacy", "sourceUid": "77aa…", "time": "2026-02-01T08:00:00Z",
 //!                "keys": ["password"]}],
 //!   "targets": [{"name": "orders-db", "form": "Sealed", "existing": "Fail",
-//!                "deletionPolicy": "Delete"}]
+//!                "deletionPolicy": "Delete"}],
+//!   "sealed": {"apiKey": "9f86…"}
 //! }
 //! ```
 //!
@@ -59,6 +60,8 @@ pub struct Manifest {
     imports: Vec<ImportRecord>,
     #[serde(default)]
     targets: Vec<TargetRecord>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    sealed: BTreeMap<String, String>,
     #[serde(flatten)]
     unknown: BTreeMap<String, serde_json::Value>,
 }
@@ -78,6 +81,7 @@ impl Manifest {
             versions: Vec::new(),
             imports: Vec::new(),
             targets: Vec::new(),
+            sealed: BTreeMap::new(),
             unknown: BTreeMap::new(),
         }
     }
@@ -331,6 +335,24 @@ impl Manifest {
         self.bump()?;
         self.imports.retain(|known| known.secret != import.secret);
         self.imports.push(import);
+        Ok(true)
+    }
+
+    /// The entries of `spec.sealed` that were taken: SHA-256 in hexadecimal digits, by key.
+    pub fn sealed(&self) -> &BTreeMap<String, String> {
+        &self.sealed
+    }
+
+    /// Records which entries of `spec.sealed` were taken. Returns whether anything changed.
+    pub fn record_sealed(
+        &mut self,
+        sealed: BTreeMap<String, String>,
+    ) -> Result<bool, ManifestError> {
+        if self.sealed == sealed {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.sealed = sealed;
         Ok(true)
     }
 
