@@ -89,7 +89,7 @@ async fn what_is_sealed_with_the_published_key_opens_in_its_place_only_and_for_e
     ];
     for (entry, reason) in cases {
         bed.apply_secret("shop", "bad", &spec(&entry)).await;
-        bed.wait_reason("shop", "bad", reason).await;
+        bed.wait_not_ready("shop", "bad", reason).await;
         assert!(bed.native("shop", "bad").await.is_none());
     }
     // One of several installations is enough.
@@ -155,7 +155,7 @@ async fn a_sealing_key_that_is_lost_is_not_replaced_and_what_was_taken_stays() {
     let _operator = bed.operator().await;
     let late = entry(b"late", strict("shop", "late", "token"), &keys);
     bed.apply_secret("shop", "late", &spec(&late)).await;
-    bed.wait_reason("shop", "late", "SealingKeyMissing").await;
+    bed.wait_not_ready("shop", "late", "SealingKeyMissing").await;
     assert!(materials.get_opt(&name).await.unwrap().is_none());
     // What was taken needs the sealing key no more.
     bed.delete("shop", "secret/app").await;
