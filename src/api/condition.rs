@@ -116,6 +116,16 @@ pub enum Reason {
     TargetRefused,
     /// A value once existed and its ciphertext is gone. No new value is made.
     SourceLost,
+    /// An entry of `spec.sealed` was sealed for another name, key or namespace, or with other pairs.
+    SealedForAnotherPlace,
+    /// An entry of `spec.sealed` was sealed for other installations only.
+    SealedForAnotherInstallation,
+    /// An entry of `spec.sealed` was sealed under a sealing key, or material of a key, that is not here.
+    SealingKeyMissing,
+    /// An entry of `spec.sealed` is malformed, or was altered.
+    SealedUnreadable,
+    /// A sealing key of the installation was made and is gone.
+    SealingKeyLost,
     /// The stored ciphertext does not open: altered, moved, or of another secret.
     TruthUnreadable,
     /// The stored ciphertext is older than what was seen before.
@@ -214,6 +224,11 @@ impl Reason {
             Self::TargetImmutable => "TargetImmutable",
             Self::TargetRefused => "TargetRefused",
             Self::SourceLost => "SourceLost",
+            Self::SealedForAnotherPlace => "SealedForAnotherPlace",
+            Self::SealedForAnotherInstallation => "SealedForAnotherInstallation",
+            Self::SealingKeyMissing => "SealingKeyMissing",
+            Self::SealedUnreadable => "SealedUnreadable",
+            Self::SealingKeyLost => "SealingKeyLost",
             Self::TruthUnreadable => "TruthUnreadable",
             Self::RollbackDetected => "RollbackDetected",
             Self::AdoptionNeedsApproval => "AdoptionNeedsApproval",

@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::key_grant::{GrantConstraints, GrantOperation};
@@ -62,6 +63,10 @@ pub struct KeyMaterialSpec {
     /// UID of the `ManagedKey` that last claimed this material.
     #[schemars(length(min = 1, max = 64))]
     pub object_uid: String,
+    /// What the operator itself keeps the material for; absent: it is that of a `ManagedKey`, and never becomes other. Bound to the
+    /// material.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub internal: Option<InternalUse>,
     /// The ARN that ciphertext names the key by. Fixed for life.
     #[schemars(length(min = 1, max = 256))]
     pub arn: String,
@@ -98,6 +103,22 @@ pub struct KeyMaterialSpec {
     /// The generations, oldest first; the last one encrypts, each decrypts. None is left of a key that was destroyed.
     #[schemars(length(max = 256))]
     pub generations: Vec<MaterialGeneration>,
+}
+
+/// What the operator itself keeps material for.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InternalUse {
+    /// The installation's sealing key: each generation is the seed of a key pair, and named by that pair's id.
+    Sealing,
+}
+
+impl InternalUse {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sealing => "Sealing",
+        }
+    }
 }
 
 impl KeyMaterialSpec {

@@ -22,8 +22,8 @@ pub use condition::{ConditionType, Reason};
 pub use key_alias::{KeyAlias, KeyAliasSpec, KeyAliasStatus};
 pub use key_grant::{GrantConstraints, GrantOperation, KeyGrant, KeyGrantSpec, KeyGrantStatus};
 pub use key_material::{
-    DeletionRecord, DueRecord, GrantRecord, KeyMaterial, KeyMaterialSpec, MaterialGeneration,
-    NamespaceRecord, PolicyRecord, RotationRecord,
+    DeletionRecord, DueRecord, GrantRecord, InternalUse, KeyMaterial, KeyMaterialSpec,
+    MaterialGeneration, NamespaceRecord, PolicyRecord, RotationRecord,
 };
 pub use key_policy::{
     Effect, KeyPolicy, PolicyStatement, Principals, ServiceAccountName, StatementConditions, Via,

@@ -65,7 +65,8 @@ pub const ANNOTATION_ROLLBACK: &str = "keystead.dev/rollback";
 pub const ANNOTATION_REGENERATE: &str = "keystead.dev/regenerate";
 /// On `KeyMaterial` that waits without its resource, by a platform administrator: how many stored secrets may be lost with it.
 pub const ANNOTATION_ACCEPT_DATA_LOSS: &str = "keystead.dev/accept-data-loss";
-/// On a `ManagedKey`, by its user: each new value rotates the key once.
+/// On a `ManagedKey`, by its user: each new value rotates the key once. On the `KeyMaterial` of the sealing key, by a platform
+/// administrator: the same.
 pub const ANNOTATION_ROTATE: &str = "keystead.dev/rotate";
 /// On a `ManagedKey` of origin External, by its user: each new value has a wrapping key offered for 24 hours.
 pub const ANNOTATION_OFFER_IMPORT: &str = "keystead.dev/offer-import";
@@ -96,6 +97,12 @@ pub const SECRET_TYPE_AUTHORITY: &str = "keystead.dev/ca";
 /// and never takes ciphertext for a value.
 pub const SEALED_SUFFIX: &str = ".sealed";
 
+/// The material of the installation's sealing key, in the operator's namespace.
+pub const SEALING_KEY: &str = "keystead-sealing";
+/// Where everybody finds what is public of an installation: a `ConfigMap` of this name in [`PUBLIC_NAMESPACE`].
+pub const PUBLIC: &str = "keystead";
+/// The namespace of Kubernetes whose objects everybody may read whom their owner lets.
+pub const PUBLIC_NAMESPACE: &str = "kube-public";
 /// The Secret of the embedded root key.
 pub const ROOT_SECRET: &str = "keystead-root";
 /// The Secret with the authority that signs the server's certificate.

@@ -70,6 +70,12 @@ pub(super) struct Args {
     /// 0 for never.
     #[arg(long, env = "KEYSTEAD_TRIM_AFTER_DAYS", default_value_t = 0, value_parser = trim_days)]
     trim_after_days: u16,
+    /// After how many days another sealing key is made, beside the older ones: 30 to 3650, or 0 for never.
+    #[arg(long, env = "KEYSTEAD_SEALING_ROTATE_DAYS", default_value_t = 365, value_parser = trim_days)]
+    sealing_rotate_days: u16,
+    /// Do not publish the public sealing keys in `ConfigMap` kube-public/keystead.
+    #[arg(long, env = "KEYSTEAD_SEALING_UNPUBLISHED")]
+    sealing_unpublished: bool,
     /// Further DNS names of the server's certificate, separated by commas.
     #[arg(long, env = "KEYSTEAD_SERVER_NAMES", value_delimiter = ',')]
     server_names: Vec<String>,
@@ -328,6 +334,10 @@ impl Operator {
             recorder: Recorder::new(client.clone(), reporter),
             clock: process_clock(),
             trim_after: trim_after(self.args.trim_after_days),
+            sealing: controllers::Sealing {
+                period: trim_after(self.args.sealing_rotate_days),
+                publish: !self.args.sealing_unpublished,
+            },
             tenure,
             metrics: self.metrics.clone(),
             references: controllers::References::default(),

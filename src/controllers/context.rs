@@ -49,6 +49,15 @@ impl Scope {
     }
 }
 
+/// What is done with sealing keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Sealing {
+    /// How old the newest gets before another is made; for ever if absent.
+    pub period: Option<SignedDuration>,
+    /// Whether the public keys are published.
+    pub publish: bool,
+}
+
 /// What every controller needs.
 pub struct Context {
     /// The client.
@@ -83,6 +92,8 @@ pub struct Context {
     pub leadership: Leadership,
     /// How long nothing may have needed old material of default keys before it is removed; never if absent.
     pub trim_after: Option<SignedDuration>,
+    /// What is done with sealing keys.
+    pub sealing: Sealing,
     /// The name of this leadership, which no other ever had.
     pub tenure: String,
     /// Counters.

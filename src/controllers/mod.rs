@@ -29,6 +29,7 @@ mod restore;
 mod rollout;
 mod root;
 mod run;
+mod sealing;
 mod sharing;
 mod status;
 mod token;
@@ -43,7 +44,7 @@ use kube::{Api, Resource};
 use tokio::sync::watch;
 
 pub use census::Census;
-pub use context::{Context, Scope};
+pub use context::{Context, Scope, Sealing};
 pub use crds::apply as apply_crds;
 pub use creations::Creations;
 pub use error::{Class, Error};
@@ -128,6 +129,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             managed_key::trimming::run(ctx.clone()),
             managed_secret::purge::run(ctx.clone()),
             root::run(ctx.clone()),
+            sealing::run(ctx.clone()),
             restore::run(ctx.clone()),
             certificates::run(ctx.clone()),
             parking::run::<KeyTruths>(ctx.clone(), keys.clone(), key_news),

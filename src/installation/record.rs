@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::restore::RestoreHold;
 use crate::api::names::{ANNOTATION_RESTORE_CHECKED, INSTALLATION};
-use crate::crypto::{Fingerprint, InstallationId, Region};
+use crate::crypto::{Fingerprint, InstallationId, Region, SealingKeyId};
 use crate::roots::ProviderKind;
 
 const ID: &str = "installationId";
@@ -20,6 +20,7 @@ const ROOT_FINGERPRINT: &str = "rootFingerprint";
 const REGION: &str = "region";
 const RETIRED_ROOTS: &str = "retiredRoots";
 const ROOT_ROTATION: &str = "rootRotation";
+const SEALING_KEY: &str = "sealingKey";
 const RESTORE: &str = "restoreSuspected";
 const OBJECTION_PREFIX: &str = "rootObjection.";
 /// Longest name of a replica in the record; together with the prefix it is a key of a `ConfigMap` (253 characters).
@@ -126,6 +127,8 @@ pub struct Record {
     pub rotation: Option<RootRotation>,
     /// Which replicas cannot load the next root key, by name.
     pub objections: BTreeMap<String, Objection>,
+    /// The newest sealing key that was made: where it is gone, none is made in its place.
+    pub sealing_key: Option<SealingKeyId>,
     /// That a restore is suspected.
     pub restore: Option<RestoreHold>,
     /// Which hold an administrator has ended: its `since`. An annotation; not written.
@@ -142,6 +145,7 @@ impl Record {
             retired: Vec::new(),
             rotation: None,
             objections: BTreeMap::new(),
+            sealing_key: None,
             restore: None,
             restore_checked: None,
         }
@@ -175,6 +179,10 @@ impl Record {
             })?,
             rotation: json(data, ROOT_ROTATION)?,
             objections,
+            sealing_key: data
+                .get(SEALING_KEY)
+                .map(|_| parsed(data, SEALING_KEY))
+                .transpose()?,
             restore: json(data, RESTORE)?,
             restore_checked: annotations.and_then(|a| a.get(ANNOTATION_RESTORE_CHECKED).cloned()),
         })
@@ -189,6 +197,8 @@ impl Record {
         set(data, ROOT_FINGERPRINT, Some(self.root.to_string()));
         set(data, RETIRED_ROOTS, retired);
         set(data, ROOT_ROTATION, self.rotation.as_ref().map(to_json));
+        let sealing_key = self.sealing_key.map(|key| key.to_string());
+        set(data, SEALING_KEY, sealing_key);
         set(data, RESTORE, self.restore.as_ref().map(to_json));
         data.retain(|entry, _| !entry.starts_with(OBJECTION_PREFIX));
         for (identity, objection) in &self.objections {

@@ -10,11 +10,13 @@ use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
 use super::kind::kind;
-use crate::api::{KeyMaterial, KeyMaterialSpec, KeyOrigin, KeyState, MaterialGeneration};
+use crate::api::{
+    InternalUse, KeyMaterial, KeyMaterialSpec, KeyOrigin, KeyState, MaterialGeneration,
+};
 use crate::crypto::{
     Arn, InstallationId, KeyError, KeyId, KeyKind, MaterialBinding, MaterialId, MaterialLookup,
-    Random, RandomError, RootKey, SecretKey, UnwrapError, WrappingKey, root_of, unwrap_material,
-    wrap_material,
+    Random, RandomError, RootKey, SecretBytes, SecretKey, UnwrapError, WrappingKey, root_of,
+    unwrap_material, wrap_material,
 };
 use crate::policy::{KeyRules, RuleError};
 use crate::roots::RootKeys;
@@ -62,6 +64,9 @@ impl Key {
             .arn
             .parse()
             .map_err(|_| "spec.arn is no ARN".to_owned())?;
+        if truth.spec.internal.is_some() {
+            return Err("it is no key of a ManagedKey".to_owned());
+        }
         if arn.key != id {
             return Err("spec.arn names another key".to_owned());
         }
@@ -147,12 +152,8 @@ fn load_generation(
         .material_id
         .parse()
         .map_err(|_| "a material id is malformed".to_owned())?;
-    let wrapped = BASE64
-        .decode(&generation.wrapped)
-        .map_err(|_| "wrapped is no base64".to_owned())?;
-    let material = root_under(&wrapped, roots).and_then(|root| {
-        let bytes = unwrap_material(&root, &binding(spec, key, id, installation), &wrapped)
-            .map_err(|error| error.to_string())?;
+    let bound = binding(spec, key, id, installation);
+    let material = unwrapped(generation, &bound, roots)?.and_then(|bytes| {
         let kind = kind(spec.key_spec, spec.key_usage).ok_or(KeyError);
         kind.and_then(|kind| SecretKey::from_bytes(kind, &bytes))
             .map_err(|error| error.to_string())
@@ -162,6 +163,23 @@ fn load_generation(
         id,
         material,
     })
+}
+
+/// The bytes of a generation, or why they cannot be had.
+///
+/// # Errors
+/// It is not of the form that the operator writes.
+pub(super) fn unwrapped(
+    generation: &MaterialGeneration,
+    bound: &MaterialBinding<'_>,
+    roots: &RootKeys,
+) -> Result<Result<SecretBytes, String>, String> {
+    let wrapped = BASE64
+        .decode(&generation.wrapped)
+        .map_err(|_| "wrapped is no base64".to_owned())?;
+    Ok(root_under(&wrapped, roots).and_then(|root| {
+        unwrap_material(&root, bound, &wrapped).map_err(|error| error.to_string())
+    }))
 }
 
 /// The root key that the material says it is wrapped under. A look-up, never a trial.
@@ -185,7 +203,9 @@ pub fn binding(
         namespace: &spec.namespace,
         name: &spec.name,
         spec: spec.key_spec.as_str(),
-        usage: spec.key_usage.as_str(),
+        usage: spec
+            .internal
+            .map_or_else(|| spec.key_usage.as_str(), InternalUse::as_str),
         origin: spec.origin.as_str(),
     }
 }
@@ -223,9 +243,19 @@ pub fn new_generation(
     let kind = kind(spec.key_spec, spec.key_usage).ok_or(GenerateError::Kind)?;
     let id = MaterialId::generate(random).map_err(GenerateError::Random)?;
     let material = SecretKey::generate(kind, random).map_err(GenerateError::Random)?;
+    wrapped_generation(new, spec, id, &material, random).map_err(GenerateError::Random)
+}
+
+/// The next generation, of that material.
+pub(super) fn wrapped_generation(
+    new: &NewKey<'_>,
+    spec: &KeyMaterialSpec,
+    id: MaterialId,
+    material: &SecretBytes,
+    random: &mut dyn Random,
+) -> Result<MaterialGeneration, RandomError> {
     let bound = binding(spec, new.id, id, new.installation);
-    let wrapped =
-        wrap_material(new.root, &bound, &material, random).map_err(GenerateError::Random)?;
+    let wrapped = wrap_material(new.root, &bound, material, random)?;
     Ok(MaterialGeneration {
         version: spec.generations.last().map_or(1, |last| last.version + 1),
         material_id: id.to_string(),

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::freshness::{Freshness, NotFresh};
 use super::key::Key;
+use super::sealing::SealingKey;
 use super::state_table::permitted;
 use super::user::{NotAllowed, SecretUser};
 use crate::api::KeyState;
@@ -81,6 +82,7 @@ pub struct KeyChanged {
 #[derive(Default)]
 pub struct Keyring {
     keys: RwLock<Keys>,
+    sealing: RwLock<Option<Arc<SealingKey>>>,
     freshness: Option<Arc<Freshness>>,
 }
 
@@ -97,8 +99,22 @@ impl Keyring {
     pub fn guarded(freshness: Arc<Freshness>) -> Self {
         Self {
             keys: RwLock::default(),
+            sealing: RwLock::default(),
             freshness: Some(freshness),
         }
+    }
+
+    /// The sealing key, if it is known. It is none of the keys below: nothing that goes over those touches it.
+    pub fn sealing(&self) -> Option<Arc<SealingKey>> {
+        let sealing = self.sealing.read();
+        sealing.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts the sealing key in, or a newer state of it, or takes it out. A server has no use for it.
+    pub(super) fn set_sealing(&self, key: Option<SealingKey>) {
+        let key = key.filter(|_| self.freshness.is_none());
+        let mut sealing = self.sealing.write().unwrap_or_else(PoisonError::into_inner);
+        *sealing = key.map(Arc::new);
     }
 
     /// Puts a key in, or a newer state of it.

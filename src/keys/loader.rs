@@ -14,6 +14,7 @@ use tracing::warn;
 
 use super::key::Key;
 use super::keyring::{KeyChanged, Keyring};
+use super::sealing::{SealingKey, sealing_key_id};
 use super::wrapped::roots_of;
 use crate::api::KeyMaterial;
 use crate::crypto::{InstallationId, KeyId};
@@ -121,6 +122,9 @@ impl Loader {
                 self.load(key.truth.clone());
             }
         }
+        if let Some(key) = self.keyring.sealing().filter(|key| !key.closed.is_empty()) {
+            self.load(key.truth.clone());
+        }
     }
 
     /// Tells when there is another root key, for [`Self::look_for_roots`].
@@ -142,7 +146,10 @@ impl Loader {
     /// Looks again for the root keys that some key still needs.
     async fn look_again(&self) {
         let keys = self.keyring.all();
-        let needed: HashSet<_> = keys.iter().flat_map(|k| roots_of(&k.truth.spec)).collect();
+        let sealing = self.keyring.sealing();
+        let truths = keys.iter().map(|key| &key.truth);
+        let truths = truths.chain(sealing.iter().map(|key| &key.truth));
+        let needed: HashSet<_> = truths.flat_map(|truth| roots_of(&truth.spec)).collect();
         self.roots.miss_only(&needed);
         self.roots.look_again().await;
     }
@@ -172,7 +179,13 @@ impl Loader {
     /// The key that this very truth is loaded as, with all of its material. A watch that begins anew tells of every key, and
     /// most are as they were. All of the truth is compared: after a restore a resourceVersion may come a second time.
     fn known(&self, truth: &KeyMaterial) -> Option<KeyId> {
-        let key = self.keyring.get(truth.name_any().parse().ok()?)?;
+        let id = truth.name_any().parse().ok()?;
+        let sealing = self.keyring.sealing().filter(|_| self.is_sealing(id));
+        if let Some(key) = sealing {
+            let same = key.truth.metadata == truth.metadata && key.truth.spec == truth.spec;
+            return (key.closed.is_empty() && same).then_some(id);
+        }
+        let key = self.keyring.get(id)?;
         let opened = key.generations.iter().all(|g| g.material.is_ok());
         let same = key.truth.metadata == truth.metadata && key.truth.spec == truth.spec;
         (opened && same).then_some(key.id)
@@ -181,6 +194,9 @@ impl Loader {
     fn load(&self, truth: KeyMaterial) -> Option<KeyId> {
         let (namespace, name) = (truth.spec.namespace.clone(), truth.spec.name.clone());
         let object = truth.name_any();
+        if truth.spec.internal.is_some() {
+            return self.load_sealing(truth);
+        }
         match Key::load(truth, self.installation, &self.roots) {
             Ok(key) => {
                 let id = key.id;
@@ -203,6 +219,29 @@ impl Loader {
         }
     }
 
+    fn load_sealing(&self, truth: KeyMaterial) -> Option<KeyId> {
+        let (namespace, name) = (truth.spec.namespace.clone(), truth.spec.name.clone());
+        let id = truth.name_any().parse().ok();
+        match SealingKey::load(truth, self.installation, &self.roots) {
+            Ok(key) => {
+                for (version, error) in &key.closed {
+                    warn!(version, error, "a sealing key cannot be opened");
+                }
+                self.keyring.set_sealing(Some(key));
+                self.announce(namespace, name);
+                id
+            }
+            Err(error) => {
+                warn!(error, "this sealing key was not written by the operator");
+                None
+            }
+        }
+    }
+
+    fn is_sealing(&self, id: KeyId) -> bool {
+        id == sealing_key_id(self.installation)
+    }
+
     fn remove(&self, name: &str) {
         if let Ok(id) = name.parse() {
             self.remove_id(id);
@@ -216,10 +255,20 @@ impl Loader {
                 self.remove_id(key.id);
             }
         }
+        let sealing = sealing_key_id(self.installation);
+        if !listed.contains(&sealing) {
+            self.remove_id(sealing);
+        }
     }
 
     /// Takes a key out.
     pub(crate) fn remove_id(&self, id: KeyId) {
+        let sealing = self.keyring.sealing().filter(|_| self.is_sealing(id));
+        if let Some(key) = sealing {
+            self.keyring.set_sealing(None);
+            let spec = &key.truth.spec;
+            self.announce(spec.namespace.clone(), spec.name.clone());
+        }
         if let Some(key) = self.keyring.remove(id) {
             let spec = &key.truth.spec;
             self.announce(spec.namespace.clone(), spec.name.clone());

@@ -16,6 +16,7 @@ mod kind;
 mod loader;
 pub mod operations;
 mod rewrap;
+mod sealing;
 mod state_table;
 #[cfg(test)]
 mod testing;
@@ -29,6 +30,10 @@ pub use keyring::{KeyChanged, Keyring, UseError, Used};
 pub use kind::{Algorithms, SYMMETRIC_DEFAULT, kind};
 pub use loader::Loader;
 pub use rewrap::{RewrapError, is_under, rewrap};
+pub use sealing::{
+    PublishedKey, SealingKey, new_sealing_generation, new_sealing_key, newest_sealing_key,
+    sealing_key_id,
+};
 pub use state_table::{StateRefusal, permitted};
 pub use user::{NotAllowed, SecretUser};
 pub use wrapped::roots_of;

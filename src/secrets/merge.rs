@@ -7,6 +7,7 @@
 //! - A literal is what the spec says now.
 //! - An imported key that the current version has is kept: an import happens once.
 //! - A stored key is what the current version has under it.
+//! - A sealed key is what its entry says; an entry that was taken before is not opened again, and the current version's value kept.
 //! - A key that the spec no longer names is not in the next version.
 //! - A key that comes from two sources is refused, whatever their values are.
 //!
@@ -46,6 +47,14 @@ pub enum Kept<'a> {
     Keys(&'a [String]),
 }
 
+/// A key that was sealed before it reached the resource.
+pub struct SealedKey<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// What its entry says. `None` if that was taken before: the current version has the key then.
+    pub bytes: Option<&'a [u8]>,
+}
+
 /// What the next version is assembled from.
 pub struct Sources<'a> {
     /// The values to keep: those of the current version, if there is one, without what is to be imported anew.
@@ -56,6 +65,8 @@ pub struct Sources<'a> {
     pub literals: &'a BTreeMap<String, String>,
     /// `spec.import`, with the keys of each source listed.
     pub imported: &'a [ImportedKey<'a>],
+    /// `spec.sealed`.
+    pub sealed: &'a [SealedKey<'a>],
     /// `spec.generate`.
     pub generators: &'a [NamedGenerator],
     /// `spec.stored`.
@@ -69,6 +80,8 @@ pub enum Source {
     Literal,
     /// `spec.generate`.
     Generator,
+    /// `spec.sealed`.
+    Sealed,
     /// `spec.import`.
     Import {
         /// Name of the Secret.
@@ -83,6 +96,7 @@ impl fmt::Display for Source {
         match self {
             Self::Literal => f.write_str("literals"),
             Self::Generator => f.write_str("generate"),
+            Self::Sealed => f.write_str("sealed"),
             Self::Import { secret } => write!(f, "import of `{secret}`"),
             Self::Stored => f.write_str("stored"),
         }
@@ -112,7 +126,7 @@ pub enum AssembleError {
         second: Source,
     },
     /// The spec names no key at all.
-    #[error("the secret has no keys: name at least one in generate, literals or import")]
+    #[error("the secret has no keys: name at least one in generate, literals, import or sealed")]
     Empty,
     /// The name of a key is refused.
     #[error("key `{key}` from {source_of_key} is not allowed: {problem}")]
@@ -138,6 +152,12 @@ pub enum AssembleError {
         /// The key.
         key: String,
     },
+    /// A sealed key was taken before and is not in the current version.
+    #[error("key `{key}` was taken from sealed before and is gone")]
+    SealedMissing {
+        /// The key.
+        key: String,
+    },
     /// A generator's policy is impossible, its inputs cannot be used, or its source of randomness is broken.
     #[error("key `{key}` cannot be generated")]
     Generate {
@@ -155,6 +175,7 @@ pub enum AssembleError {
 enum Origin<'a> {
     Literal(&'a str),
     Import(&'a ImportedKey<'a>),
+    Sealed(&'a SealedKey<'a>),
     Generator,
     Stored,
 }
@@ -163,6 +184,7 @@ impl Origin<'_> {
     fn source(&self) -> Source {
         match self {
             Self::Literal(_) => Source::Literal,
+            Self::Sealed(_) => Source::Sealed,
             Self::Generator => Source::Generator,
             Self::Stored => Source::Stored,
             Self::Import(import) => Source::Import {
@@ -236,13 +258,16 @@ fn origins<'a>(sources: &Sources<'a>) -> Result<BTreeMap<&'a str, Origin<'a>>, A
         .generators
         .iter()
         .flat_map(|named| named.keys().map(|key| (key, Origin::Generator)));
+    let sealed = sources.sealed.iter();
+    let sealed = sealed.map(|sealed| (sealed.key, Origin::Sealed(sealed)));
     let named = match sources.stored {
         Kept::Keys(keys) => keys,
         Kept::Nothing | Kept::Rest => &[],
     };
     let stored = named.iter().map(|key| (key.as_str(), Origin::Stored));
+    let declared = generators.chain(literals).chain(imports);
     let mut origins = BTreeMap::new();
-    for (key, origin) in generators.chain(literals).chain(imports).chain(stored) {
+    for (key, origin) in declared.chain(sealed).chain(stored) {
         if let Err(problem) = check_key_name(key) {
             let source_of_key = origin.source();
             return Err(AssembleError::KeyName {
@@ -282,8 +307,15 @@ fn check(sources: &Sources<'_>, origins: &BTreeMap<&str, Origin<'_>>) -> Result<
             Origin::Import(import) if !there && import.bytes.is_none() => {
                 return Err(import_missing(import));
             }
+            Origin::Sealed(sealed) if !there && sealed.bytes.is_none() => {
+                return Err(sealed_missing(key));
+            }
             Origin::Stored if !there => return Err(stored_missing(key)),
-            Origin::Literal(_) | Origin::Import(_) | Origin::Generator | Origin::Stored => {}
+            Origin::Literal(_)
+            | Origin::Import(_)
+            | Origin::Sealed(_)
+            | Origin::Generator
+            | Origin::Stored => {}
         }
     }
     Ok(())
@@ -296,6 +328,11 @@ fn has(current: Option<&SecretValue>, key: &str) -> bool {
 fn stored_missing(key: &str) -> AssembleError {
     let key = key.to_owned();
     AssembleError::StoredMissing { key }
+}
+
+fn sealed_missing(key: &str) -> AssembleError {
+    let key = key.to_owned();
+    AssembleError::SealedMissing { key }
 }
 
 fn generate_error(key: &str, source: RecipeError) -> AssembleError {
@@ -319,6 +356,10 @@ fn given(
         Origin::Generator => return Ok(None),
         Origin::Literal(text) => text.as_bytes(),
         Origin::Stored => kept.ok_or_else(|| stored_missing(key))?,
+        Origin::Sealed(sealed) => {
+            let found = sealed.bytes.or(kept);
+            found.ok_or_else(|| sealed_missing(key))?
+        }
         Origin::Import(import) => {
             let found = kept.or(import.bytes);
             found.ok_or_else(|| import_missing(import))?

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api::managed_secret::{Encoding, Generate, Hex, StoredKeys, Uuid};
-use crate::crypto::RandomError;
+use crate::crypto::{OsRandom, RandomError};
 use crate::secrets::generate::{Generator, GeneratorError, PasswordPolicy, Recipe};
 use crate::secrets::testing::{Dry, Filled, all, never};
 use crate::secrets::value::MAX_PLAINTEXT;
@@ -76,6 +76,7 @@ impl Spec {
             previous: None,
             literals: &self.literals,
             imported: &self.imported,
+            sealed: &[],
             generators: &self.generators,
             stored: match &self.stored {
                 None => Kept::Nothing,
@@ -264,6 +265,7 @@ fn nothing_is_generated_when_something_is_refused() {
             previous: None,
             literals: &spec.literals,
             imported: &spec.imported,
+            sealed: &[],
             generators: &spec.generators,
             stored: Kept::Nothing,
         };
@@ -331,6 +333,7 @@ fn without_randomness_there_is_no_next_version() {
         previous: None,
         literals: &spec.literals,
         imported: &spec.imported,
+        sealed: &[],
         generators: &spec.generators,
         stored: Kept::Nothing,
     };
@@ -415,6 +418,7 @@ fn assemble_any(spec: &AnySpec, current: Option<&SecretValue>, seed: &mut u8) ->
         previous: None,
         literals: &spec.literals,
         imported: &imported,
+        sealed: &[],
         generators: &generators,
         stored: Kept::Nothing,
     };
@@ -458,4 +462,58 @@ proptest! {
             current = Some(next);
         }
     }
+}
+
+#[test]
+fn a_sealed_key_is_what_its_entry_says_and_keeps_its_value_once_it_was_taken() {
+    fn next(
+        current: Option<&SecretValue>,
+        bytes: Option<&[u8]>,
+    ) -> Result<Assembled, AssembleError> {
+        let key = "password";
+        let sources = Sources {
+            current,
+            literals: &BTreeMap::new(),
+            imported: &[],
+            previous: None,
+            stored: Kept::Nothing,
+            sealed: &[SealedKey { key, bytes }],
+            generators: &[],
+        };
+        assemble(&sources, Timestamp::UNIX_EPOCH, &mut OsRandom)
+    }
+    let one = value(&[("password", b"one")]);
+    let taken = next(None, Some(b"one"));
+    assert_eq!(
+        taken,
+        Ok(Assembled::Changed(value(&[("password", b"one")])))
+    );
+    assert_eq!(next(Some(&one), None), Ok(Assembled::Unchanged));
+    let changed = next(Some(&one), Some(b"two"));
+    let two = value(&[("password", b"two")]);
+    assert_eq!(changed, Ok(Assembled::Changed(two)));
+    let key = "password".to_owned();
+    assert_eq!(next(None, None), Err(AssembleError::SealedMissing { key }));
+}
+
+#[test]
+fn a_sealed_key_that_is_a_literal_too_is_refused_with_both_sources() {
+    let literals = BTreeMap::from([("password".to_owned(), "x".to_owned())]);
+    let sources = Sources {
+        current: None,
+        literals: &literals,
+        imported: &[],
+        previous: None,
+        stored: Kept::Nothing,
+        sealed: &[SealedKey {
+            key: "password",
+            bytes: Some(b"y"),
+        }],
+        generators: &[],
+    };
+    let refused = assemble(&sources, Timestamp::UNIX_EPOCH, &mut OsRandom).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "key `password` comes from two sources: literals and sealed"
+    );
 }

@@ -32,7 +32,7 @@ pub use manifest::{
     VersionId, VersionRecord,
 };
 pub use merge::{
-    AssembleError, Assembled, ImportedKey, Kept, Source, Sources, assemble, derivations,
+    AssembleError, Assembled, ImportedKey, Kept, SealedKey, Source, Sources, assemble, derivations,
 };
 pub use template::{Template, TemplateError, TemplateProblem};
 pub use value::{KeyNameError, MAX_PLAINTEXT, SecretValue, ValueError};

@@ -38,6 +38,7 @@ mod restore;
 mod rollout;
 mod root;
 mod rotation;
+mod sealed;
 mod server;
 mod sharing;
 mod smoke;

@@ -3,6 +3,7 @@
 mod delivery;
 mod generate;
 mod rollout;
+mod sealed;
 mod sharing;
 
 use std::collections::BTreeMap;
@@ -79,8 +80,9 @@ pub use sharing::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
     "has(self.generate) && size(self.generate) > 0 || has(self.literals) && size(self.literals) > 0 || \
-     has(self.import) && size(self.import) > 0 || has(self.replicaOf) || has(self.stored)"
-).message("the secret has no keys: name at least one in generate, literals or import; a replica that shall stand by itself gets stored: {} in the place of replicaOf"))]
+     has(self.import) && size(self.import) > 0 || has(self.sealed) && size(self.sealed) > 0 || \
+     has(self.replicaOf) || has(self.stored)"
+).message("the secret has no keys: name at least one in generate, literals, import or sealed; a replica that shall stand by itself gets stored: {} in the place of replicaOf"))]
 #[x_kube(validation = sharing::a_replica_has_no_other_source())]
 #[x_kube(validation = sharing::a_replica_is_not_shared())]
 #[x_kube(validation = Rule::new(
@@ -158,6 +160,15 @@ pub struct ManagedSecretSpec {
     /// Who may have replicas of this secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share_with: Option<ShareWith>,
+
+    /// Keys whose values were encrypted before they reached this resource, so that they may be kept in Git: envelopes in base64, made by
+    /// `kubectl keystead seal`, or copied from a target of form Sealed. Each opens for this namespace, name and key only, or, if it was
+    /// sealed so, in all of the namespace. Taken once: the stored value stays until the entry changes. At most 64 of 368,640
+    /// characters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "sealed::entries")]
+    #[x_kube(validation = super::schema::key_names())]
+    pub sealed: BTreeMap<String, String>,
 
     /// What the delivered Secret contains, when it is not simply the keys of the secret. A change
     /// renders anew; it never generates anew.

@@ -112,14 +112,14 @@ pub struct ReplicaStatus {
 
 /// The rule that a replica has the keys of its source and no others.
 pub(super) fn a_replica_has_no_other_source() -> Rule {
-    let others = ["generate", "literals", "import"]
+    let others = ["generate", "literals", "import", "sealed"]
         .map(|field| format!("(!has(self.{field}) || size(self.{field}) == 0)"))
         .join(" && ");
     Rule::new(format!(
         "!has(self.replicaOf) || !has(self.stored) && {others}"
     ))
     .message(
-        "a replica has the keys of its source and no others: take generate, literals, import and stored out, or replicaOf",
+        "a replica has the keys of its source and no others: take generate, literals, import, sealed and stored out, or replicaOf",
     )
 }
 

@@ -236,6 +236,7 @@ async fn create(seen: &Observed, ctx: &Context) -> Result<(), Error> {
         name: seen.key.name_any(),
         namespace_uid: namespace.uid.clone(),
         object_uid: seen.key.uid().unwrap_or_default(),
+        internal: None,
         arn: arn.to_string(),
         key_spec: spec.key_spec.unwrap_or_default(),
         key_usage: spec.key_usage.unwrap_or_default(),

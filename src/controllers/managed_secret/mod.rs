@@ -13,6 +13,7 @@ pub(crate) mod purge;
 mod replication;
 mod requests;
 mod rollout;
+mod sealed;
 mod source;
 mod spec;
 mod status;

@@ -10,12 +10,14 @@ use kube::{Api, ResourceExt};
 use super::key::{KeySeen, find_key, name_of_key};
 use super::replication::{self, Replication};
 use super::requests::{Rollback, rollback};
+use super::sealed::{self, SealedEntry};
 use super::source::Source;
 use super::spec::{KeyName, key_name, key_namespace, target_name, user_of};
 use super::step::Refusal;
 use super::target::{self, Target};
 use super::truth::{self, TruthSeen};
 use crate::api::managed_secret::ReplicaStatus;
+use crate::api::names::SEALING_KEY;
 use crate::api::{ManagedSecret, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
@@ -39,6 +41,8 @@ pub(crate) struct Observed {
     pub(crate) earlier: Option<Result<SecretValue, Refusal>>,
     /// The Secrets to import, where they have to be read.
     pub(crate) sources: Vec<Source>,
+    /// The entries of `spec.sealed`.
+    pub(crate) sealed: Vec<SealedEntry>,
     /// The Secret of the target's name, if a target is wanted and there is one.
     pub(crate) target: Option<Target>,
     /// Targets of ours under names that are not wanted any more.
@@ -68,6 +72,7 @@ impl Observed {
             truth: TruthSeen::Absent,
             earlier: None,
             sources: Vec::new(),
+            sealed: Vec::new(),
             target: None,
             leftovers: Vec::new(),
             namespace: None,
@@ -125,6 +130,7 @@ pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result
     };
     seen.truth = truth::open(stored, &seen.key_access(ctx));
     seen.earlier = earlier(&seen, ctx);
+    seen.sealed = sealed::look(&seen, ctx);
     look_outside(&mut seen, &namespace, ctx).await?;
     if let Some(source) = &seen.secret.spec.replica_of {
         seen.replication = Some(replication::observe(&seen, source, ctx).await?);
@@ -201,6 +207,12 @@ fn refer(secret: &ManagedSecret, namespace: &str, key: Option<&str>, ctx: &Conte
     if let Some(source) = &secret.spec.replica_of {
         let truth = truth_name(&source.namespace, &source.name);
         references.insert(Reference::Secret(ctx.namespace.clone(), truth));
+    }
+    if !secret.spec.sealed.is_empty() {
+        references.insert(Reference::Key(
+            ctx.namespace.clone(),
+            SEALING_KEY.to_owned(),
+        ));
     }
     let imports = secret
         .spec

@@ -71,6 +71,7 @@ impl World {
             truth: TruthSeen::Absent,
             earlier: None,
             sources: Vec::new(),
+            sealed: Vec::new(),
             target: None,
             leftovers: Vec::new(),
             home: None,

@@ -10,6 +10,7 @@ use super::history::fit;
 use super::observe::Observed;
 use super::replication;
 use super::requests::{Rollback, regeneration, rollback};
+use super::sealed;
 use super::source::{Found, Source, asked_again, lacks, record_of, recorded};
 use super::spec::{target_name, user_context};
 use super::step::{Refusal, Step, TargetState, context_refused, internal, with_causes};
@@ -20,7 +21,8 @@ use crate::api::names::ANNOTATION_ROLLBACK;
 use crate::crypto::{KeyId, Random, SecretBytes};
 use crate::secrets::{
     AssembleError, Assembled, ImportRecord, ImportedKey, Kept, Manifest, NamedGenerator,
-    NewVersion, SecretValue, Sources, StageLabel, Stored, VersionId, assemble, derivations,
+    NewVersion, SealedKey, SecretValue, Sources, StageLabel, Stored, VersionId, assemble,
+    derivations,
 };
 
 /// What the truth becomes.
@@ -98,6 +100,7 @@ pub(super) fn next<'a>(
 /// What the spec names as sources.
 struct Wanted<'a> {
     imports: Vec<WantedImport<'a>>,
+    sealed: Vec<SealedKey<'a>>,
     generators: Vec<NamedGenerator>,
 }
 
@@ -105,6 +108,7 @@ impl<'a> Wanted<'a> {
     fn of(seen: &'a Observed, base: &Base<'_>) -> Result<Self, Refusal> {
         Ok(Self {
             imports: wanted_imports(seen, base)?,
+            sealed: sealed::keys(seen)?,
             generators: generators(&seen.secret)?,
         })
     }
@@ -135,6 +139,7 @@ impl<'a> Wanted<'a> {
             previous,
             literals: &spec.literals,
             imported: &imported,
+            sealed: &self.sealed,
             generators: &self.generators,
             stored,
         };
@@ -245,6 +250,9 @@ fn go_on(
             .record_import(record)
             .map_err(|error| internal(&error))?;
     }
+    manifest
+        .record_sealed(sealed::taken(seen))
+        .map_err(|error| internal(&error))?;
     next.imported = wanted.imports.iter().any(|import| import.reading.is_some());
     Ok(())
 }
@@ -557,6 +565,7 @@ pub(super) fn refused(error: &AssembleError) -> Refusal {
     let reason = match error {
         AssembleError::DuplicateKey { .. } => Reason::DuplicateKey,
         AssembleError::ImportMissing { .. } => Reason::ImportSourceMissing,
+        AssembleError::SealedMissing { .. } => Reason::SourceLost,
         AssembleError::Value(_) => Reason::ValueTooLarge,
         AssembleError::Empty
         | AssembleError::KeyName { .. }

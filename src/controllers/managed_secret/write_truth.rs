@@ -7,6 +7,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use super::observe::{Observed, truth_reference};
+use super::sealed;
 use super::step::TruthWrite;
 use super::truth::{manifest_context, version_context};
 use crate::api::Reason;
@@ -53,6 +54,7 @@ pub(super) async fn write_truth(
         replication.record(ctx).await?;
     }
     seen.uses.record(ctx).await?;
+    sealed::record(seen, ctx).await?;
     // Once more, since that may have taken a while.
     ctx.check_leadership()?;
     let object = format!("truth of {}/{}", stored.namespace, stored.name);

@@ -72,7 +72,10 @@ async fn wrapped_otherwise(ctx: &Context, changes: &mut broadcast::Receiver<KeyC
                 let mut keys = ctx.keyring.named(&namespace, &name).into_iter();
                 let openable =
                     |key: &crate::keys::Key| key.generations.iter().all(|g| g.material.is_ok());
-                if keys.any(|key| !is_under(&key.truth, current) && openable(&key)) {
+                let sealing = ctx.keyring.sealing();
+                let sealing =
+                    sealing.is_some_and(|k| !is_under(&k.truth, current) && k.closed.is_empty());
+                if sealing || keys.any(|key| !is_under(&key.truth, current) && openable(&key)) {
                     return;
                 }
             }
@@ -155,11 +158,13 @@ async fn others(record: &Record, ctx: &Context) -> Result<Option<Vec<KeyMaterial
         Some(Phase::Rewrapping | Phase::Forgetting | Phase::Removing) => true,
         Some(Phase::Requested | Phase::Preparing | Phase::Distributing) => false,
         // At rest what is in memory tells whether it is worth asking.
-        None => ctx
-            .keyring
-            .all()
-            .iter()
-            .any(|key| !is_under(&key.truth, record.root)),
+        None => {
+            let (keys, sealing) = (ctx.keyring.all(), ctx.keyring.sealing());
+            let keys = keys.iter().map(|key| &key.truth);
+            let sealing = sealing.iter().map(|key| &key.truth);
+            keys.chain(sealing)
+                .any(|truth| !is_under(truth, record.root))
+        }
     };
     if !counts {
         return Ok(None);

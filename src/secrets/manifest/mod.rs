@@ -20,6 +20,7 @@
 //!   "targets": [{"name": "orders-db", "form": "Sealed", "existing": "Fail",
 //!                "deletionPolicy": "Delete"}],
 //!   "requests": {"rollback": "5d0e…@6", "regenerate": ["2026-02"]},
+//!   "sealed": {"apiKey": "9f86…"},
 //!   "shares": [{"namespace": "reports", "uid": "0c44…"}],
 //!   "replica": {"sourceUid": "5d21…", "version": "6f1c…", "sequence": 7,
 //!               "time": "2026-02-01T08:00:00Z"}
@@ -76,6 +77,8 @@ pub struct Manifest {
     replica: Option<ReplicaRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rollout: Option<RolloutRecord>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    sealed: BTreeMap<String, String>,
     #[serde(flatten)]
     unknown: BTreeMap<String, serde_json::Value>,
 }
@@ -99,6 +102,7 @@ impl Manifest {
             shares: Vec::new(),
             replica: None,
             rollout: None,
+            sealed: BTreeMap::new(),
             unknown: BTreeMap::new(),
         }
     }
@@ -263,6 +267,24 @@ impl Manifest {
         self.bump()?;
         self.imports.retain(|known| known.secret != import.secret);
         self.imports.push(import);
+        Ok(true)
+    }
+
+    /// The entries of `spec.sealed` that were taken: SHA-256 in hexadecimal digits, by key.
+    pub fn sealed(&self) -> &BTreeMap<String, String> {
+        &self.sealed
+    }
+
+    /// Records which entries of `spec.sealed` were taken. Returns whether anything changed.
+    pub fn record_sealed(
+        &mut self,
+        sealed: BTreeMap<String, String>,
+    ) -> Result<bool, ManifestError> {
+        if self.sealed == sealed {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.sealed = sealed;
         Ok(true)
     }
 

@@ -116,6 +116,7 @@ impl Spec {
             previous: stored,
             literals: &self.literals,
             imported: &imported,
+            sealed: &[],
             generators: &generators,
             stored: Kept::Nothing,
         };

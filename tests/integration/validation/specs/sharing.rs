@@ -10,6 +10,7 @@ pub(super) fn refused() -> Vec<Refused> {
         json!({"generate": [{"key": "a", "uuid": {}}]}),
         json!({"literals": {"a": ""}}),
         json!({"import": [{"secretRef": {"name": "s"}}]}),
+        json!({"sealed": {"a": "AAAA"}}),
         json!({"stored": {}}),
     ]
     .into_iter()
