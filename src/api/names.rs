@@ -54,6 +54,11 @@ pub const ANNOTATION_ADOPT: &str = "keystead.dev/adopt";
 pub const ADOPT_NEVER: &str = "Never";
 /// On a `ManagedSecret`, by its user: the UID of a source Secret that shall be imported once more.
 pub const ANNOTATION_IMPORT: &str = "keystead.dev/import";
+/// On a `ManagedSecret`, by its user: `<version id>@<sequence of the truth that was seen>`. Makes that version the current one,
+/// once: after it the sequence is another one.
+pub const ANNOTATION_ROLLBACK: &str = "keystead.dev/rollback";
+/// On a `ManagedSecret`, by its user: its own UID. When it is deleted its ciphertext is removed without a window.
+pub const ANNOTATION_FORCE_DELETE: &str = "keystead.dev/force-delete";
 /// On `KeyMaterial` that waits without its resource, by a platform administrator: how many stored secrets may be lost with it.
 pub const ANNOTATION_ACCEPT_DATA_LOSS: &str = "keystead.dev/accept-data-loss";
 /// On a `ManagedKey`, by its user: each new value rotates the key once.

@@ -29,6 +29,7 @@ mod memory;
 mod namespaces;
 mod operations;
 mod outage;
+mod plugin;
 mod policy;
 mod recovery;
 mod restore;
