@@ -10,7 +10,8 @@ mod crypto;
 
 use crypto::{
     AccountId, Arn, EncryptionContext, InstallationId, KeyId, Limits, Material, MaterialBinding,
-    MaterialId, Purpose, RootKey, SecretArray, WrappingKey, decrypt, open, peek, peek_ciphertext,
+    MaterialId, Purpose, Recipient, RootKey, SealingKeys, SealingPrivateKey, SealingPublicKey,
+    SecretArray, WrappingKey, decrypt, open, open_sealed, peek, peek_ciphertext, peek_sealed,
     root_of, unwrap_material,
 };
 use libfuzzer_sys::fuzz_target;
@@ -63,4 +64,35 @@ fuzz_target!(|data: &[u8]| {
         origin: "Keystead",
     };
     let _ = unwrap_material(&root, &binding, data);
+    sealed(data);
 });
+
+/// What anybody on the way to the operator can write.
+fn sealed(data: &[u8]) {
+    let seed = SecretArray::from_slice(&[0x55; 32]).unwrap();
+    let private = SealingPrivateKey::from_seed(INSTALLATION, seed);
+    let keys = SealingKeys::new(INSTALLATION, vec![private]);
+    let place = Purpose::Sealed {
+        namespace: "shop",
+        secret: "orders-db",
+        key: "password",
+    };
+    let expected = place.context(&EncryptionContext::empty()).unwrap();
+    let info = peek_sealed(data);
+    if open_sealed(data, &expected, &keys, Limits::default()).is_ok() {
+        assert_eq!(
+            info.expect("what opens can be peeked into").context,
+            expected
+        );
+        let longer = [data, &[0]].concat();
+        assert!(open_sealed(&longer, &expected, &keys, Limits::default()).is_err());
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        if let Ok(recipient) = text.parse::<Recipient>() {
+            assert_eq!(recipient.to_string(), text);
+        }
+        if let Ok(key) = text.parse::<SealingPublicKey>() {
+            assert_eq!(key.to_string(), text);
+        }
+    }
+}

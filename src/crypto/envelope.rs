@@ -39,7 +39,7 @@ const FRAME_LENGTH: u32 = 4096;
 const FRAME_BYTES: usize = FRAME_LENGTH as usize;
 /// The header's tag is the only one under nonce 0.
 const HEADER_NONCE: [u8; NONCE_LENGTH] = [0; NONCE_LENGTH];
-const DATA_KEY_LENGTH: usize = 32;
+pub(super) const DATA_KEY_LENGTH: usize = 32;
 
 /// What a reader accepts at most.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,6 +80,30 @@ pub fn seal(
     key: &WrappingKey<'_>,
     random: &mut dyn Random,
 ) -> Result<Vec<u8>, SealError> {
+    seal_with(plaintext, context, random, |data_key, context, random| {
+        let ciphertext = wrap::wrap(data_key, context, key, random).map_err(SealError::Random)?;
+        Ok(vec![Wrapped {
+            provider: PROVIDER_ID,
+            info: key.arn.to_string(),
+            ciphertext,
+        }])
+    })
+}
+
+/// The data key as one provider has just wrapped it.
+pub(super) struct Wrapped {
+    pub(super) provider: &'static str,
+    pub(super) info: String,
+    pub(super) ciphertext: Vec<u8>,
+}
+
+/// [`seal`], with the wrapped keys from `wrap`, which gets the data key and the context's canonical form.
+pub(super) fn seal_with(
+    plaintext: &[u8],
+    context: &EncryptionContext,
+    random: &mut dyn Random,
+    wrap: impl FnOnce(&[u8; DATA_KEY_LENGTH], &[u8], &mut dyn Random) -> Result<Vec<Wrapped>, SealError>,
+) -> Result<Vec<u8>, SealError> {
     let (length, limit) = (plaintext.len(), MAX_PLAINTEXT);
     if length > limit {
         return Err(SealError::TooLong { length, limit });
@@ -88,19 +112,13 @@ pub fn seal(
         SecretArray::fill_with(|bytes| random.fill(bytes)).map_err(SealError::Random)?;
     let message_id = public_bytes(random).map_err(SealError::Random)?;
     let context = context.to_bytes();
-    let wrapped =
-        wrap::wrap(data_key.expose(), &context, key, random).map_err(SealError::Random)?;
+    let wrapped = wrap(data_key.expose(), &context, random)?;
     let keys = MessageKeys::derive(data_key.expose(), &message_id, Suite::Committing);
-    let arn = key.arn.to_string();
     let header = Header {
         suite: Suite::Committing,
         message_id: &message_id,
         context: &context,
-        keys: vec![WrappedKey {
-            provider: PROVIDER_ID.as_bytes(),
-            info: arn.as_bytes(),
-            ciphertext: &wrapped,
-        }],
+        keys: wrapped.iter().map(Wrapped::as_key).collect(),
         content: Content::Framed(FRAME_LENGTH),
         commitment: &keys.commitment,
     };
@@ -111,6 +129,16 @@ pub fn seal(
     out.extend_from_slice(&tag);
     body::encrypt(&keys.cipher, &message_id, FRAME_BYTES, plaintext, &mut out);
     Ok(out)
+}
+
+impl Wrapped {
+    fn as_key(&self) -> WrappedKey<'_> {
+        WrappedKey {
+            provider: self.provider.as_bytes(),
+            info: self.info.as_bytes(),
+            ciphertext: &self.ciphertext,
+        }
+    }
 }
 
 /// Decrypts an envelope that was made with the context `expected`.
@@ -181,6 +209,18 @@ pub fn peek(message: &[u8]) -> Result<EnvelopeInfo, OpenError> {
         commitment: *header.commitment,
         suite: header.suite,
     })
+}
+
+/// Reads a message's header, if the whole of the message has the form read here.
+pub(super) fn parse_whole(message: &[u8], limits: Limits) -> Result<Parsed<'_>, OpenError> {
+    let mut parsed = header::parse(message).map_err(OpenError::Malformed)?;
+    let public_key = if parsed.header.suite.is_signed() {
+        Some(footer::take_public_key(&mut parsed.pairs).map_err(OpenError::Malformed)?)
+    } else {
+        None
+    };
+    Structure::parse(message, &parsed, public_key, limits)?;
+    Ok(parsed)
 }
 
 /// What a data key derives for one message.

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::{
     algorithm::SigningAlgorithm,
-    ids::{KeyId, MaterialId},
+    ids::{InstallationId, KeyId, MaterialId, SealingKeyId},
     root::Fingerprint,
 };
 
@@ -102,6 +102,12 @@ pub enum SealError {
     /// The public key is not of the kind that it is said to be.
     #[error("read the public key")]
     Key(#[source] KeyError),
+    /// There is no recipient, or more than [`super::MAX_WRAPPED_KEYS`].
+    #[error("{0} recipients")]
+    Recipients(usize),
+    /// A recipient is given twice.
+    #[error("sealing key {0} is given twice")]
+    RepeatedRecipient(SealingKeyId),
 }
 
 /// Bytes are no key of the kind that they should be. It does not say why: they may be secret.
@@ -161,6 +167,20 @@ pub enum OpenError {
     /// More than one of the wrapped keys is ours.
     #[error("more than one wrapped key is ours")]
     SeveralKeys,
+    /// It is sealed, but for other installations only.
+    #[error("sealed for installation {sealed_for}, and this is {this}")]
+    OtherInstallation {
+        /// The first installation that it is sealed for.
+        sealed_for: InstallationId,
+        /// The installation that was to open it.
+        this: InstallationId,
+    },
+    /// It is sealed for this installation, under a sealing key that is not known here.
+    #[error("sealing key {key} is missing")]
+    SealingKeyMissing {
+        /// The first key of this installation that it is sealed under.
+        key: SealingKeyId,
+    },
     /// The material that made the wrapped key is not known here.
     #[error("material {material} of key {key} is missing")]
     MaterialMissing {

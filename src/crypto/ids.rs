@@ -83,6 +83,13 @@ id!(
     as_random_uuid
 );
 
+id!(
+    /// Names one sealing key pair of an installation; shown as 32 hexadecimal digits. It follows from the public key.
+    SealingKeyId,
+    &[],
+    |bytes| bytes
+);
+
 /// Sets the version (4, random) and variant of RFC 9562, so that tools accept the text as a UUID.
 fn as_random_uuid(mut bytes: [u8; 16]) -> [u8; 16] {
     bytes[6] = bytes[6] & 0x0f | 0x40;

@@ -14,6 +14,8 @@ pub(super) const MATERIAL_WRAPS: &[u8] = b"keystead/v1/kms/";
 pub(super) const ROOT_WRAPS: &[u8] = b"keystead/v1/root/material";
 /// Info under which the root key's public fingerprint is derived.
 pub(super) const ROOT_FINGERPRINT: &[u8] = b"keystead/v1/root/fingerprint";
+/// Beginning of HPKE's info when a data key is wrapped for a sealing key.
+pub(super) const SEALING_WRAPS: &[u8] = b"keystead/v1/sealing/";
 
 /// A key after HKDF-Extract, ready to be expanded under any number of labels.
 pub(super) struct Extracted(Hkdf<Sha512>);
@@ -68,6 +70,7 @@ mod tests {
             MATERIAL_WRAPS,
             ROOT_WRAPS,
             ROOT_FINGERPRINT,
+            SEALING_WRAPS,
         ];
         for (i, one) in labels.iter().enumerate() {
             for (j, other) in labels.iter().enumerate() {

@@ -34,6 +34,7 @@ mod public_key;
 mod purpose;
 mod random;
 mod root;
+mod sealing;
 mod secret;
 mod secret_key;
 mod suite;
@@ -52,7 +53,7 @@ pub use error::{
     UnwrapError,
 };
 pub use header::MAX_WRAPPED_KEYS;
-pub use ids::{IdError, InstallationId, KeyId, MaterialId};
+pub use ids::{IdError, InstallationId, KeyId, MaterialId, SealingKeyId};
 pub use import::{ImportWrapping, MAX_WRAPPED_IMPORT, WRAPPING_SIZE, unwrap_import, wrap_import};
 pub use key_pair::{DecryptionKey, SigningKey};
 pub use mac::MacKey;
@@ -64,6 +65,10 @@ pub use public_key::{Message, encrypt_oaep, public_key_pem, verify};
 pub use purpose::Purpose;
 pub use random::{OsRandom, Random};
 pub use root::{Fingerprint, RootKey};
+pub use sealing::{
+    Recipient, SEALING_PROVIDER_ID, SealedInfo, SealingKeyError, SealingKeys, SealingPrivateKey,
+    SealingPublicKey, open_sealed, peek_sealed, seal_to,
+};
 pub use secret::{SecretArray, SecretBytes};
 pub use secret_key::SecretKey;
 pub use suite::Suite;

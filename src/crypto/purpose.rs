@@ -32,6 +32,11 @@ pub enum Purpose<'a> {
         /// The key within the secret.
         key: &'a str,
     },
+    /// Any key of any secret of a namespace, committed to Git with the scope of the namespace.
+    SealedForNamespace {
+        /// The namespace.
+        namespace: &'a str,
+    },
 }
 
 impl Purpose<'_> {
@@ -40,7 +45,7 @@ impl Purpose<'_> {
     /// # Errors
     /// Together they exceed the bounds.
     pub fn context(&self, user: &EncryptionContext) -> Result<EncryptionContext, ContextError> {
-        let (purpose, namespace, secret, detail) = match *self {
+        let (purpose, namespace, place) = match *self {
             Self::Value {
                 namespace,
                 secret,
@@ -48,23 +53,40 @@ impl Purpose<'_> {
             } => (
                 "value",
                 namespace,
-                secret,
-                Some(("keystead:version", version)),
+                [
+                    Some(("keystead:secret", secret)),
+                    Some(("keystead:version", version)),
+                ],
             ),
-            Self::Manifest { namespace, secret } => ("manifest", namespace, secret, None),
+            Self::Manifest { namespace, secret } => (
+                "manifest",
+                namespace,
+                [Some(("keystead:secret", secret)), None],
+            ),
             Self::Sealed {
                 namespace,
                 secret,
                 key,
-            } => ("sealed", namespace, secret, Some(("keystead:key", key))),
+            } => (
+                "sealed",
+                namespace,
+                [
+                    Some(("keystead:secret", secret)),
+                    Some(("keystead:key", key)),
+                ],
+            ),
+            Self::SealedForNamespace { namespace } => (
+                "sealed",
+                namespace,
+                [Some(("keystead:scope", "namespace")), None],
+            ),
         };
         let own = [
             ("keystead:purpose", purpose),
             ("keystead:namespace", namespace),
-            ("keystead:secret", secret),
         ];
         let mut context = user.clone();
-        for (key, value) in own.into_iter().chain(detail) {
+        for (key, value) in own.into_iter().chain(place.into_iter().flatten()) {
             context.insert(key.to_owned(), value.to_owned())?;
         }
         Ok(context)
@@ -108,6 +130,10 @@ mod tests {
             }),
             "keystead:key=password keystead:namespace=shop keystead:purpose=sealed \
              keystead:secret=db team=orders"
+        );
+        assert_eq!(
+            pairs(Purpose::SealedForNamespace { namespace }),
+            "keystead:namespace=shop keystead:purpose=sealed keystead:scope=namespace team=orders"
         );
     }
 }

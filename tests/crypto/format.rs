@@ -2,8 +2,9 @@
 
 use keystead::crypto::{
     AccountId, Arn, EncryptionContext, Limits, Material, MaterialBinding, MaterialId, OpenError,
-    OsRandom, ParseError, Purpose, Random, RandomError, RootKey, SecretArray, SecretBytes,
-    WrappingKey, open, seal, unwrap_material, wrap_material,
+    OsRandom, ParseError, Purpose, Random, RandomError, RootKey, SealingKeys, SealingPrivateKey,
+    SecretArray, SecretBytes, WrappingKey, open, open_sealed, seal, seal_to, unwrap_material,
+    wrap_material,
 };
 
 use crate::support::{Generation, INSTALLATION};
@@ -296,4 +297,25 @@ fn two_wrapped_keys_of_ours_and_none_are_refused() {
     // Another account or region: the same key id, but not our ARN.
     let region = Fields::new(0).set(at::KEYS + 2 + 7 + 2 + 12, b"us");
     assert_eq!(region.error(), OpenError::NoKey);
+}
+
+#[test]
+fn the_documented_sealed_envelope_is_what_we_write_and_read() {
+    let private = || {
+        let seed = SecretArray::from_slice(&[0x55; 32]).unwrap();
+        SealingPrivateKey::from_seed(INSTALLATION, seed)
+    };
+    let public = private().public(INSTALLATION);
+    assert!(FORMATS.contains(&public.id().to_string()));
+    let place = Purpose::Sealed {
+        namespace: "shop",
+        secret: "orders-db",
+        key: "password",
+    };
+    let context = place.context(&EncryptionContext::empty()).unwrap();
+    let message = seal_to(b"correct horse", &context, &[public], &mut Counting(0)).unwrap();
+    assert_eq!(message, documented(2));
+    let keys = SealingKeys::new(INSTALLATION, vec![private()]);
+    let opened = open_sealed(&documented(2), &context, &keys, Limits::default()).unwrap();
+    assert_eq!(opened.expose(), b"correct horse");
 }

@@ -6,6 +6,7 @@ mod format;
 mod interop;
 mod keys;
 mod material;
+mod sealing;
 mod small;
 mod support;
 mod wycheproof;

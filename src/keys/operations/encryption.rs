@@ -157,7 +157,10 @@ pub(super) fn encrypt_with(
         SealError::TooLong { length, limit } => OperationError::Validation(format!(
             "the plaintext has {length} bytes; this key and algorithm take at most {limit}: encrypt with a data key"
         )),
-        SealError::Random(_) | SealError::Key(_) => OperationError::Internal,
+        SealError::Random(_)
+        | SealError::Key(_)
+        | SealError::Recipients(_)
+        | SealError::RepeatedRecipient(_) => OperationError::Internal,
     })?;
     let key = key.arn.clone();
     Ok(Encrypted { ciphertext, key })
