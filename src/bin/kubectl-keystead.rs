@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use keystead::plugin::{Plugin, run};
 use zeroizing_alloc::ZeroAlloc;
 
@@ -13,5 +12,5 @@ static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    run(Plugin::parse()).await
+    run(Plugin::read()).await
 }

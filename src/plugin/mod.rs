@@ -14,12 +14,13 @@ mod manifest;
 mod objects;
 mod output;
 mod policy;
+mod seal;
 mod secret;
 mod template;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::exit::Exit;
 use self::exit::Failure;
@@ -27,12 +28,7 @@ use crate::cli::{audit, process};
 
 /// Keys and secrets of Keystead, with the rights that you have in the cluster.
 #[derive(Debug, Parser)]
-#[command(
-    name = "kubectl-keystead",
-    bin_name = "kubectl keystead",
-    version,
-    about
-)]
+#[command(name = "kubectl-keystead", version)]
 pub struct Plugin {
     #[command(subcommand)]
     command: Command,
@@ -46,6 +42,8 @@ enum Command {
     Grant(grant::Args),
     /// Secrets: list, versions, roll back, restore, delete, show.
     Secret(secret::Args),
+    /// Encrypt values for Git, with a public key.
+    Seal(seal::Args),
     /// Try a template locally.
     Template(template::Args),
     /// Ask what policies and grants decide, and check a policy.
@@ -58,6 +56,16 @@ enum Command {
     Completion(completion::Args),
 }
 
+impl Plugin {
+    /// Reads the command line; a mistake in it ends the program. In its help the program is called as kubectl's users call it,
+    /// and in the completion scripts, which are for its own name, it is not.
+    pub fn read() -> Self {
+        let mut command = Self::command().bin_name("kubectl keystead");
+        let read = Self::from_arg_matches(&command.get_matches_mut());
+        read.unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+}
+
 /// Runs what the command line says. Nothing of it panics, and what goes wrong is one line on standard error.
 pub async fn run(plugin: Plugin) -> ExitCode {
     process::install_crypto_provider();
@@ -65,6 +73,7 @@ pub async fn run(plugin: Plugin) -> ExitCode {
         Command::Key(args) => report(Box::pin(key::run(args)).await),
         Command::Grant(args) => report(Box::pin(grant::run(args)).await),
         Command::Secret(args) => report(Box::pin(secret::run(args)).await),
+        Command::Seal(args) => report(Box::pin(seal::run(args)).await),
         Command::Template(args) => report(template::run(args)),
         Command::Policy(args) => Box::pin(policy::run(args)).await,
         Command::Audit(args) => audit::run(&args).unwrap_or(Exit::Error.into()),
@@ -88,8 +97,6 @@ fn report(result: Result<Exit, Failure>) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -5,8 +5,8 @@ use std::io::Write;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{
-    ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
-    Preconditions,
+    ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams,
+    PostParams, Preconditions,
 };
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
@@ -20,6 +20,8 @@ use crate::calling::answered;
 
 /// How many objects are asked for at a time.
 const PAGE: u32 = 500;
+/// How often a change is sent again when only the status was written meanwhile.
+const TRIES: usize = 5;
 /// Who wrote a field, for the API server's bookkeeping.
 const MANAGER: &str = "kubectl-keystead";
 
@@ -137,9 +139,10 @@ pub(crate) async fn list<K: Kind>(
     let objects = found.map_err(|error| Failure::of_call(&what, &error))?;
     match args.output.format {
         Format::Table if objects.is_empty() => {
-            let place = match args.all_namespaces {
-                true => "this cluster",
-                false => &cluster.namespace,
+            let place = if args.all_namespaces {
+                "this cluster"
+            } else {
+                &cluster.namespace
             };
             eprintln!("no {} in {place}", K::plural(&()));
         }
@@ -222,10 +225,43 @@ pub(crate) async fn change<K: Kind>(
         ..PatchParams::default()
     };
     params = params.validation_strict();
-    let patched = answered(api::<K>(cluster).patch(&name, &params, &Patch::Merge(&patch))).await;
-    let object =
-        patched.map_err(|error| Failure::of_call(&about::<K>("change", cluster, &name), &error))?;
+    let what = about::<K>("change", cluster, &name);
+    let mut tries = TRIES;
+    let object = loop {
+        let patched =
+            answered(api::<K>(cluster).patch(&name, &params, &Patch::Merge(&patch))).await;
+        match patched {
+            Ok(object) => break object,
+            // The operator writes statuses all the time: that is no change of what was seen.
+            Err(error) if tries > 0 && is_conflict(&error) => {
+                let now: K = get(cluster, &name).await?;
+                if !is_as_seen(seen, &now) {
+                    return Err(Failure::of_call(&what, &error));
+                }
+                patch["metadata"]["resourceVersion"] = json!(now.resource_version());
+                tries -= 1;
+            }
+            Err(error) => return Err(Failure::of_call(&what, &error)),
+        }
+    };
     tell(&object, done, writing, out)
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_conflict())
+}
+
+/// Whether nothing but the status is another than it was.
+fn is_as_seen<K: Kind>(seen: &K, now: &K) -> bool {
+    let same = |of: fn(&ObjectMeta) -> Option<String>| of(seen.meta()) == of(now.meta());
+    same(|meta| meta.uid.clone())
+        && same(|meta| {
+            meta.deletion_timestamp
+                .as_ref()
+                .map(|time| time.0.to_string())
+        })
+        && seen.meta().generation == now.meta().generation
+        && seen.meta().annotations == now.meta().annotations
 }
 
 /// Makes an object.
@@ -338,6 +374,20 @@ fn print_unsent(sent: &Value, out: &mut impl Write) -> Result<Exit, Failure> {
 mod tests {
     use super::*;
     use crate::api::{ManagedKey, ManagedKeySpec};
+
+    #[test]
+    fn a_status_is_no_change_of_what_was_seen_and_an_annotation_is() {
+        let mut seen = ManagedKey::new("orders", ManagedKeySpec::default());
+        seen.metadata.generation = Some(1);
+        let mut now = seen.clone();
+        now.metadata.resource_version = Some("2".to_owned());
+        assert!(is_as_seen(&seen, &now));
+        now.annotations_mut().insert("a".to_owned(), "b".to_owned());
+        assert!(!is_as_seen(&seen, &now));
+        now = seen.clone();
+        now.metadata.generation = Some(2);
+        assert!(!is_as_seen(&seen, &now));
+    }
 
     #[test]
     fn the_namespace_is_a_column_only_where_there_are_several() {

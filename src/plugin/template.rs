@@ -118,10 +118,7 @@ fn masked(bytes: &[u8]) -> String {
 }
 
 fn print(rendered: &SecretValue, args: &Render, out: &mut impl Write) -> Result<Exit, Failure> {
-    let shown = |bytes: &[u8]| match args.reveal {
-        true => text(bytes),
-        false => masked(bytes),
-    };
+    let shown = if args.reveal { text } else { masked };
     match args.output.format {
         Format::Table => {
             let mut table = Table::new(&["KEY", "VALUE"]);

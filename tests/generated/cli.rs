@@ -18,8 +18,15 @@ kubectl keystead doctor              # what is misconfigured, and what is about 
 source <(kubectl-keystead completion bash)
 ```
 
-kubectl completes `kubectl keystead <TAB>` itself if a program `kubectl_complete-keystead` is on the PATH; for the program's own
-name the scripts of `completion` are enough.
+For `kubectl keystead <TAB>` kubectl asks a program `kubectl_complete-keystead` on the PATH. This is one:
+
+```sh
+#!/usr/bin/env bash
+source <(kubectl-keystead completion bash)
+COMP_WORDS=(kubectl-keystead \"$@\"); COMP_CWORD=$#
+_kubectl__keystead kubectl-keystead \"${@: -1}\" \"${COMP_WORDS[COMP_CWORD - 1]}\"
+printf '%s\\n' \"${COMPREPLY[@]}\" :4
+```
 
 - A value is shown only by `--reveal`, and never taken from the command line: values come from files or standard input.
 - A change is sent for the state that was seen: what somebody changed meanwhile is not overwritten (exit code 5). `--dry-run=server`
@@ -92,6 +99,9 @@ fn row(arg: &clap::Arg) -> String {
         (false, _) => names.join(", "),
     };
     let mut help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    if !help.is_empty() && !help.ends_with('.') {
+        help.push('.');
+    }
     let possible: Vec<_> = arg
         .get_possible_values()
         .iter()

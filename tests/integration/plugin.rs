@@ -3,10 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use keystead::crypto::{
+    EncryptionContext, InstallationId, Limits, OsRandom, Purpose, SealingKeys, SealingPrivateKey,
+    open_sealed,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::support::{Bed, Person, eventually, key, plain};
+use crate::support::{Bed, Person, SYSTEM, eventually, key, plain};
 
 const CANARY: &str = "C4N4RY-plugin";
 
@@ -74,6 +80,11 @@ impl Bed {
     async fn plugin(&self, args: &[&str]) -> Ended {
         with(self.cluster.kubeconfig(), args, "").await
     }
+
+    /// The same in the namespace shop.
+    async fn in_shop(&self, args: &[&str]) -> Ended {
+        self.plugin(&[args, &["-n", "shop"]].concat()).await
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,13 +98,16 @@ async fn keys_grants_and_secrets_are_listed_described_and_changed() {
         .await;
     bed.wait_ready("shop", "db").await;
 
-    let shop = ["-n", "shop"];
-    let run = |args: &'static [&'static str]| {
-        let args = [args, &shop].concat();
-        let bed = &bed;
-        async move { bed.plugin(&args).await }
-    };
-    let table = run(&["key", "list"]).await.expect(0);
+    lists(&bed).await;
+    changes_of_keys(&bed).await;
+    grants(&bed).await;
+    versions(&bed).await;
+    values(&bed).await;
+}
+
+/// Tables, names and objects.
+async fn lists(bed: &Bed) {
+    let table = bed.in_shop(&["key", "list"]).await.expect(0);
     assert!(
         table.starts_with("NAME") && table.contains("orders"),
         "{table}"
@@ -104,29 +118,34 @@ async fn keys_grants_and_secrets_are_listed_described_and_changed() {
         all.starts_with("NAMESPACE") && all.contains("shop"),
         "{all}"
     );
-    let names = run(&["key", "list", "-o", "name"]).await.expect(0);
+    let names = bed.in_shop(&["key", "list", "-o", "name"]).await.expect(0);
     assert!(names.contains("managedkey.keystead.dev/orders"), "{names}");
-    let json = run(&["key", "describe", "orders", "-o", "json"])
+    let json = bed
+        .in_shop(&["key", "describe", "orders", "-o", "json"])
         .await
         .expect(0);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["kind"], "ManagedKey");
     assert!(json["metadata"].get("managedFields").is_none());
-    let text = run(&["key", "describe", "orders"]).await.expect(0);
-    assert!(
-        text.contains("ARN:") && text.contains("1 secrets"),
-        "{text}"
-    );
+    eventually("the secret is counted", || async {
+        let text = bed.in_shop(&["key", "describe", "orders"]).await.expect(0);
+        text.contains("ARN:") && text.contains("1 secrets")
+    })
+    .await;
+}
 
+/// What administrators do.
+async fn changes_of_keys(bed: &Bed) {
     // A rotation, and only one.
-    let told = run(&["key", "rotate", "orders", "--dry-run=client"])
+    let told = bed
+        .in_shop(&["key", "rotate", "orders", "--dry-run=client"])
         .await
         .expect(0);
     assert!(told.contains("keystead.dev/rotate"), "{told}");
-    run(&["key", "rotate", "orders", "--dry-run=server"])
+    bed.in_shop(&["key", "rotate", "orders", "--dry-run=server"])
         .await
         .expect(0);
-    run(&["key", "rotate", "orders"]).await.expect(0);
+    bed.in_shop(&["key", "rotate", "orders"]).await.expect(0);
     eventually("the key has a second version", || async {
         let keys = bed.managed_keys("shop").await;
         let orders = keys
@@ -139,22 +158,30 @@ async fn keys_grants_and_secrets_are_listed_described_and_changed() {
     })
     .await;
 
-    let told = run(&["key", "disable", "orders"]).await.expect(0);
+    let told = bed.in_shop(&["key", "disable", "orders"]).await.expect(0);
     assert_eq!(told, "managedkey.keystead.dev/orders disabled\n");
-    let again = run(&["key", "disable", "orders"]).await.expect(0);
+    let again = bed.in_shop(&["key", "disable", "orders"]).await.expect(0);
     assert_eq!(again, "managedkey.keystead.dev/orders unchanged\n");
-    run(&["key", "enable", "orders"]).await.expect(0);
-    run(&["key", "schedule-deletion", "orders", "--days", "9"])
+    bed.in_shop(&["key", "enable", "orders"]).await.expect(0);
+    bed.in_shop(&["key", "schedule-deletion", "orders", "--days", "9"])
         .await
         .expect(0);
-    let key = run(&["key", "describe", "orders", "-o", "yaml"])
+    let key = bed
+        .in_shop(&["key", "describe", "orders", "-o", "yaml"])
         .await
         .expect(0);
     assert!(key.contains("pendingWindowDays: 9"), "{key}");
-    run(&["key", "cancel-deletion", "orders"]).await.expect(0);
-    let short = run(&["key", "schedule-deletion", "orders", "--days", "3"]).await;
+    bed.in_shop(&["key", "cancel-deletion", "orders"])
+        .await
+        .expect(0);
+    let short = bed
+        .in_shop(&["key", "schedule-deletion", "orders", "--days", "3"])
+        .await;
     assert!(short.code == 2 && short.err.contains("7..=30"), "{short:?}");
+}
 
+/// Rights for others.
+async fn grants(bed: &Bed) {
     let create = [
         "grant",
         "create",
@@ -175,37 +202,46 @@ async fn keys_grants_and_secrets_are_listed_described_and_changed() {
     bed.plugin(&[&create[..], &more].concat()).await.expect(0);
     let exists = bed.plugin(&[&create[..], &more].concat()).await.refused(5);
     assert!(exists.contains("AlreadyExists"), "{exists}");
-    let table = run(&["grant", "list"]).await.expect(0);
+    let table = bed.in_shop(&["grant", "list"]).await.expect(0);
     assert!(
         table.contains("Encrypt") && table.contains("ann"),
         "{table}"
     );
-    run(&["grant", "delete", "for-ann"]).await.expect(0);
-    let gone = run(&["grant", "describe", "for-ann"]).await.refused(3);
+    bed.in_shop(&["grant", "delete", "for-ann"]).await.expect(0);
+    let gone = bed
+        .in_shop(&["grant", "describe", "for-ann"])
+        .await
+        .refused(3);
     assert!(gone.contains("there is none of that name"), "{gone}");
+}
 
-    // Versions, and the way back that is asked for by the id and the sequence that were seen.
-    let versions = run(&["secret", "versions", "db", "-o", "json"])
+/// The way back is asked for by the id and the sequence that were seen.
+async fn versions(bed: &Bed) {
+    let versions = bed
+        .in_shop(&["secret", "versions", "db", "-o", "json"])
         .await
         .expect(0);
     let versions: serde_json::Value = serde_json::from_str(&versions).unwrap();
     let id = versions["versions"][0]["id"].as_str().unwrap().to_owned();
-    let told = run(&["secret", "rollback", "db", "--to", "Current"])
+    let told = bed
+        .in_shop(&["secret", "rollback", "db", "--to", "Current"])
         .await
         .expect(0);
     assert!(told.contains("unchanged"), "{told}");
-    run(&["secret", "rollback", "db"]).await.refused(3);
+    bed.in_shop(&["secret", "rollback", "db"]).await.refused(3);
     assert!(
-        run(&["secret", "describe", "db"])
+        bed.in_shop(&["secret", "describe", "db"])
             .await
             .expect(0)
             .contains(&id)
     );
+}
 
-    // Names and sizes; a value only when it is asked for; nothing of it on the way.
+/// Names and sizes; a value only when it is asked for; nothing of it on the way.
+async fn values(bed: &Bed) {
     let delivered = bed.value("shop", "db", "password").await;
     let delivered = String::from_utf8(delivered).unwrap();
-    let listed = run(&["secret", "get", "db"]).await.expect(0);
+    let listed = bed.in_shop(&["secret", "get", "db"]).await.expect(0);
     assert!(
         listed.contains("password") && listed.contains("literal"),
         "{listed}"
@@ -217,7 +253,10 @@ async fn keys_grants_and_secrets_are_listed_described_and_changed() {
         assert!(!told.contains(&delivered), "{told}");
     }
     let args = ["secret", "get", "db", "--key", "password", "--reveal"];
-    let value = bed.plugin(&[&args[..], &shop].concat()).await.expect(0);
+    let value = bed
+        .plugin(&[&args[..], &["-n", "shop"]].concat())
+        .await
+        .expect(0);
     assert_eq!(value, delivered);
     bed.apply_secret(
         "shop",
@@ -226,18 +265,21 @@ async fn keys_grants_and_secrets_are_listed_described_and_changed() {
     )
     .await;
     bed.wait_ready("shop", "sealed").await;
-    let no = run(&["secret", "get", "sealed", "--reveal"])
+    let no = bed
+        .in_shop(&["secret", "get", "sealed", "--reveal"])
         .await
         .refused(1);
     assert!(no.contains("ciphertext only"), "{no}");
     assert!(
-        run(&["secret", "get", "sealed"])
+        bed.in_shop(&["secret", "get", "sealed"])
             .await
             .expect(0)
             .contains("password")
     );
-    run(&["secret", "restore", "sealed"]).await.refused(5);
-    let told = run(&["secret", "delete", "sealed"]).await.expect(0);
+    bed.in_shop(&["secret", "restore", "sealed"])
+        .await
+        .refused(5);
+    let told = bed.in_shop(&["secret", "delete", "sealed"]).await.expect(0);
     assert!(told.contains("its ciphertext waits"), "{told}");
 }
 
@@ -502,4 +544,176 @@ async fn without_a_cluster_templates_policies_and_logs_are_judged_and_no_value_i
     }
     let failed = with(none, &["key", "list"], "").await.refused(2);
     assert!(failed.contains("/nowhere"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_are_sealed_for_git_offline_and_what_does_not_fit_its_place_has_a_code_of_its_own() {
+    let none = "/nowhere";
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let file = |name: &str, text: &str| {
+        std::fs::write(path(name), text).unwrap();
+        path(name)
+    };
+    let id = InstallationId::from_bytes([7; 16]);
+    let [private, older] =
+        [(); 2].map(|()| SealingPrivateKey::generate(id, &mut OsRandom).unwrap());
+    let [active, retired] = [private.public(id), older.public(id)];
+    let keys = file("keys.txt", &format!("{active}\n{retired}\n"));
+    let secret = format!(
+        "{{apiVersion: v1, kind: Secret, metadata: {{name: db, namespace: shop, annotations: \
+         {{kubectl.kubernetes.io/last-applied-configuration: '{CANARY}'}}}}, stringData: {{password: {CANARY}}}}}"
+    );
+    let seal = ["seal", "--public-key", &keys];
+    let manifest = with(none, &seal, &secret).await.expect(0);
+    assert!(!manifest.contains(CANARY), "{manifest}");
+    let read: serde_json::Value = serde_saphyr::from_str(&manifest).unwrap();
+    let entry = read["spec"]["sealed"]["password"].as_str().unwrap();
+    let context = Purpose::Sealed {
+        namespace: "shop",
+        secret: "db",
+        key: "password",
+    };
+    let context = context.context(&EncryptionContext::empty()).unwrap();
+    let message = STANDARD.decode(entry).unwrap();
+    let private = SealingKeys::new(id, vec![private]);
+    let opened = open_sealed(&message, &context, &private, Limits::default()).unwrap();
+    assert_eq!(opened.expose(), CANARY.as_bytes());
+    // Into a file: one line more, and nothing else.
+    let kept = "# ours\nkind: ManagedSecret\nmetadata: {name: db, namespace: shop} # here\nspec:\n  literals: {host: db}\n# end\n";
+    let merged = file("merged.yaml", kept);
+    let into = [&seal[..], &["--merge-into", &merged]].concat();
+    with(none, &into, &secret).await.expect(0);
+    let text = std::fs::read_to_string(&merged).unwrap();
+    let without: String = text
+        .split_inclusive('\n')
+        .filter(|line| !line.contains("sealed:") && !line.contains("password:"))
+        .collect();
+    assert_eq!(without, kept);
+    // A value of a file, and only its entry.
+    let value = file("value", CANARY);
+    let from = format!("password={value}");
+    let raw = ["--from-file", &from, "--raw", "-n", "shop", "--name", "db"];
+    let raw = with(none, &[&seal[..], &raw].concat(), "").await.expect(0);
+    assert!(STANDARD.decode(raw.trim()).is_ok(), "{raw}");
+    let nameless = with(none, &[&seal[..], &["--from-file", &from]].concat(), "").await;
+    assert!(nameless.refused(2).contains("give --namespace"));
+    // Distinct answers for distinct mistakes.
+    let other = SealingPrivateKey::generate(id, &mut OsRandom)
+        .unwrap()
+        .public(id);
+    let others = file("others.txt", &other.to_string());
+    judged(&manifest, entry, &keys, &others).await;
+    // What is still under an older key.
+    let old = file("old.txt", &format!("{retired}\n"));
+    std::fs::create_dir(path("tree")).unwrap();
+    file("tree/new.yaml", &manifest);
+    let aged = with(none, &["seal", "--public-key", &old], &secret)
+        .await
+        .expect(0);
+    let report = ["seal", "report", &path("tree"), "--public-key", &keys];
+    with(none, &report, "").await.expect(0);
+    file("tree/old.yaml", &aged);
+    let told = with(none, &report, "").await.expect(1);
+    assert!(
+        told.contains("old.yaml") && told.contains("older sealing key"),
+        "{told}"
+    );
+    let cut = file("cut.txt", &active.to_string()[..300]);
+    let refused = with(none, &["seal", "--public-key", &cut], &secret)
+        .await
+        .refused(2);
+    assert!(refused.contains("characters"), "{refused}");
+}
+
+/// What `--validate` says of an entry that was moved, renamed or altered.
+async fn judged(manifest: &str, entry: &str, keys: &str, others: &str) {
+    let changed = |from: &str, to: &str| manifest.replace(from, to);
+    for (what, manifest, keys, code, part) in [
+        ("as it was", manifest.to_owned(), keys, 0, "current"),
+        (
+            "renamed",
+            changed("name: db", "name: pg"),
+            keys,
+            20,
+            "secret db",
+        ),
+        (
+            "another key",
+            changed("password:", "token:"),
+            keys,
+            20,
+            "key password",
+        ),
+        (
+            "moved",
+            changed("namespace: shop", "namespace: farm"),
+            keys,
+            21,
+            "namespace shop",
+        ),
+        ("unknown key", manifest.to_owned(), others, 22, "not among"),
+        (
+            "altered",
+            changed(&entry[..40], "AAAA"),
+            keys,
+            23,
+            "altered",
+        ),
+    ] {
+        let args = ["seal", "--validate", "--public-key", keys];
+        let told = with("/nowhere", &args, &manifest).await.expect(code);
+        assert!(told.contains(part), "{what}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_installation_is_found_whatever_its_release_and_namespace_are_called() {
+    let bed = Bed::start().await;
+    bed.helm(&["uninstall", "keystead", "-n", SYSTEM])
+        .await
+        .expect_ok();
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/keystead");
+    let args = [
+        "install",
+        "x",
+        chart.to_str().unwrap(),
+        "-n",
+        "vault",
+        "--create-namespace",
+    ];
+    bed.helm(&args).await.expect_ok();
+    let told = bed.plugin(&["doctor"]).await;
+    assert!(told.out.contains("operator: Deployment vault/"), "{told:?}");
+    // The public key is one plain GET, for everybody who has signed in.
+    let id = InstallationId::from_bytes([7; 16]);
+    let key = SealingPrivateKey::generate(id, &mut OsRandom)
+        .unwrap()
+        .public(id);
+    bed.apply(&format!(
+        "
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: keystead, namespace: kube-public}}
+data: {{keys: '{key}'}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: keystead-public, namespace: kube-public}}
+rules: [{{apiGroups: [''], resources: [configmaps], resourceNames: [keystead], verbs: [get]}}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: keystead-public, namespace: kube-public}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: keystead-public}}
+subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: Group, name: 'system:authenticated'}}]
+"
+    ))
+    .await;
+    let fetch = ["seal", "fetch-key", "--as", "nobody"];
+    eventually("everybody may read the public key", || async {
+        bed.plugin(&fetch).await.code == 0
+    })
+    .await;
+    assert_eq!(bed.plugin(&fetch).await.expect(0).trim(), key.to_string());
 }

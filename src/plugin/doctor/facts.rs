@@ -151,7 +151,7 @@ async fn look<T>(right: &str, call: impl Future<Output = kube::Result<T>>) -> Lo
     match call.await {
         Ok(seen) => Look::Seen(seen),
         Err(error) => {
-            let failure = Failure::of_call(&format!("needs {right}"), &error);
+            let failure = Failure::of_call(right, &error);
             match failure.exit {
                 Exit::Forbidden => Look::NotAllowed(right.to_owned()),
                 _ => Look::Failed(failure.message),

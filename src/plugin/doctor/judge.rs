@@ -130,6 +130,13 @@ fn fine(message: impl Into<String>) -> Found {
     vec![(Level::Ok, message.into(), "")]
 }
 
+fn or_fine(findings: Found, message: impl Into<String>) -> Found {
+    if findings.is_empty() {
+        return fine(message);
+    }
+    findings
+}
+
 fn clock(now: Timestamp, server: Timestamp) -> Found {
     let skew = now.duration_since(server);
     if skew.abs() <= SKEW {
@@ -175,10 +182,7 @@ fn definitions(found: &[(String, Option<String>)]) -> Found {
         let message = format!("of another version than this program: {}", other.join(", "));
         findings.push((Level::Warning, message, "use the plugin of the operator's version, and see that the operator may patch its definitions"));
     }
-    match findings.is_empty() {
-        true => fine("all are of this version"),
-        false => findings,
-    }
+    or_fine(findings, "all are of this version")
 }
 
 fn deployments(found: &[Deployment], namespace: &str) -> Found {
@@ -222,13 +226,11 @@ fn deployments(found: &[Deployment], namespace: &str) -> Found {
             ));
         }
     }
-    match findings.is_empty() {
-        true => fine(format!(
-            "{} Deployments in {namespace} are ready",
-            found.len()
-        )),
-        false => findings,
-    }
+    let count = found.len();
+    or_fine(
+        findings,
+        format!("{count} Deployments in {namespace} are ready"),
+    )
 }
 
 fn leader(lease: Option<&Lease>, now: Timestamp) -> Found {
@@ -398,9 +400,10 @@ fn level(reason: &str) -> Level {
         Reason::Waiting,
         Reason::Expired,
     ];
-    match chosen.iter().any(|known| known.as_str() == reason) {
-        true => Level::Warning,
-        false => Level::Problem,
+    if chosen.iter().any(|known| known.as_str() == reason) {
+        Level::Warning
+    } else {
+        Level::Problem
     }
 }
 
@@ -460,10 +463,7 @@ fn pending(keys: &[ManagedKey]) -> Found {
         );
         findings.push((Level::Warning, message, "cancel the deletion, delete the secrets, or accept the loss in spec.deletion.acceptDataLoss"));
     }
-    match findings.is_empty() {
-        true => fine("no key that waits for its end is needed"),
-        false => findings,
-    }
+    or_fine(findings, "no key that waits for its end is needed")
 }
 
 /// Sealed secrets that nothing can open.
