@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn keys_are_found_in_whatever_text_and_a_cut_one_is_refused() {
         let installation = InstallationId::from_bytes([1; 16]);
-        let mut key = || {
+        let key = || {
             let private = SealingPrivateKey::generate(installation, &mut OsRandom).unwrap();
             private.public(installation)
         };
