@@ -86,8 +86,13 @@ image: ## Build the static binary and the container image, as a tar file
 	@scripts/image.sh
 
 .PHONY: crds
-crds: ## Write crds/, the chart's copy of it, and docs/reference.md
+crds: ## Write crds/, the chart's copy of it, docs/reference.md and docs/cli.md
 	UPDATE=1 cargo test --locked --test generated
+
+.PHONY: plugin
+plugin: ## Build kubectl-keystead, the plugin for kubectl; the image does not hold it
+	cargo build --release --locked --bin kubectl-keystead
+	@echo "put $(CARGO_TARGET_DIR)/release/kubectl-keystead on your PATH, then: kubectl keystead doctor"
 
 .PHONY: cluster-up cluster-down
 cluster-up: ## Start a one-node cluster without Keystead

@@ -8,6 +8,7 @@
 //!              │     └──▶ truth (what must not be lost), roots (root key), installation
 //!   │          └──▶ leader, telemetry, listen, clock, watching, telling
 //!   └▶ server (replicas that hold the keys and serve the webhooks) ──▶ keys, installation, roots
+//! plugin: `kubectl keystead`, by the user's own rights and plain objects of the API
 //! certificates: what authenticates the server (made by the controller)
 //! policy: who may do what with a key (pure); authorization: what RBAC says
 //! audit: who did what, in lines that cannot be altered unnoticed
@@ -31,6 +32,7 @@ pub mod installation;
 pub mod keys;
 pub mod leader;
 pub mod listen;
+pub mod plugin;
 pub mod policy;
 pub mod roots;
 pub mod secrets;

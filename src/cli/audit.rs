@@ -9,10 +9,11 @@ use anyhow::{Context, bail};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use super::words::{duration, is_closed};
 use crate::audit::{Finding, Hash, KeyQuery, MAX_LINE, Report, UsedBy, Users, Verifier};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -74,13 +75,16 @@ enum Since {
 /// The exit code when a file cannot be read.
 const UNREADABLE: u8 = 2;
 
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let code = match &args.command {
         Command::Verify(verify) => verify.run(&mut out),
         Command::WhoUsed(who) => who.run(&mut out).map(|()| ExitCode::SUCCESS),
     };
     code.or_else(|error| {
+        if is_closed(&error) {
+            return Ok(ExitCode::SUCCESS);
+        }
         eprintln!("error: {error:#}");
         Ok(ExitCode::from(UNREADABLE))
     })
@@ -262,22 +266,10 @@ fn since(text: &str) -> anyhow::Result<Since> {
     if let Ok(time) = text.parse() {
         return Ok(Since::At(time));
     }
-    let Some((number, unit)) = text.split_at_checked(text.len().saturating_sub(1)) else {
-        bail!("give a time such as 2026-11-01T00:00:00Z, or 90m, 24h, 7d");
-    };
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 24 * 3600,
-        _ => bail!("give a time such as 2026-11-01T00:00:00Z, or 90m, 24h, 7d"),
-    };
-    let number: u32 = number
-        .parse()
-        .context("give a number before the unit, such as 24h")?;
-    Ok(Since::Ago(SignedDuration::from_secs(
-        i64::from(number) * seconds,
-    )))
+    match duration(text) {
+        Ok(ago) => Ok(Since::Ago(ago)),
+        Err(_) => bail!("give a time such as 2026-11-01T00:00:00Z, or 90m, 24h, 7d"),
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! The command line: parsing, and the exit code.
 
-mod audit;
+pub(crate) mod audit;
 mod check_file;
 mod controller;
 mod crds;
-mod policy;
-mod process;
+pub(crate) mod policy;
+pub(crate) mod process;
 mod root;
 mod root_args;
 mod server;
 mod trail;
+pub(crate) mod words;
 
 use std::process::ExitCode;
 

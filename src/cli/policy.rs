@@ -1,6 +1,6 @@
 //! `keystead policy explain`: what would be decided about a use of a key, and the statement or grant behind it.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use serde_json::json;
 
+use super::process;
+use super::words::is_closed;
 use crate::api::{KeyMaterial, ManagedKey, NamespaceRecord, PolicyRecord, Via};
 use crate::authorization::{self, KeyPlace, Subject};
 use crate::policy::{
@@ -38,8 +40,9 @@ enum Command {
     Explain(Box<Explain>),
 }
 
+/// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
-struct Explain {
+pub(crate) struct Explain {
     /// The key, as `namespace/name`. Its policy and grants in force are read from the cluster.
     #[arg(
         long,
@@ -92,13 +95,22 @@ enum Output {
 /// Runs; whether it may be done is the exit code, since a script wants to know.
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Command::Explain(args) = args.command;
-    match explain(&args).await {
-        Ok(Answer::Allowed) => Ok(ExitCode::SUCCESS),
-        Ok(Answer::Denied) => Ok(ExitCode::from(1)),
-        Ok(Answer::Undecided) => Ok(ExitCode::from(2)),
+    Ok(answer(&args, process::client()).await)
+}
+
+/// Explains, and gives the exit code. `client`: the way to the cluster, taken only if the cluster is asked.
+pub(crate) async fn answer(
+    args: &Explain,
+    client: impl Future<Output = anyhow::Result<Client>>,
+) -> ExitCode {
+    match explain(args, client).await {
+        Ok(Answer::Allowed) => ExitCode::SUCCESS,
+        Ok(Answer::Denied) => ExitCode::from(1),
+        Ok(Answer::Undecided) => ExitCode::from(2),
+        Err(error) if is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            Ok(ExitCode::from(2))
+            ExitCode::from(2)
         }
     }
 }
@@ -130,7 +142,10 @@ impl Answer {
     }
 }
 
-async fn explain(args: &Explain) -> anyhow::Result<Answer> {
+async fn explain(
+    args: &Explain,
+    client: impl Future<Output = anyhow::Result<Client>>,
+) -> anyhow::Result<Answer> {
     let action = action(&args.action)?;
     let context = context(&args.context)?;
     let decision = match &args.file {
@@ -141,7 +156,7 @@ async fn explain(args: &Explain) -> anyhow::Result<Answer> {
             let uid = namespace_of_user(&args.user).map(offline_uid);
             decided(args, &rules, action, &context, uid, Rbac::NotAsked)?
         }
-        None => in_cluster(args, action, &context).await?,
+        None => in_cluster(client.await?, args, action, &context).await?,
     };
     let answer = Answer::of(&decision);
     print(args, action, &decision, answer)?;
@@ -155,13 +170,18 @@ fn print(
     answer: Answer,
 ) -> anyhow::Result<()> {
     let answer = answer.as_str();
+    let mut out = io::stdout().lock();
     match args.output {
-        Output::Text => println!("{answer}: {}: {}: {}", args.user, action, decision.reason),
+        Output::Text => writeln!(
+            out,
+            "{answer}: {}: {}: {}",
+            args.user, action, decision.reason
+        )?,
         Output::Json => {
             let shown = json!({
                 "decision": answer, "user": args.user, "action": action.name(), "reason": decision.reason.to_string(),
             });
-            println!("{}", serde_json::to_string_pretty(&shown)?);
+            writeln!(out, "{}", serde_json::to_string_pretty(&shown)?)?;
         }
     }
     Ok(())
@@ -196,10 +216,14 @@ fn principal(args: &Explain, uid: Option<String>) -> anyhow::Result<Principal> {
     Ok(Principal::user(args.user.clone(), groups(args), uid)?)
 }
 
-/// The groups that were given, and those that the API server adds.
 fn groups(args: &Explain) -> Vec<String> {
-    let mut groups = args.groups.clone();
-    if let Some(namespace) = namespace_of_user(&args.user) {
+    groups_of(&args.user, &args.groups)
+}
+
+/// The groups that were given, and those that the API server adds.
+pub(crate) fn groups_of(user: &str, given: &[String]) -> Vec<String> {
+    let mut groups = given.to_vec();
+    if let Some(namespace) = namespace_of_user(user) {
         groups.push("system:serviceaccounts".to_owned());
         groups.push(format!("system:serviceaccounts:{namespace}"));
     }
@@ -227,7 +251,7 @@ fn decided(
     Ok(decide(&request, rules, rbac))
 }
 
-fn read(path: &Path) -> anyhow::Result<ManagedKey> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<ManagedKey> {
     let shown = path.display();
     let unreadable = || format!("{shown} cannot be read");
     let file = std::fs::File::open(path).with_context(unreadable)?;
@@ -243,7 +267,7 @@ fn read(path: &Path) -> anyhow::Result<ManagedKey> {
     Ok(key)
 }
 
-fn place_of(key: &ManagedKey) -> (String, String) {
+pub(crate) fn place_of(key: &ManagedKey) -> (String, String) {
     let namespace = key.metadata.namespace.clone();
     let name = key.metadata.name.clone().unwrap_or_default();
     (namespace.unwrap_or_else(|| "default".to_owned()), name)
@@ -254,7 +278,10 @@ fn offline_uid(namespace: &str) -> String {
     namespace.to_owned()
 }
 
-fn rules_of_manifest(key: &ManagedKey, place: &(String, String)) -> anyhow::Result<KeyRules> {
+pub(crate) fn rules_of_manifest(
+    key: &ManagedKey,
+    place: &(String, String),
+) -> anyhow::Result<KeyRules> {
     let named = key.spec.policy.iter();
     let names = named.flat_map(|policy| foreign_namespaces(policy, &place.0));
     let record = PolicyRecord {
@@ -274,14 +301,16 @@ fn rules_of_manifest(key: &ManagedKey, place: &(String, String)) -> anyhow::Resu
     Ok(KeyRules::new(place, Some(place.0), &record, &[])?)
 }
 
-async fn in_cluster(args: &Explain, action: Action, context: &Context) -> anyhow::Result<Decision> {
+async fn in_cluster(
+    client: Client,
+    args: &Explain,
+    action: Action,
+    context: &Context,
+) -> anyhow::Result<Decision> {
     let key = args.key.as_deref().unwrap_or_default();
     let Some((namespace, name)) = key.split_once('/') else {
         bail!("--key {key} is not of the form <namespace>/<name>");
     };
-    let client = Client::try_default()
-        .await
-        .context("no access to a cluster")?;
     let truth = truth(&client, &args.operator_namespace, namespace, name).await?;
     let rules = KeyRules::of(&truth.spec).context("the policy in force cannot be read")?;
     let uid = match namespace_of_user(&args.user) {

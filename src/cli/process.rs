@@ -37,7 +37,7 @@ pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
 }
 
 /// Makes sure that the two halves of the binary agree on one provider of TLS.
-pub(super) fn install_crypto_provider() {
+pub(crate) fn install_crypto_provider() {
     // An error only says that one is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }

@@ -2,6 +2,7 @@
 //! the field reference. `make crds` (this test with `UPDATE=1`) writes them; without it any
 //! difference fails. And what the pages say is so: reasons are explained, links lead somewhere.
 
+mod cli;
 mod links;
 mod reference;
 
@@ -38,6 +39,21 @@ fn the_field_reference_is_that_of_the_types() {
     assert!(
         found == page,
         "docs/reference.md differs from the types {}: {REMEDY}",
+        at(&found, &page)
+    );
+}
+
+#[test]
+fn the_page_of_the_plugin_is_its_own_help() {
+    let page = cli::page();
+    let path = repository().join("docs/cli.md");
+    if updating() {
+        write(&path, &page);
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == page,
+        "docs/cli.md differs from the program {}: {REMEDY}",
         at(&found, &page)
     );
 }

@@ -31,6 +31,7 @@ mod namespaces;
 mod neighbours;
 mod operations;
 mod outage;
+mod plugin;
 mod policy;
 mod recovery;
 mod recovery_window;
