@@ -27,6 +27,7 @@ use tokio::time::sleep;
 
 use support::{Bed, OPERATOR_USER, Operator};
 
+#[allow(unused_imports, reason = "it gives more than is used here")]
 #[path = "../tests/integration/support/mod.rs"]
 mod support;
 

@@ -280,6 +280,11 @@ pub struct ManagedSecretStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<i64>,
 
+    /// `true` once the operator has taken note that the deletion of this very resource is final (annotation
+    /// `keystead.dev/force-delete`); absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced_deletion: Option<bool>,
+
     /// The Secret that the value is delivered in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_ref: Option<TargetStatus>,

@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::base::base;
 use super::key::KeySeen;
 use super::observe::Observed;
+use super::spec::recovery;
 use super::step::{Refusal, Step, internal};
 use super::truth::TruthSeen;
 use super::{deliver, generated, replication, rollout, value};
@@ -55,6 +56,8 @@ pub(crate) struct Shown {
     pub(crate) keys: Vec<String>,
     /// Its certificates that are made anew.
     pub(crate) certificates: Vec<CertificateStatus>,
+    /// Whether the truth goes without a window when the resource does.
+    pub(crate) forced: bool,
 }
 
 /// Decides.
@@ -69,7 +72,10 @@ pub(crate) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> 
         };
     }
     let shown = match &seen.truth {
-        TruthSeen::Present(truth) => Some(show(seen, truth.manifest.clone(), &truth.current)),
+        TruthSeen::Present(truth) => Some(Shown {
+            forced: truth.stored.recovery.forced.is_some(),
+            ..show(seen, truth.manifest.clone(), &truth.current)
+        }),
         TruthSeen::Absent | TruthSeen::Unreadable { .. } => None,
     };
     match decide(seen, now, random) {
@@ -192,6 +198,7 @@ fn show(seen: &Observed, manifest: Manifest, current: &SecretValue) -> Shown {
         manifest,
         keys: current.keys().map(str::to_owned).collect(),
         certificates: generated::certificates(&seen.secret, current),
+        forced: recovery(&seen.secret).forced.is_some(),
     }
 }
 

@@ -60,6 +60,7 @@ fn describe(status: &mut ManagedSecretStatus, shown: &Shown) {
         key_id: version.key_id.clone(),
     };
     status.keys.clone_from(&shown.keys);
+    status.forced_deletion = shown.forced.then_some(true);
     status.certificates.clone_from(&shown.certificates);
     status.versions = shown
         .manifest

@@ -20,8 +20,8 @@ use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
 
 use crate::api::names::{
-    ANNOTATION_SCHEMA_HASH, GROUP, GUARD_ENABLED, LABEL_GUARD, LEASE, ROOT_SECRET, SERVER_SERVICE,
-    WEBHOOKS,
+    ANNOTATION_SCHEMA_HASH, GROUP, GUARD_ENABLED, LABEL_GUARD, LEASE, PUBLIC, PUBLIC_NAMESPACE,
+    ROOT_SECRET, SERVER_SERVICE, WEBHOOKS,
 };
 use crate::api::{KeyAlias, KeyGrant, KeyMaterial, ManagedKey, ManagedSecret};
 use crate::calling::answered;
@@ -177,8 +177,8 @@ async fn server_time(client: &Client) -> Result<Look<Timestamp>, Failure> {
 
 /// The operator's namespace: by what it publishes, by its webhooks, by the guard's label, or where it usually is.
 async fn operator_namespace(client: &Client) -> String {
-    let published: Api<ConfigMap> = Api::namespaced(client.clone(), "kube-public");
-    if let Ok(Some(map)) = answered(published.get_opt("keystead")).await {
+    let published: Api<ConfigMap> = Api::namespaced(client.clone(), PUBLIC_NAMESPACE);
+    if let Ok(Some(map)) = answered(published.get_opt(PUBLIC)).await {
         let mut data = map.data.unwrap_or_default();
         if let Some(name) = data.remove("operatorNamespace") {
             return name;

@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 
+use crate::api::names::{PUBLIC, PUBLIC_NAMESPACE};
 use crate::calling::answered;
 use crate::crypto::SealingPublicKey;
 use crate::plugin::connection::{Cluster, Connection};
 use crate::plugin::exit::{Exit, Failure};
 use crate::plugin::manifest::read;
 
-/// Where everybody who has signed in finds what is public of an installation, whatever its release is called.
-const PUBLISHED: (&str, &str) = ("kube-public", "keystead");
 /// How the text of a public key begins.
 const PREFIX: &str = "kssk1_";
 
@@ -57,9 +56,8 @@ impl KeySource {
 
 /// The keys that the installation publishes, the active one first. Not empty.
 pub(super) async fn published(cluster: &Cluster) -> Result<Vec<SealingPublicKey>, Failure> {
-    let (namespace, name) = PUBLISHED;
-    let api: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
-    let found = answered(api.get(name)).await;
+    let api: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), PUBLIC_NAMESPACE);
+    let found = answered(api.get(PUBLIC)).await;
     let found = found.map_err(|error| {
         let mut failure = Failure::of_call("look for the public key in kube-public", &error);
         failure

@@ -1,6 +1,7 @@
 //! The end of a secret, its return, and a replica's way to a life of its own.
 
 use std::io::Write;
+use std::time::Duration;
 
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -11,6 +12,10 @@ use crate::calling::answered;
 use crate::plugin::connection::Cluster;
 use crate::plugin::exit::{Exit, Failure};
 use crate::plugin::objects::{self, DryRun, Writing, about, api, change, get, tell};
+
+/// How long a forced deletion waits for the operator: 30 looks, one a second.
+const LOOKS: u32 = 30;
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// Arguments of `secret restore`.
 #[derive(Debug, clap::Args)]
@@ -89,9 +94,28 @@ pub(super) async fn delete(
     let done = "is asked to go without a window";
     change(cluster, &secret, patch, done, args.writing, out).await?;
     match args.writing.dry_run {
-        DryRun::None => objects::delete(cluster, &secret, "deleted", args.writing, out).await,
+        DryRun::None => {
+            wait_for_note(cluster, &args.name).await?;
+            objects::delete(cluster, &secret, "deleted for good", args.writing, out).await
+        }
         DryRun::Client | DryRun::Server => Ok(Exit::Ok),
     }
+}
+
+/// Waits until the operator has taken note that the deletion is final: what is deleted before is kept for its window.
+async fn wait_for_note(cluster: &Cluster, name: &str) -> Result<(), Failure> {
+    for _ in 0..LOOKS {
+        let secret: ManagedSecret = get(cluster, name).await?;
+        let noted = secret.status.and_then(|status| status.forced_deletion);
+        if noted == Some(true) {
+            return Ok(());
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    Err(Failure::error(format!(
+        "the operator has not taken note of it within {} s, and nothing is deleted; look at it with `kubectl keystead doctor`, and try again",
+        BETWEEN_LOOKS.as_secs() * u64::from(LOOKS)
+    )))
 }
 
 /// Replaces the source of a replica by what it has.
