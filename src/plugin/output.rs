@@ -192,8 +192,8 @@ pub(crate) fn age<K: Resource>(object: &K, now: Timestamp) -> String {
     let seconds = now.duration_since(created.0).as_secs().max(0);
     match seconds {
         ..120 => format!("{seconds}s"),
-        ..7_200 => format!("{}m", seconds / 60),
-        ..172_800 => format!("{}h", seconds / 3_600),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
         _ => format!("{}d", seconds / 86_400),
     }
 }

@@ -112,7 +112,8 @@ mod tests {
     use super::*;
 
     fn checked(policy: serde_json::Value, author: Option<&str>) -> Vec<String> {
-        let spec = serde_json::json!({ "policy": policy });
+        let mut spec = serde_json::json!({});
+        spec["policy"] = policy;
         let mut key = ManagedKey::new("orders", serde_json::from_value(spec).unwrap());
         key.metadata.namespace = Some("shop".to_owned());
         let args = Check {

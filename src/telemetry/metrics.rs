@@ -11,7 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::keys::{KeyFacts, Keys};
 use super::labels::{
@@ -72,14 +72,8 @@ impl Metrics {
             version: env!("CARGO_PKG_VERSION"),
         });
         keystead.register("build", "The running version", build);
-        let leader = Gauge::default();
-        keystead.register("leader", "1 if this replica writes", leader.clone());
-        let reconciles = Family::default();
-        keystead.register(
-            "reconciles",
-            "Reconciliations by how they ended",
-            reconciles.clone(),
-        );
+        let leader = registered(keystead, "leader", "1 if this replica writes");
+        let reconciles = registered(keystead, "reconciles", "Reconciliations by how they ended");
         let reconcile_duration =
             Family::new_with_constructor((|| Histogram::new(SECONDS)) as fn() -> Histogram);
         keystead.register_with_unit(
@@ -88,39 +82,24 @@ impl Metrics {
             Unit::Seconds,
             reconcile_duration.clone(),
         );
-        let objects = Family::default();
-        keystead.register(
-            "objects",
-            "Resources by their condition Ready",
-            objects.clone(),
-        );
-        let keyring_keys = Gauge::default();
-        keystead.register(
-            "keyring_keys",
-            "Keys whose material is loaded",
-            keyring_keys.clone(),
-        );
-        let restore_suspected = Gauge::default();
-        keystead.register(
+        let objects = registered(keystead, "objects", "Resources by their condition Ready");
+        let keyring_keys = registered(keystead, "keyring_keys", "Keys whose material is loaded");
+        let restore_suspected = registered(
+            keystead,
             "restore_suspected",
             "1 if nothing is rotated or destroyed, since the cluster may have been restored from a backup",
-            restore_suspected.clone(),
         );
-        let truth_writes = Family::default();
-        keystead.register("truth_writes", "Writes of the truth", truth_writes.clone());
-        let target_writes = Family::default();
-        keystead.register("target_writes", "Writes of targets", target_writes.clone());
-        let drift_repairs = Counter::default();
-        keystead.register(
+        let truth_writes = registered(keystead, "truth_writes", "Writes of the truth");
+        let target_writes = registered(keystead, "target_writes", "Writes of targets");
+        let drift_repairs = registered(
+            keystead,
             "drift_repairs",
             "Targets that somebody else changed or deleted and that were restored",
-            drift_repairs.clone(),
         );
-        let parked_secrets = Gauge::default();
-        keystead.register(
+        let parked_secrets = registered(
+            keystead,
             "parked_secrets",
             "Secrets whose resource is gone and whose ciphertext waits for its end",
-            parked_secrets.clone(),
         );
         let parked_secrets_end = Gauge::default();
         keystead.register_with_unit(
@@ -129,35 +108,26 @@ impl Metrics {
             Unit::Seconds,
             parked_secrets_end.clone(),
         );
-        let replicas = Family::default();
-        keystead.register(
+        let replicas = registered(
+            keystead,
             "secret_replica_status",
             "Replicas of secrets by how they follow their sources",
-            replicas.clone(),
         );
-        let audit_lines = Counter::default();
-        keystead.register(
-            "audit_lines",
-            "Lines written to audit logs",
-            audit_lines.clone(),
-        );
-        let audit_failures = Counter::default();
-        keystead.register(
+        let audit_lines = registered(keystead, "audit_lines", "Lines written to audit logs");
+        let audit_failures = registered(
+            keystead,
             "audit_failed_lines",
             "Lines that could not be written to audit logs",
-            audit_failures.clone(),
         );
-        let audit_failing = Gauge::default();
-        keystead.register(
+        let audit_failing = registered(
+            keystead,
             "audit_failing",
             "1 while an audit log cannot be written, so that no key is used unless that is relaxed",
-            audit_failing.clone(),
         );
-        let used_while_pending_deletion = Counter::default();
-        keystead.register(
+        let used_while_pending_deletion = registered(
+            keystead,
             "key_used_while_pending_deletion",
             "Uses of keys that were refused because the deletion of the key is pending",
-            used_while_pending_deletion.clone(),
         );
         Self {
             registry: Arc::new(registry),
@@ -301,6 +271,13 @@ impl Drop for Leading {
     fn drop(&mut self) {
         self.0.set(0);
     }
+}
+
+/// A new metric of that name.
+fn registered<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 fn gauge(count: usize) -> i64 {

@@ -43,7 +43,7 @@ printf '%s\\n' \"${COMPREPLY[@]}\" :4
 pub(crate) fn page() -> String {
     let mut page = HEAD.to_owned();
     for (exit, meaning) in Exit::ALL {
-        writeln!(page, "| {} | {meaning} |", exit.code()).unwrap();
+        writeln!(page, "| {} | {meaning} |", exit.code()).expect("a String takes everything");
     }
     let mut root = Plugin::command();
     root.build();
@@ -62,9 +62,9 @@ fn section(page: &mut String, parent: &str, command: &Command) {
     } else {
         "###"
     };
-    writeln!(page, "\n{depth} {name}\n").unwrap();
+    writeln!(page, "\n{depth} {name}\n").expect("a String takes everything");
     if let Some(about) = command.get_about() {
-        writeln!(page, "{about}").unwrap();
+        writeln!(page, "{about}").expect("a String takes everything");
     }
     let inner: Vec<_> = command
         .get_subcommands()
@@ -77,9 +77,9 @@ fn section(page: &mut String, parent: &str, command: &Command) {
     });
     let rows: Vec<_> = own.map(row).collect();
     if !rows.is_empty() {
-        writeln!(page, "\n| argument | |\n|---|---|").unwrap();
+        writeln!(page, "\n| argument | |\n|---|---|").expect("a String takes everything");
         for row in rows {
-            writeln!(page, "{row}").unwrap();
+            writeln!(page, "{row}").expect("a String takes everything");
         }
     }
     for inner in inner {
@@ -108,11 +108,12 @@ fn row(arg: &clap::Arg) -> String {
         .map(|value| format!("`{}`", value.get_name()))
         .collect();
     if takes && !possible.is_empty() {
-        write!(help, " One of {}.", possible.join(", ")).unwrap();
+        write!(help, " One of {}.", possible.join(", ")).expect("a String takes everything");
     }
     let default = arg.get_default_values().first();
     if let Some(default) = default.filter(|_| takes) {
-        write!(help, " Default `{}`.", default.to_string_lossy()).unwrap();
+        write!(help, " Default `{}`.", default.to_string_lossy())
+            .expect("a String takes everything");
     }
     format!("| `{name}` | {} |", help.replace('|', "\\|"))
 }

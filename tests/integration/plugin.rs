@@ -679,12 +679,12 @@ async fn the_installation_is_found_whatever_its_release_and_namespace_are_called
         "x",
         chart.to_str().unwrap(),
         "-n",
-        "vault",
+        "y",
         "--create-namespace",
     ];
     bed.helm(&args).await.expect_ok();
     let told = bed.plugin(&["doctor"]).await;
-    assert!(told.out.contains("operator: Deployment vault/"), "{told:?}");
+    assert!(told.out.contains("operator: Deployment y/"), "{told:?}");
     // The public key is one plain GET, for everybody who has signed in.
     let id = InstallationId::from_bytes([7; 16]);
     let key = SealingPrivateKey::generate(id, &mut OsRandom)

@@ -7,7 +7,8 @@ use keystead::api::KeyMaterial;
 use keystead::crypto::{
     EncryptionContext, OsRandom, Purpose, SealingPrivateKey, SealingPublicKey, seal_to,
 };
-use kube::{Api, api::ListParams};
+use kube::Api;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
 use crate::support::{Bed, SYSTEM, eventually};
@@ -159,7 +160,10 @@ async fn a_sealing_key_that_is_lost_is_not_replaced_and_what_was_taken_stays() {
     let all = materials.list(&ListParams::default()).await.unwrap();
     let sealing = all.items.into_iter().find(|m| m.spec.internal.is_some());
     let name = sealing.unwrap().metadata.name.unwrap();
-    materials.delete(&name, &Default::default()).await.unwrap();
+    materials
+        .delete(&name, &DeleteParams::default())
+        .await
+        .unwrap();
     let _operator = bed.operator().await;
     let late = entry(b"late", strict("shop", "late", "token"), &keys);
     bed.apply_secret("shop", "late", &spec(&late)).await;

@@ -99,19 +99,16 @@ pub(super) async fn publish(keys: &[PublishedKey], ctx: &Context) -> Result<(), 
         data: Some(wanted.clone()),
         ..ConfigMap::default()
     };
-    match there {
-        Some(there) => {
-            let map = map(there.metadata);
-            call("replace", &object, maps.replace(PUBLIC, &params, &map)).await?;
-        }
-        None => {
-            let map = map(ObjectMeta {
-                name: Some(PUBLIC.to_owned()),
-                labels: Some([(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned())].into()),
-                ..ObjectMeta::default()
-            });
-            call("create", &object, maps.create(&params, &map)).await?;
-        }
+    if let Some(there) = there {
+        let map = map(there.metadata);
+        call("replace", &object, maps.replace(PUBLIC, &params, &map)).await?;
+    } else {
+        let map = map(ObjectMeta {
+            name: Some(PUBLIC.to_owned()),
+            labels: Some([(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned())].into()),
+            ..ObjectMeta::default()
+        });
+        call("create", &object, maps.create(&params, &map)).await?;
     }
     info!(keys = keys.len(), "the sealing keys were published");
     Ok(())

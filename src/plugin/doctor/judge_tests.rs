@@ -102,7 +102,9 @@ fn a_webhook_needs_an_authority() {
 fn key(name: &str, conditions: serde_json::Value) -> ManagedKey {
     let mut key = ManagedKey::new(name, serde_json::from_value(json!({})).unwrap());
     key.metadata.namespace = Some("shop".to_owned());
-    key.status = Some(serde_json::from_value(json!({ "conditions": conditions })).unwrap());
+    let mut status = json!({});
+    status["conditions"] = conditions;
+    key.status = Some(serde_json::from_value(status).unwrap());
     key
 }
 

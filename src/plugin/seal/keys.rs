@@ -44,13 +44,11 @@ impl KeySource {
 
     /// All keys of the installation, the active one first. Not empty.
     pub(super) async fn known(&self) -> Result<Vec<SealingPublicKey>, Failure> {
-        match &self.public_key {
-            Some(file) => of_file(file),
-            None => {
-                let connection = Connection::of(self.kubeconfig.clone(), self.context.clone());
-                published(&connection.open().await?).await
-            }
+        if let Some(file) = &self.public_key {
+            return of_file(file);
         }
+        let connection = Connection::of(self.kubeconfig.clone(), self.context.clone());
+        published(&connection.open().await?).await
     }
 }
 

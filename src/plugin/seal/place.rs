@@ -71,32 +71,27 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// The verdict on an entry that was found there. `known`: the keys, the active one first.
-    pub(super) fn on(
-        entry: &str,
-        place: &Place,
-        key: &str,
-        known: &[SealingPublicKey],
-    ) -> Result<Self, Failure> {
+    pub(super) fn on(entry: &str, place: &Place, key: &str, known: &[SealingPublicKey]) -> Self {
         let Ok(message) = STANDARD.decode(entry.trim()) else {
-            return Ok(Self::Altered);
+            return Self::Altered;
         };
         let info = match peek_sealed(&message) {
             Ok(info) => info,
-            Err(OpenError::NoKey) => return Ok(Self::UnderManagedKey),
-            Err(_) => return Ok(Self::Altered),
+            Err(OpenError::NoKey) => return Self::UnderManagedKey,
+            Err(_) => return Self::Altered,
         };
         let scopes = [Scope::Strict, Scope::Namespace];
         let mut expected = scopes.iter().map(|&scope| place.context(scope, key));
         if !expected.any(|expected| expected.is_ok_and(|expected| expected == info.context)) {
-            return Ok(Self::misplaced(&info.context, place, key));
+            return Self::misplaced(&info.context, place, key);
         }
         let recipients = || info.recipients.iter();
         let is = |known: &SealingPublicKey| recipients().any(|r| *r == known.recipient());
-        Ok(match known.iter().position(is) {
+        match known.iter().position(is) {
             Some(0) => Self::Current,
             Some(older) => Self::OldKey(known[older].id()),
             None => Self::UnknownKey(info.recipients[0].key),
-        })
+        }
     }
 
     fn misplaced(context: &EncryptionContext, place: &Place, key: &str) -> Self {

@@ -50,38 +50,27 @@ fn renamed_moved_unknown_and_altered_entries_are_told_apart() {
     let wide = entry(Scope::Namespace, std::slice::from_ref(&active));
     let aged = entry(Scope::Strict, std::slice::from_ref(&older));
     let foreign = entry(Scope::Strict, std::slice::from_ref(&other));
-    let mut plain = place("shop", "db");
-    plain.context.clear();
     let cut = &strict[..strict.len() - 8];
+    let (here, mut plain) = (place("shop", "db"), place("shop", "db"));
+    plain.context.clear();
+    let moved = place("farm", "db");
+    let renamed = place("shop", "pg");
+    let (ok, password) = (Exit::Ok, "password");
     for (what, entry, place, key, exit, part) in [
-        (
-            "as it was",
-            strict.as_str(),
-            place("shop", "db"),
-            "password",
-            Exit::Ok,
-            "current",
-        ),
-        (
-            "older key",
-            &aged,
-            place("shop", "db"),
-            "password",
-            Exit::Ok,
-            "older",
-        ),
+        ("as it was", strict.as_str(), &here, password, ok, "current"),
+        ("older key", &aged, &here, password, ok, "older"),
         (
             "other name",
             &strict,
-            place("shop", "pg"),
-            "password",
+            &renamed,
+            password,
             Exit::Renamed,
             "secret db",
         ),
         (
             "other key",
             &strict,
-            place("shop", "db"),
+            &here,
             "token",
             Exit::Renamed,
             "key password",
@@ -89,61 +78,40 @@ fn renamed_moved_unknown_and_altered_entries_are_told_apart() {
         (
             "other namespace",
             &strict,
-            place("farm", "db"),
-            "password",
+            &moved,
+            password,
             Exit::WrongNamespace,
             "shop",
         ),
-        (
-            "other name, wide",
-            &wide,
-            place("shop", "pg"),
-            "token",
-            Exit::Ok,
-            "current",
-        ),
+        ("other name, wide", &wide, &renamed, "token", ok, "current"),
         (
             "other namespace, wide",
             &wide,
-            place("farm", "db"),
-            "password",
+            &moved,
+            password,
             Exit::WrongNamespace,
             "shop",
         ),
         (
             "other pairs",
             &strict,
-            plain,
-            "password",
+            &plain,
+            password,
             Exit::Renamed,
             "encryption context",
         ),
         (
             "unknown",
             &foreign,
-            place("shop", "db"),
-            "password",
+            &here,
+            password,
             Exit::UnknownKeyVersion,
             "fetch",
         ),
-        (
-            "cut",
-            cut,
-            place("shop", "db"),
-            "password",
-            Exit::Altered,
-            "cut",
-        ),
-        (
-            "no base64",
-            "%%",
-            place("shop", "db"),
-            "password",
-            Exit::Altered,
-            "altered",
-        ),
+        ("cut", cut, &here, password, Exit::Altered, "cut"),
+        ("no base64", "%%", &here, password, Exit::Altered, "altered"),
     ] {
-        let verdict = Verdict::on(entry, &place, key, &known).unwrap();
+        let verdict = Verdict::on(entry, place, key, &known);
         assert_eq!(verdict.exit(), exit, "{what}: {verdict:?}");
         assert!(verdict.told().contains(part), "{what}: {}", verdict.told());
     }

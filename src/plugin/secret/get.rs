@@ -46,7 +46,7 @@ pub(super) async fn run(
     };
     if args.reveal {
         let entries = only(delivered?, args.key.as_deref())?;
-        return reveal(entries, args, out);
+        return reveal(&entries, args, out);
     }
     // Without the right to the Secret the names are still known.
     let delivered = delivered.unwrap_or_default();
@@ -155,11 +155,11 @@ fn show(
 
 /// Prints values. The one place of the program that does, beside `template render --reveal`.
 fn reveal(
-    entries: Vec<(String, SecretBytes)>,
+    entries: &[(String, SecretBytes)],
     args: &Get,
     out: &mut impl Write,
 ) -> Result<Exit, Failure> {
-    match (args.output.format, &entries[..]) {
+    match (args.output.format, entries) {
         (Format::Table, [(_, bytes)]) if args.key.is_some() => out.write_all(bytes.expose())?,
         (Format::Name, _) => {
             return Err(Failure::error(
@@ -168,7 +168,7 @@ fn reveal(
         }
         (Format::Table, _) => {
             let mut table = Table::new(&["KEY", "VALUE"]);
-            for (key, bytes) in &entries {
+            for (key, bytes) in entries {
                 table.push(vec![key.clone(), text(bytes.expose())]);
             }
             table.print(out)?;

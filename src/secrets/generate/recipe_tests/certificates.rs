@@ -3,7 +3,9 @@ use x509_parser::prelude::*;
 use super::*;
 
 fn tls(certificate: Value) -> Value {
-    json!({"key": "tls.crt", "certificate": certificate})
+    let mut entry = json!({"key": "tls.crt"});
+    entry["certificate"] = certificate;
+    entry
 }
 
 fn facts(version: &Version, key: &str) -> CertificateFactsOf {
