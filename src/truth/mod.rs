@@ -3,10 +3,12 @@
 
 mod key_material;
 mod needed;
+mod needs;
+mod recovery;
 mod sealed;
 
 pub use key_material::KeyMaterials;
 pub use needed::{Needed, needed_by_targets, needed_by_truth};
-pub use sealed::{
-    Claim, KeyInUse, Needs, Recovery, SealedSecrets, Stored, end_of, is_truth, owner_of, truth_name,
-};
+pub use needs::{KeyInUse, Needs};
+pub use recovery::{Recovery, end_of};
+pub use sealed::{Claim, SealedSecrets, Stored, is_truth, owner_of, truth_name};

@@ -5,19 +5,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client};
 use sha2::{Digest, Sha256};
 
+use super::needs::{KeyInUse, Needs};
+use super::recovery::Recovery;
 use crate::api::ManagedSecret;
 use crate::api::names::{
-    ANNOTATION_APPROVE_ADOPTION, ANNOTATION_FORCE_DELETE, ANNOTATION_KIND, ANNOTATION_MATERIALS,
-    ANNOTATION_NAME, ANNOTATION_NAMESPACE, ANNOTATION_NAMESPACE_UID, ANNOTATION_OBJECT_UID,
-    ANNOTATION_PARKED_SINCE, ANNOTATION_RECOVERY_WINDOW, FIELD_MANAGER, LABEL_KEY_ID,
-    LABEL_MANAGED_BY, MANAGED_BY, SECRET_TYPE_SEALED,
+    ANNOTATION_APPROVE_ADOPTION, ANNOTATION_KIND, ANNOTATION_MATERIALS, ANNOTATION_NAME,
+    ANNOTATION_NAMESPACE, ANNOTATION_NAMESPACE_UID, ANNOTATION_OBJECT_UID, ANNOTATION_PARKED_SINCE,
+    FIELD_MANAGER, LABEL_KEY_ID, LABEL_MANAGED_BY, MANAGED_BY, SECRET_TYPE_SEALED,
 };
 use crate::crypto::{KeyId, MaterialId, peek};
 use crate::hex::Hex;
@@ -25,8 +26,6 @@ use crate::hex::Hex;
 const KIND: &str = "ManagedSecret";
 const MANIFEST: &str = "manifest";
 const VERSION_PREFIX: &str = "version.";
-/// Days for which the truth about a deleted secret waits if nothing else is said, as in AWS Secrets Manager.
-const DEFAULT_WINDOW_DAYS: u8 = 30;
 
 /// The name of the truth about the `ManagedSecret` of that name: `ks-` and the first 20 bytes of SHA-256
 /// over kind, namespace and name (none of which can contain the separator), in hexadecimal digits.
@@ -42,53 +41,6 @@ pub struct Claim {
     pub object_uid: String,
     /// UID of its namespace.
     pub namespace_uid: String,
-}
-
-/// What becomes of the truth when its `ManagedSecret` is gone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Days for which it waits; `None`: 30.
-    pub window_days: Option<u8>,
-    /// UID of the `ManagedSecret` whose deletion is final.
-    pub forced: Option<String>,
-}
-
-impl Recovery {
-    /// How long it waits.
-    pub fn window(&self) -> SignedDuration {
-        let days = self.window_days.unwrap_or(DEFAULT_WINDOW_DAYS);
-        SignedDuration::from_hours(i64::from(days) * 24)
-    }
-
-    fn read(annotations: &BTreeMap<String, String>) -> Self {
-        let days = annotations.get(ANNOTATION_RECOVERY_WINDOW);
-        Self {
-            // Only the operator writes it; what it did not write counts as the default.
-            window_days: days.and_then(|days| days.parse().ok()),
-            forced: annotations.get(ANNOTATION_FORCE_DELETE).cloned(),
-        }
-    }
-
-    fn annotations(&self) -> impl Iterator<Item = (String, String)> {
-        let days = self.window_days.map(|days| days.to_string());
-        let window = days.map(|days| (ANNOTATION_RECOVERY_WINDOW.to_owned(), days));
-        let forced = self.forced.clone();
-        let forced = forced.map(|uid| (ANNOTATION_FORCE_DELETE.to_owned(), uid));
-        window.into_iter().chain(forced)
-    }
-}
-
-/// When truth that waits comes to its end, at the earliest; `None` if it does not wait.
-pub fn end_of(meta: &ObjectMeta) -> Option<Timestamp> {
-    let annotations = meta.annotations.as_ref()?;
-    let since: Timestamp = annotations.get(ANNOTATION_PARKED_SINCE)?.parse().ok()?;
-    let recovery = Recovery::read(annotations);
-    let is_forced = annotations.get(ANNOTATION_OBJECT_UID) == recovery.forced.as_ref();
-    if is_forced && recovery.forced.is_some() {
-        return Some(since);
-    }
-    // Beyond the end of time it never comes.
-    since.checked_add(recovery.window()).ok()
 }
 
 /// The truth about one secret, as stored.
@@ -117,66 +69,7 @@ pub struct Stored {
     pub resource_version: Option<String>,
 }
 
-/// The key and the material that envelopes need.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// The key of the manifest, which is that of all.
-    pub key: Option<KeyId>,
-    /// The generations of it.
-    pub materials: BTreeSet<MaterialId>,
-}
-
 type ByKey = HashMap<KeyId, BTreeSet<MaterialId>>;
-
-/// How much of what is stored needs a key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyInUse {
-    /// Secrets that are encrypted under it.
-    pub secrets: u32,
-    /// Those that need a generation of it, by material id.
-    pub materials: BTreeMap<String, u32>,
-}
-
-impl KeyInUse {
-    /// One more secret, which needs these generations.
-    pub fn add(&mut self, materials: &BTreeSet<MaterialId>) {
-        self.secrets += 1;
-        for material in materials {
-            *self.materials.entry(material.to_string()).or_default() += 1;
-        }
-    }
-
-    /// One secret less, which needed these generations.
-    pub fn take_away(&mut self, materials: &BTreeSet<MaterialId>) {
-        self.secrets = self.secrets.saturating_sub(1);
-        for material in materials.iter().map(ToString::to_string) {
-            let left = self.materials.get(&material).map_or(0, |count| count - 1);
-            if left == 0 {
-                self.materials.remove(&material);
-            } else {
-                self.materials.insert(material, left);
-            }
-        }
-    }
-}
-
-impl Needs {
-    /// What is written beside the envelopes; `None` where nothing is.
-    pub fn read(meta: &ObjectMeta) -> Option<Self> {
-        let key = meta.labels.as_ref()?.get(LABEL_KEY_ID)?.parse().ok()?;
-        let materials = meta.annotations.as_ref()?.get(ANNOTATION_MATERIALS)?;
-        let materials = materials.split(',').map(str::parse);
-        Some(Self {
-            key: Some(key),
-            materials: materials.collect::<Result<_, _>>().ok()?,
-        })
-    }
-
-    fn written(&self) -> String {
-        let ids: Vec<_> = self.materials.iter().map(ToString::to_string).collect();
-        ids.join(",")
-    }
-}
 
 /// Whether that entry of the truth is an envelope.
 pub(super) fn is_envelope_entry(entry: &str) -> bool {
@@ -471,6 +364,7 @@ fn params() -> PostParams {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::truth::end_of;
 
     fn stored() -> Stored {
         Stored {

@@ -10,12 +10,14 @@ use crate::tools::{TIMEOUT, eventually};
 
 const SHOP: &str = "shop";
 /// The examples but for the namespace.
-const IN_SHOP: [&str; 6] = [
+const IN_SHOP: [&str; 8] = [
     "key.yaml",
     "secret.yaml",
     "secret-plain.yaml",
     "import.yaml",
     "sharing.yaml",
+    "generators.yaml",
+    "rollout.yaml",
     "pod.yaml",
 ];
 
@@ -52,6 +54,8 @@ impl Examples {
             "secret.yaml",
             "secret-plain.yaml",
             "sharing.yaml",
+            "generators.yaml",
+            "rollout.yaml",
         ];
         let files = files.map(|file| self.folder.path().join(file));
         let files: Vec<_> = files.iter().map(AsRef::as_ref).collect();

@@ -140,8 +140,8 @@ async fn everything_is_guarded(bed: &Bed) {
     let truth = truth(bed).await;
     assert_eq!(
         truth.len(),
-        4,
-        "record, sealed secret, root key, key material: {truth:?}"
+        5,
+        "record, sealed secret, root key, the material of a key and that for sealing: {truth:?}"
     );
     for object in &truth {
         let content = if object.starts_with("keymaterial") {

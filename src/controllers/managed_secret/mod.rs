@@ -6,6 +6,7 @@ mod base;
 mod deliver;
 mod generated;
 mod history;
+mod imports;
 mod key;
 mod observe;
 mod plan;
@@ -18,6 +19,7 @@ mod source;
 mod spec;
 mod status;
 mod step;
+mod takeover;
 mod target;
 #[cfg(test)]
 mod testing;

@@ -12,7 +12,7 @@ use super::observe::Observed;
 use super::spec::recovery;
 use super::step::{Refusal, Step, internal};
 use super::truth::TruthSeen;
-use super::{deliver, generated, replication, rollout, value};
+use super::{deliver, generated, imports, replication, rollout, value};
 use crate::api::Reason;
 use crate::api::condition::NewCondition;
 use crate::api::managed_secret::CertificateStatus;
@@ -35,6 +35,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether consumers have what they should once all steps are done. A label on a version that is not kept changes nothing of that.
+    pub(crate) fn is_delivered(&self) -> bool {
+        let ready = self.ready.as_ref();
+        ready.is_some_and(|ready| ready.status || ready.reason == Reason::VersionNotFound)
+    }
+
     /// What is said when a look-up or an effect failed. What the status told of the truth stays told.
     pub(crate) fn failed(error: &Error) -> Self {
         let ready = NewCondition::not_ready(error.reason(), error.to_string());
@@ -123,7 +129,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     let stood = !is_new && deliver::was_synced(seen, &base);
     let delivery = deliver::plan(seen, content, (key, material), stood)?;
     // A source is deleted by the next plan, which reads the truth that this one writes.
-    let sources_go = next.imported && value::removes_sources(seen);
+    let sources_go = next.imported && imports::removes_sources(seen);
     deliver::record(seen, &mut manifest).map_err(|error| internal(&error))?;
     replication::record(seen, &base, &mut manifest, now).map_err(|error| internal(&error))?;
     let mut steps = Vec::new();
@@ -155,7 +161,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         steps.extend(delivery);
     }
     steps.extend(clean_up);
-    let (removals, note) = value::remove_sources(seen, &base);
+    let (removals, note) = imports::remove_sources(seen, &base);
     steps.extend(removals);
     let ready = ready(seen, [next.note, note], &next.unmet);
     let ready = replication::ready(seen, &shown.manifest, ready);

@@ -103,8 +103,7 @@ impl Advance {
 
 /// Does the next step of the restarts, once what consumers get is delivered.
 pub(super) async fn advance(seen: &Observed, plan: &Plan, ctx: &Context) -> Advance {
-    let delivered = plan.ready.as_ref().is_some_and(|ready| ready.status);
-    if !delivered {
+    if !plan.is_delivered() {
         return Advance::default();
     }
     let Some(spec) = &seen.secret.spec.rollout else {

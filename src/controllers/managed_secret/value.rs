@@ -7,22 +7,21 @@ use k8s_openapi::jiff::Timestamp;
 use super::base::Base;
 use super::generated::{self, generators};
 use super::history::fit;
+use super::imports::{WantedImport, wanted_imports};
 use super::observe::Observed;
 use super::replication;
 use super::requests::{Rollback, regeneration, rollback};
 use super::sealed;
-use super::source::{Found, Source, asked_again, lacks, record_of, recorded};
-use super::spec::{target_name, user_context};
-use super::step::{Refusal, Step, TargetState, context_refused, internal, with_causes};
-use super::target::Owner;
+use super::spec::user_context;
+use super::step::{Refusal, context_refused, internal, with_causes};
+use super::takeover::{backup, taken_over};
 use crate::api::Reason;
-use crate::api::managed_secret::{Existing, Import, StoredKeys};
+use crate::api::managed_secret::StoredKeys;
 use crate::api::names::ANNOTATION_ROLLBACK;
 use crate::crypto::{KeyId, Random, SecretBytes};
 use crate::secrets::{
-    AssembleError, Assembled, ImportRecord, ImportedKey, Kept, Manifest, NamedGenerator,
-    NewVersion, SealedKey, SecretValue, Sources, StageLabel, Stored, VersionId, assemble,
-    derivations,
+    AssembleError, Assembled, Kept, Manifest, NamedGenerator, NewVersion, SealedKey, SecretValue,
+    Sources, StageLabel, Stored, VersionId, assemble, derivations,
 };
 
 /// What the truth becomes.
@@ -309,112 +308,6 @@ fn rebind(manifest: &mut Manifest, seen: &Observed, key: KeyId) -> Result<bool, 
     Ok(changed)
 }
 
-/// One entry of `spec.import`, with what is to be taken.
-struct WantedImport<'a> {
-    name: &'a str,
-    /// The keys that come from it.
-    keys: BTreeSet<String>,
-    /// Whether these are all keys of it, and not some by name.
-    all: bool,
-    /// What is read now; `None` if it was imported before.
-    reading: Option<&'a Found>,
-    /// Whether the values of the current version give way to those read now.
-    again: bool,
-}
-
-impl WantedImport<'_> {
-    fn keys(&self) -> impl Iterator<Item = ImportedKey<'_>> {
-        self.keys.iter().map(|key| ImportedKey {
-            key,
-            secret: self.name,
-            bytes: self
-                .reading
-                .and_then(|found| found.data.get(key))
-                .map(SecretBytes::expose),
-        })
-    }
-
-    fn record(&self, now: Timestamp) -> Option<ImportRecord> {
-        self.reading.map(|found| ImportRecord {
-            secret: self.name.to_owned(),
-            source_uid: found.uid.clone(),
-            time: now,
-            keys: self.keys.clone(),
-            all: self.all,
-        })
-    }
-}
-
-/// What is to be imported. A Secret that was imported is not read again, whatever became of it, unless the user
-/// asks for it by its UID or for more of its keys.
-fn wanted_imports<'a>(
-    seen: &'a Observed,
-    base: &Base<'_>,
-) -> Result<Vec<WantedImport<'a>>, Refusal> {
-    let want = |import| want_import(import, seen, base);
-    seen.secret.spec.import.iter().map(want).collect()
-}
-
-fn want_import<'a>(
-    import: &'a Import,
-    seen: &'a Observed,
-    base: &Base<'_>,
-) -> Result<WantedImport<'a>, Refusal> {
-    let name = import.secret_ref.name.as_str();
-    let source = seen.sources.iter().find(|source| source.name == name);
-    let found = source.and_then(|source| source.found.as_ref());
-    let recorded = recorded(base.truth(), name);
-    let asked = import.secret_ref.keys.as_ref();
-    if let Some((truth, record)) = recorded {
-        let again = found.filter(|found| {
-            found.uid != record.source_uid && asked_again(&seen.secret) == Some(&found.uid)
-        });
-        if again.is_none() && !lacks(import, record, truth) {
-            let keys = asked.map_or_else(
-                || record.keys.clone(),
-                |keys| keys.iter().cloned().collect(),
-            );
-            return Ok(WantedImport {
-                name,
-                keys,
-                all: asked.is_none(),
-                reading: None,
-                again: false,
-            });
-        }
-        if again.is_none() && found.is_some_and(|found| found.uid != record.source_uid) {
-            return Err(Refusal(
-                Reason::ImportSourceMissing,
-                format!(
-                    "Secret {name} is not the one that was imported before, so that no further keys are taken from it; the \
-                 annotation {} with its UID imports it anew",
-                    crate::api::names::ANNOTATION_IMPORT
-                ),
-            ));
-        }
-    }
-    let Some(found) = found else {
-        let message = format!("Secret {name}, to be imported, does not exist");
-        return Err(Refusal(Reason::ImportSourceMissing, message));
-    };
-    let keys: BTreeSet<String> = asked.map_or_else(
-        || found.data.keys().cloned().collect(),
-        |keys| keys.iter().cloned().collect(),
-    );
-    if let Some(key) = keys.iter().find(|key| !found.data.contains_key(*key)) {
-        let message = format!("Secret {name}, to be imported, has no key {key}");
-        return Err(Refusal(Reason::ImportSourceMissing, message));
-    }
-    let again = recorded.is_some_and(|(_, record)| record.source_uid != found.uid);
-    Ok(WantedImport {
-        name,
-        keys,
-        all: asked.is_none(),
-        reading: Some(found),
-        again,
-    })
-}
-
 /// The current value as the next one is assembled from it: without what is imported anew, nor, if that is asked for, what is
 /// generated; and for a secret that takes an existing Secret over, what that one holds.
 fn kept(
@@ -448,117 +341,6 @@ pub(super) fn copy_of<'a>(
             .map_err(|error| Refusal(Reason::ValueTooLarge, error.to_string()))?;
     }
     Ok(value)
-}
-
-/// Whether this secret, being new, takes over a Secret that exists.
-fn takes_over(seen: &Observed, base: &Base<'_>) -> bool {
-    let existing = seen
-        .secret
-        .spec
-        .target
-        .as_ref()
-        .and_then(|target| target.existing);
-    base.truth().is_none()
-        && matches!(existing, Some(Existing::Adopt | Existing::Merge))
-        && seen
-            .target
-            .as_ref()
-            .is_some_and(|target| target.owner == Owner::Nobody)
-}
-
-/// The values of generated keys in a Secret that is taken over: somebody uses them, so they are kept. Those of literals
-/// say what a derived value there was made from.
-fn taken_over(seen: &Observed, base: &Base<'_>) -> Result<Option<SecretValue>, Refusal> {
-    let Some(target) = seen.target.as_ref().filter(|_| takes_over(seen, base)) else {
-        return Ok(None);
-    };
-    let generators = generators(&seen.secret)?;
-    let generated = |key: &str| {
-        generators
-            .iter()
-            .any(|named| named.keys().any(|k| k == key))
-    };
-    let literal = |key: &str| seen.secret.spec.literals.contains_key(key);
-    let kept = target.delivered.iter();
-    let kept = kept.filter(|(key, _)| generated(key) || literal(key));
-    copy_of(kept.map(|(key, bytes)| (key.as_str(), bytes.expose()))).map(Some)
-}
-
-/// What a Secret that is taken over held under keys that get another value: kept as the previous version.
-fn backup(
-    seen: &Observed,
-    base: &Base<'_>,
-    next: &SecretValue,
-) -> Result<Option<SecretValue>, Refusal> {
-    let Some(target) = seen.target.as_ref().filter(|_| takes_over(seen, base)) else {
-        return Ok(None);
-    };
-    let content = super::deliver::render(seen, next)?;
-    let differs =
-        |key: &str, bytes: &SecretBytes| content.get(key).is_some_and(|new| new != bytes.expose());
-    if !target
-        .delivered
-        .iter()
-        .any(|(key, bytes)| differs(key, bytes))
-    {
-        return Ok(None);
-    }
-    copy_of(
-        target
-            .delivered
-            .iter()
-            .map(|(key, bytes)| (key.as_str(), bytes.expose())),
-    )
-    .map(Some)
-}
-
-/// Whether the spec asks for sources to be deleted.
-pub(super) fn removes_sources(seen: &Observed) -> bool {
-    let imports = &seen.secret.spec.import;
-    imports
-        .iter()
-        .any(|import| import.delete_after_import.unwrap_or(false))
-}
-
-/// Deletes Secrets that were imported, as asked; says which hold what is stored nowhere else and therefore stay.
-pub(super) fn remove_sources(seen: &Observed, base: &Base<'_>) -> (Vec<Step>, Option<String>) {
-    let mut steps = Vec::new();
-    let mut note = None;
-    let Some(truth) = base.truth() else {
-        return (steps, note);
-    };
-    for import in &seen.secret.spec.import {
-        let name = &import.secret_ref.name;
-        let source = seen.sources.iter().find(|source| source.name == *name);
-        let found = source.and_then(|source: &Source| source.found.as_ref());
-        let (Some(found), Some(record)) = (found, record_of(&truth.manifest, name)) else {
-            continue;
-        };
-        let asked = import.delete_after_import.unwrap_or(false);
-        let is_target = target_name(&seen.secret).is_some_and(|target| target == *name);
-        if !asked || found.uid != record.source_uid || is_target {
-            continue;
-        }
-        let stored = |(key, bytes): (&String, &SecretBytes)| {
-            truth
-                .current
-                .get(key)
-                .is_some_and(|stored| stored == bytes.expose())
-        };
-        if found.data.iter().all(stored) {
-            steps.push(Step::DeleteSource(TargetState {
-                name: name.clone(),
-                uid: found.uid.clone(),
-                resource_version: found.resource_version.clone(),
-            }));
-        } else {
-            note = Some(format!(
-                "Secret {name} holds what is not stored here, as it was changed after its import or not all of it is \
-                 imported; it is not deleted"
-            ));
-        }
-    }
-    (steps, note)
 }
 
 pub(super) fn refused(error: &AssembleError) -> Refusal {

@@ -68,6 +68,13 @@ impl Bed {
 
     /// The truth about keys.
     pub(crate) async fn materials(&self) -> Vec<KeyMaterial> {
+        let mut all = self.all_materials().await;
+        all.retain(|material| material.spec.internal.is_none());
+        all
+    }
+
+    /// The truth about keys, and about what the operator keeps for itself.
+    pub(crate) async fn all_materials(&self) -> Vec<KeyMaterial> {
         let materials: Api<KeyMaterial> = Api::namespaced(self.client.clone(), SYSTEM);
         materials.list(&ListParams::default()).await.unwrap().items
     }
