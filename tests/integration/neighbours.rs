@@ -37,7 +37,7 @@ async fn a_key_that_is_not_wanted_any_more_is_not_delivered_any_more(bed: &Bed) 
     bed.apply_secret(
         "shop",
         "templated",
-        "{literals: {a: \"1\"}, template: {data: {x: \"[[ a ]]\", y: \"[[ a ]]\"}}, target: {form: Plain}}",
+        "{literals: {a: \"1\"}, template: {data: {one: \"[[ a ]]\", two: \"[[ a ]]\"}}, target: {form: Plain}}",
     )
     .await;
     bed.apply_secret("shop", "sealed", "{literals: {a: \"1\", b: \"2\"}}")
@@ -47,7 +47,7 @@ async fn a_key_that_is_not_wanted_any_more_is_not_delivered_any_more(bed: &Bed) 
     }
     wait_keys(bed, "own", &["a", "b", "c"]).await;
     wait_keys(bed, "shared", &["a", "b", "theirs"]).await;
-    wait_keys(bed, "templated", &["x", "y"]).await;
+    wait_keys(bed, "templated", &["one", "two"]).await;
     wait_keys(bed, "sealed", &["a.sealed", "b.sealed"]).await;
     for (name, patch) in [
         (
@@ -57,7 +57,7 @@ async fn a_key_that_is_not_wanted_any_more_is_not_delivered_any_more(bed: &Bed) 
         ("merged", json!({"spec": {"literals": {"b": null}}})),
         (
             "templated",
-            json!({"spec": {"template": {"data": {"y": null}}}}),
+            json!({"spec": {"template": {"data": {"two": null}}}}),
         ),
         ("sealed", json!({"spec": {"literals": {"b": null}}})),
     ] {
@@ -66,7 +66,7 @@ async fn a_key_that_is_not_wanted_any_more_is_not_delivered_any_more(bed: &Bed) 
     }
     wait_keys(bed, "own", &["a"]).await;
     wait_keys(bed, "shared", &["a", "theirs"]).await;
-    wait_keys(bed, "templated", &["x"]).await;
+    wait_keys(bed, "templated", &["one"]).await;
     wait_keys(bed, "sealed", &["a.sealed"]).await;
 }
 
@@ -110,10 +110,8 @@ async fn a_target_that_was_deleted_comes_back_at_once_with_the_same_value(bed: &
     bed.wait_ready("shop", "kept").await;
     let value = bed.value("shop", "kept", "password").await;
     let versions = bed.versions("shop", "kept").await;
-    for _ in 0..3 {
-        bed.delete("shop", "secret/kept").await;
-        bed.wait_value("shop", "kept", "password", &value).await;
-    }
+    bed.delete("shop", "secret/kept").await;
+    bed.wait_value("shop", "kept", "password", &value).await;
     assert_eq!(bed.versions("shop", "kept").await, versions);
 }
 

@@ -717,3 +717,57 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: Group, name: 'system:aut
     .await;
     assert_eq!(bed.plugin(&fetch).await.expect(0).trim(), key.to_string());
 }
+
+/// What the plugin asks of a secret, the operator does: an earlier version back, an end that can be undone, one that cannot, and a
+/// replica that becomes a secret of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_of_a_secret_is_done() {
+    let bed = Bed::start().await;
+    let _operator = bed.operator().await;
+    bed.namespace("shop").await;
+    bed.namespace("reports").await;
+    let spec = "{generate: [{key: password, password: {}}], target: {form: Plain}, shareWith: {namespaces: [reports]}}";
+    bed.apply_secret("shop", "db", spec).await;
+    bed.wait_ready("shop", "db").await;
+    let first = bed.value("shop", "db", "password").await;
+
+    let anew =
+        serde_json::json!({"metadata": {"annotations": {"keystead.dev/regenerate": "once"}}});
+    bed.patch("shop", "managedsecret/db", &anew).await;
+    eventually("there is another value", || async {
+        bed.versions("shop", "db").await.len() == 2
+    })
+    .await;
+    bed.in_shop(&["secret", "rollback", "db"]).await.expect(0);
+    bed.wait_value("shop", "db", "password", &first).await;
+
+    // Deleted, and had back without its manifest.
+    bed.in_shop(&["secret", "delete", "db"]).await.expect(0);
+    bed.wait_parked("shop", "db", true).await;
+    bed.in_shop(&["secret", "restore", "db"]).await.expect(0);
+    bed.wait_ready("shop", "db").await;
+    bed.apply_secret("shop", "db", spec).await;
+    bed.wait_value("shop", "db", "password", &first).await;
+
+    // A replica that stands by itself.
+    let replica = "{replicaOf: {namespace: shop, name: db}, target: {form: Plain}}";
+    bed.apply_secret("reports", "db", replica).await;
+    bed.wait_ready("reports", "db").await;
+    let versions = bed.versions("reports", "db").await;
+    bed.plugin(&["secret", "promote", "db", "-n", "reports"])
+        .await
+        .expect(0);
+    bed.wait_ready("reports", "db").await;
+    assert_eq!(bed.versions("reports", "db").await, versions);
+
+    // Gone for good.
+    bed.in_shop(&["secret", "delete", "db", "--force"])
+        .await
+        .expect(0);
+    let truth = keystead::truth::truth_name("shop", "db");
+    eventually("its ciphertext is deleted", || async {
+        bed.native(SYSTEM, &truth).await.is_none()
+    })
+    .await;
+    assert_eq!(bed.value("reports", "db", "password").await, first);
+}
