@@ -56,7 +56,7 @@ pub(super) async fn run(ctx: Arc<Context>) {
             }
         };
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            () = passed(wait, &ctx) => {}
             // They end with the process only.
             Ok(()) = requests.changed() => {}
             Some(_) = keys.next() => {}
@@ -124,7 +124,20 @@ async fn look(ctx: &Context, said: &mut Option<SealingKeyId>) -> Result<Duration
     if let Some(sealing) = sealing.filter(|sealing| !sealing.public.is_empty()) {
         publish::publish(&sealing.public, ctx).await?;
     }
-    Ok(ctx.clock.timer(jittered(wait, jitter())))
+    Ok(jittered(wait, jitter()))
+}
+
+/// Ends when that much time has passed by the clock, which a test may move.
+async fn passed(wait: Duration, ctx: &Context) {
+    let until = ctx.now().checked_add(wait);
+    // Beyond the end of time there is nothing to wait for.
+    while let Ok(left) = until.as_ref().map(|until| until.duration_since(ctx.now())) {
+        match Duration::try_from(left) {
+            Ok(left) if !left.is_zero() => tokio::time::sleep(ctx.clock.timer(left)).await,
+            Ok(_) | Err(_) => return,
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 async fn make(ctx: &Context) -> Result<(), Error> {

@@ -107,7 +107,7 @@ fn sources() -> Vec<Refused> {
             json!({}),
             &[
                 "spec: Invalid value",
-                "the secret has no keys: name at least one in generate, literals or import",
+                "the secret has no keys: name at least one in generate, literals, import or sealed",
             ],
         ),
         (
