@@ -112,7 +112,7 @@ fn sources() -> Vec<Refused> {
         ),
         (
             json!({"generate": [], "literals": {}, "import": []}),
-            &["name at least one in generate, literals or import"],
+            &["name at least one in generate, literals, import or sealed"],
         ),
         (json!(null), &["spec"]),
         (
