@@ -57,10 +57,13 @@ fn program() -> Command {
 async fn ended(mut command: Command, stdin: &str) -> Ended {
     let mut child = command.spawn().expect("the program starts");
     let mut pipe = child.stdin.take().expect("stdin is piped");
-    // A program that does not read its input closes the pipe; that is its right.
-    let _ = pipe.write_all(stdin.as_bytes()).await;
-    drop(pipe);
-    let output = child.wait_with_output().await.expect("the program ends");
+    // Beside reading what it prints: a program that prints while it reads would wait for us, and we for it.
+    let input = async move {
+        // A program that does not read its input closes the pipe; that is its right.
+        let _ = pipe.write_all(stdin.as_bytes()).await;
+    };
+    let ((), output) = tokio::join!(input, child.wait_with_output());
+    let output = output.expect("the program ends");
     Ended {
         code: output.status.code().expect("it was not killed"),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
