@@ -93,8 +93,7 @@ fn want_import<'a>(
                 Reason::ImportSourceMissing,
                 format!(
                     "Secret {name} is not the one that was imported before, so that no further keys are taken from it; the \
-                 annotation {} with its UID imports it anew",
-                    ANNOTATION_IMPORT
+                 annotation {ANNOTATION_IMPORT} with its UID imports it anew"
                 ),
             ));
         }
