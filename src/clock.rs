@@ -59,6 +59,12 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
+/// How long to wait until then: a second longer than it takes, since the API server tells whole seconds.
+pub(crate) fn until(next: Timestamp, now: Timestamp) -> Duration {
+    let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
+    wait + Duration::from_secs(1)
+}
+
 /// The clock of the machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
@@ -207,5 +213,11 @@ mod tests {
         assert_eq!(handed_out.now().as_second(), 60);
         clock.set(Timestamp::UNIX_EPOCH);
         assert_eq!(handed_out.now(), Timestamp::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn what_is_due_already_is_looked_at_again_a_second_later() {
+        let now = Timestamp::UNIX_EPOCH;
+        assert_eq!(until(now, now), Duration::from_secs(1));
     }
 }

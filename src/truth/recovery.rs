@@ -23,8 +23,16 @@ pub struct Recovery {
 }
 
 impl Recovery {
-    /// How long it waits.
-    pub fn window(&self) -> SignedDuration {
+    /// Whether the deletion of the resource with that UID is final at once. One that was made anew under the name has another.
+    pub fn is_forced_for(&self, uid: &str) -> bool {
+        self.forced.as_deref() == Some(uid)
+    }
+
+    /// How long it waits when the resource with that UID is gone.
+    pub fn window_for(&self, uid: &str) -> SignedDuration {
+        if self.is_forced_for(uid) {
+            return SignedDuration::ZERO;
+        }
         let days = self.window_days.unwrap_or(DEFAULT_WINDOW_DAYS);
         SignedDuration::from_hours(i64::from(days) * 24)
     }
@@ -52,10 +60,9 @@ pub fn end_of(meta: &ObjectMeta) -> Option<Timestamp> {
     let annotations = meta.annotations.as_ref()?;
     let since: Timestamp = annotations.get(ANNOTATION_PARKED_SINCE)?.parse().ok()?;
     let recovery = Recovery::read(annotations);
-    let is_forced = annotations.get(ANNOTATION_OBJECT_UID) == recovery.forced.as_ref();
-    if is_forced && recovery.forced.is_some() {
-        return Some(since);
-    }
+    let uid = annotations
+        .get(ANNOTATION_OBJECT_UID)
+        .map_or("", String::as_str);
     // Beyond the end of time it never comes.
-    since.checked_add(recovery.window()).ok()
+    since.checked_add(recovery.window_for(uid)).ok()
 }

@@ -14,6 +14,7 @@ use super::deletion::{self, Facts, Step};
 use crate::api::names::ANNOTATION_ACCEPT_DATA_LOSS;
 use crate::api::{DeletionRecord, KeyMaterial, KeyMaterialSpec, PolicyRecord};
 use crate::audit::Identity;
+use crate::clock::until;
 use crate::controllers::backoff::jittered;
 use crate::controllers::context::{Context, jitter};
 use crate::controllers::error::{Error, call};
@@ -111,12 +112,6 @@ async fn look(ctx: &Context) -> Duration {
         }
     }
     wait
-}
-
-fn until(next: Timestamp, now: Timestamp) -> Duration {
-    let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
-    // A second later than planned, since the API server tells whole seconds.
-    wait + Duration::from_secs(1)
 }
 
 /// What one look sees that is the same for all keys.
@@ -236,11 +231,5 @@ mod tests {
         };
         assert!(seen.is_fresh(seen.counted + Duration::from_secs(9)));
         assert!(!seen.is_fresh(seen.counted + FRESH_FOR));
-    }
-
-    #[test]
-    fn what_is_due_already_is_looked_at_again_a_second_later() {
-        let now = Timestamp::UNIX_EPOCH;
-        assert_eq!(until(now, now), Duration::from_secs(1));
     }
 }

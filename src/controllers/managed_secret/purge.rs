@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::api::ManagedSecret;
 use crate::audit::{Entry, EventSource, Identity, Resource, ResourceType};
+use crate::clock::until;
 use crate::controllers::backoff::jittered;
 use crate::controllers::context::{Context, jitter, request_id};
 use crate::controllers::error::{Error, call};
@@ -153,12 +154,6 @@ async fn look(ctx: &Context) -> Duration {
     wait
 }
 
-fn until(next: Timestamp, now: Timestamp) -> Duration {
-    let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
-    // A second later than planned, since the API server tells whole seconds.
-    wait + Duration::from_secs(1)
-}
-
 /// What is to be done with one piece of truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -186,11 +181,12 @@ fn step(stored: &Stored, facts: &Facts) -> Step {
     let Some(since) = stored.parked_since else {
         return Step::Leave;
     };
-    let forced = stored.recovery.forced.as_ref() == Some(&stored.claim.object_uid);
-    let (window, grace) = if forced {
-        (SignedDuration::ZERO, SignedDuration::ZERO)
+    let uid = &stored.claim.object_uid;
+    let window = stored.recovery.window_for(uid);
+    let grace = if stored.recovery.is_forced_for(uid) {
+        SignedDuration::ZERO
     } else {
-        (stored.recovery.window(), GRACE)
+        GRACE
     };
     let due_since = facts.due_since.unwrap_or(facts.now);
     let (Ok(end), Ok(ready)) = (since.checked_add(window), due_since.checked_add(grace)) else {
@@ -257,7 +253,7 @@ async fn purge(name: &str, stored: &Stored, ctx: &Context) -> Result<(), Error> 
         uid: Some(stored.claim.object_uid.clone()),
         arn: None,
     }];
-    let reason = if stored.recovery.forced.is_some() {
+    let reason = if stored.recovery.is_forced_for(&stored.claim.object_uid) {
         "its resource is gone, and its deletion was forced"
     } else {
         "its resource is gone, and its recovery window is over"
