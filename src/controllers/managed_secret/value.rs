@@ -112,6 +112,23 @@ impl<'a> Wanted<'a> {
         })
     }
 
+    /// A version that is made now, as the spec asks for it.
+    fn version(
+        &self,
+        seen: &Observed,
+        key: KeyId,
+        now: Timestamp,
+        random: &mut dyn Random,
+    ) -> Result<NewVersion, Refusal> {
+        Ok(NewVersion {
+            id: VersionId::generate(random).map_err(|error| internal(&error))?,
+            created: now,
+            key_id: key.to_string(),
+            context: seen.secret.spec.encryption_context.clone(),
+            derivations: derivations(&self.generators),
+        })
+    }
+
     /// Whether a generator fills that key.
     fn generates(&self, key: &str) -> bool {
         let keys = self.generators.iter().flat_map(NamedGenerator::keys);
@@ -231,9 +248,11 @@ fn go_on(
     let value = value.filter(|value| base.truth().is_none_or(|truth| truth.current != *value));
     if let Some(value) = value {
         if let Some(backup) = backup(seen, base, &value)? {
-            add(manifest, &mut next.fresh, backup, seen, key, now, random)?;
+            let version = wanted.version(seen, key, now, random)?;
+            add(manifest, &mut next.fresh, version, backup)?;
         }
-        add(manifest, &mut next.fresh, value, seen, key, now, random)?;
+        let version = wanted.version(seen, key, now, random)?;
+        add(manifest, &mut next.fresh, version, value)?;
     }
     if let Some(token) = anew {
         manifest
@@ -270,24 +289,14 @@ fn wanted_labels(seen: &Observed) -> Result<BTreeMap<StageLabel, VersionId>, Ref
 fn add(
     manifest: &mut Manifest,
     fresh: &mut Vec<(String, SecretValue)>,
+    version: NewVersion,
     value: SecretValue,
-    seen: &Observed,
-    key: KeyId,
-    now: Timestamp,
-    random: &mut dyn Random,
 ) -> Result<(), Refusal> {
-    let id = VersionId::generate(random).map_err(|error| internal(&error))?;
-    let version = NewVersion {
-        id: id.clone(),
-        created: now,
-        key_id: key.to_string(),
-        context: seen.secret.spec.encryption_context.clone(),
-        derivations: derivations(&generators(&seen.secret)?),
-    };
+    let id = version.id.to_string();
     manifest
         .add_current(version)
         .map_err(|error| internal(&error))?;
-    fresh.push((id.to_string(), value));
+    fresh.push((id, value));
     Ok(())
 }
 
