@@ -5,6 +5,27 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
+use super::{KeyAlias, KeyGrant, ManagedKey, ManagedSecret};
+
+/// A kind whose status has conditions.
+pub(crate) trait Conditioned {
+    /// Its conditions; none before anybody looked at it.
+    fn conditions(&self) -> &[Condition];
+}
+
+macro_rules! conditioned {
+    ($($kind:ty),*) => {$(
+        impl Conditioned for $kind {
+            fn conditions(&self) -> &[Condition] {
+                let status = self.status.as_ref();
+                status.map_or(&[], |status| &status.conditions)
+            }
+        }
+    )*};
+}
+
+conditioned!(ManagedKey, KeyAlias, KeyGrant, ManagedSecret);
+
 /// The conditions of Keystead's resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConditionType {

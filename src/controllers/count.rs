@@ -6,7 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 
 use super::parking::Presence;
-use crate::api::{ConditionType, KeyAlias, KeyGrant, ManagedKey, ManagedSecret, condition};
+use crate::api::condition::{self, Conditioned};
+use crate::api::{ConditionType, KeyAlias, KeyGrant, ManagedKey, ManagedSecret};
 use crate::telemetry::{Kind, Metrics, ReadyStatus};
 
 /// How often they are counted.
@@ -14,56 +15,25 @@ const EVERY: Duration = Duration::from_secs(15);
 const STATUSES: [ReadyStatus; 3] = [ReadyStatus::True, ReadyStatus::False, ReadyStatus::Unknown];
 
 /// A kind that is counted.
-pub(super) trait Counted {
+pub(super) trait Counted: Conditioned {
     /// Its label.
     const KIND: Kind;
-
-    /// Its conditions.
-    fn conditions(&self) -> &[Condition];
 }
 
 impl Counted for ManagedKey {
     const KIND: Kind = Kind::ManagedKey;
-
-    fn conditions(&self) -> &[Condition] {
-        self.status
-            .as_ref()
-            .map(|status| status.conditions.as_slice())
-            .unwrap_or_default()
-    }
 }
 
 impl Counted for KeyAlias {
     const KIND: Kind = Kind::KeyAlias;
-
-    fn conditions(&self) -> &[Condition] {
-        self.status
-            .as_ref()
-            .map(|status| status.conditions.as_slice())
-            .unwrap_or_default()
-    }
 }
 
 impl Counted for KeyGrant {
     const KIND: Kind = Kind::KeyGrant;
-
-    fn conditions(&self) -> &[Condition] {
-        self.status
-            .as_ref()
-            .map(|status| status.conditions.as_slice())
-            .unwrap_or_default()
-    }
 }
 
 impl Counted for ManagedSecret {
     const KIND: Kind = Kind::ManagedSecret;
-
-    fn conditions(&self) -> &[Condition] {
-        self.status
-            .as_ref()
-            .map(|status| status.conditions.as_slice())
-            .unwrap_or_default()
-    }
 }
 
 /// Counts for as long as it is polled; then the numbers are zero again, since another replica counts.

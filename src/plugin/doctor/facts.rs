@@ -5,7 +5,7 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
-    SubjectAccessReviewSpec,
+    SubjectAccessReviewSpec, SubjectAccessReviewStatus,
 };
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
@@ -323,16 +323,9 @@ async fn yours(cluster: &Cluster) -> Look<Vec<Right>> {
         };
         let call = async { answered(api.create(&PostParams::default(), &review)).await };
         let answer = look("create on selfsubjectaccessreviews", call).await;
-        match answer.map(|answer| answer.status.is_some_and(|status| status.allowed)) {
-            Look::Seen(held) => rights.push(Right {
-                name: named(asked),
-                held,
-            }),
-            Look::NotAllowed(right) => return Look::NotAllowed(right),
-            Look::Failed(why) => return Look::Failed(why),
-        }
+        rights.push(answer.map(|answer| right(asked, answer.status)));
     }
-    Look::Seen(rights)
+    Look::all(rights)
 }
 
 async fn operators(cluster: &Cluster, operator: &str) -> Look<Vec<Right>> {
@@ -354,16 +347,31 @@ async fn operators(cluster: &Cluster, operator: &str) -> Look<Vec<Right>> {
         };
         let call = async { answered(api.create(&PostParams::default(), &review)).await };
         let answer = look("create on subjectaccessreviews", call).await;
-        match answer.map(|answer| answer.status.is_some_and(|status| status.allowed)) {
-            Look::Seen(held) => rights.push(Right {
-                name: named(asked),
-                held,
-            }),
-            Look::NotAllowed(right) => return Look::NotAllowed(right),
-            Look::Failed(why) => return Look::Failed(why),
-        }
+        rights.push(answer.map(|answer| right(asked, answer.status)));
     }
-    Look::Seen(rights)
+    Look::all(rights)
+}
+
+fn right(asked: (&str, &str, &str), status: Option<SubjectAccessReviewStatus>) -> Right {
+    Right {
+        name: named(asked),
+        held: status.is_some_and(|status| status.allowed),
+    }
+}
+
+impl<T> Look<Vec<T>> {
+    /// What was seen of each; or the first thing that was not seen, and why.
+    fn all(looks: Vec<Look<T>>) -> Self {
+        let mut all = Vec::new();
+        for look in looks {
+            match look {
+                Look::Seen(seen) => all.push(seen),
+                Look::NotAllowed(right) => return Self::NotAllowed(right),
+                Look::Failed(why) => return Self::Failed(why),
+            }
+        }
+        Self::Seen(all)
+    }
 }
 
 impl<T> Look<T> {

@@ -1,6 +1,14 @@
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::ResourceExt;
 use serde_json::json;
 
+use super::super::facts::Objects;
 use super::*;
+use crate::api::crds::crds;
+use crate::api::names::ANNOTATION_SCHEMA_HASH;
+use crate::api::{ManagedKey, ManagedSecret};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -121,9 +129,7 @@ fn what_is_not_ready_is_counted_by_reason_and_named() {
         .chain([key("good", json!([condition("Ready", "True", "Enabled")]))])
         .collect();
     let objects = Objects { items, only: None };
-    let found = ready("ManagedKey", &objects, |key| {
-        key.status.as_ref().map(|status| &status.conditions[..])
-    });
+    let found = ready("ManagedKey", &objects);
     assert_eq!(found.len(), 2);
     assert_eq!(found[0].0, Level::Warning);
     assert!(found[0].1.contains("Disabled: shop/off"), "{}", found[0].1);
