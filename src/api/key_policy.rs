@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::OBJECT_NAME;
+use super::schema::{NAMESPACE_NAME, OBJECT_NAME};
 
 /// Who may do what with a key (AWS KMS: the key policy). An explicit Deny wins over everything; then a grant gives, then
 /// an Allow, then Kubernetes RBAC if the policy delegates to it. Everything else is denied. As JSON it has at most
@@ -131,7 +131,7 @@ pub struct Principals {
         length(max = 10),
         inner(
             length(min = 1, max = 63),
-            regex(pattern = r"^[a-z0-9]+(-+[a-z0-9]+)*$")
+            regex(pattern = NAMESPACE_NAME)
         )
     )]
     pub namespaces: Vec<String>,
@@ -144,7 +144,7 @@ pub struct ServiceAccountName {
     /// Its namespace.
     #[schemars(
         length(min = 1, max = 63),
-        regex(pattern = r"^[a-z0-9]+(-+[a-z0-9]+)*$")
+        regex(pattern = NAMESPACE_NAME)
     )]
     pub namespace: String,
     /// Its name.

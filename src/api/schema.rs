@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 pub(super) const OBJECT_NAME: &str =
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
+/// What the name of a namespace may be: a DNS label (RFC 1123).
+pub(super) const NAMESPACE_NAME: &str = r"^[a-z0-9]+(-+[a-z0-9]+)*$";
+
 /// Most bytes in one literal or one template (characters in the schema).
 pub(super) const MAX_TEXT: u32 = 65_536;
 

@@ -13,7 +13,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::schema::OBJECT_NAME;
+use crate::api::schema::{NAMESPACE_NAME, OBJECT_NAME};
 
 pub use delivery::{DeletionPolicy, Existing, Form, Target, Template};
 pub(crate) use generate::GENERATORS;
@@ -202,7 +202,7 @@ pub struct KeyRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 63),
-        regex(pattern = r"^[a-z0-9]+(-+[a-z0-9]+)*$")
+        regex(pattern = NAMESPACE_NAME)
     )]
     pub namespace: Option<String>,
     /// Name of the `ManagedKey` or `KeyAlias`.

@@ -6,7 +6,7 @@ use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::schema::OBJECT_NAME;
+use crate::api::schema::{NAMESPACE_NAME, OBJECT_NAME};
 
 /// Most replicas that a source lists in its status; the count has them all.
 pub(crate) const MAX_LISTED_REPLICAS: usize = 64;
@@ -19,7 +19,7 @@ pub struct ShareWith {
     /// again under the same name gets nothing, until it is taken out of the list and put in again. At most 32.
     #[schemars(
         length(min = 1, max = 32),
-        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]+(-+[a-z0-9]+)*$")),
+        inner(length(min = 1, max = 63), regex(pattern = NAMESPACE_NAME)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub namespaces: Vec<String>,
@@ -32,7 +32,7 @@ pub struct ReplicaOf {
     /// Its namespace.
     #[schemars(
         length(min = 1, max = 63),
-        regex(pattern = r"^[a-z0-9]+(-+[a-z0-9]+)*$")
+        regex(pattern = NAMESPACE_NAME)
     )]
     pub namespace: String,
     /// Its name.
