@@ -20,8 +20,8 @@ use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
 
 use crate::api::names::{
-    ANNOTATION_SCHEMA_HASH, GROUP, GUARD_ENABLED, LABEL_GUARD, LEASE, PUBLIC, PUBLIC_NAMESPACE,
-    ROOT_SECRET, SERVER_SERVICE, WEBHOOKS,
+    ANNOTATION_SCHEMA_HASH, CSI_DRIVER, GROUP, GUARD_ENABLED, LABEL_GUARD, LEASE, PUBLIC,
+    PUBLIC_NAMESPACE, ROOT_SECRET, SERVER_SERVICE, WEBHOOKS,
 };
 use crate::api::{KeyAlias, KeyGrant, KeyMaterial, ManagedKey, ManagedSecret};
 use crate::calling::answered;
@@ -35,8 +35,6 @@ const USUAL_NAMESPACE: &str = "keystead-system";
 const ACCOUNT: &str = "keystead-controller";
 /// What selects the operator's Deployments, whatever the release is called.
 const DEPLOYMENTS: &str = "app.kubernetes.io/name=keystead";
-/// The driver that delivers sealed values into pods.
-const DRIVER: &str = "secrets.keystead.dev";
 
 /// What was seen of something.
 #[derive(Clone, Debug)]
@@ -245,7 +243,7 @@ async fn root(client: &Client, operator: &str) -> Look<Vec<String>> {
 
 async fn driver(client: &Client) -> Look<bool> {
     let api: Api<CSIDriver> = Api::all(client.clone());
-    let found = look("get on csidrivers", answered(api.get_opt(DRIVER))).await;
+    let found = look("get on csidrivers", answered(api.get_opt(CSI_DRIVER))).await;
     found.map(|driver| driver.is_some())
 }
 
