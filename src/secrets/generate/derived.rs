@@ -344,12 +344,14 @@ fn docker_config_json(
     for registry in registries {
         let username = username_of(&registry.username, bench)?;
         let password = text_of(&registry.password, bench)?;
-        let both = Zeroizing::new(format!("{username}:{password}"));
+        let mut both = SecretBytes::copy_of(username.as_bytes());
+        both.extend_from_slice(b":");
+        both.extend_from_slice(password.as_bytes());
         let login = Login {
             username,
             password,
             email: registry.email.as_deref(),
-            auth: Zeroizing::new(BASE64.encode(&*both)),
+            auth: Zeroizing::new(BASE64.encode(both.expose())),
         };
         auths.insert(registry.server.as_str(), login);
     }
