@@ -339,10 +339,11 @@ async fn no_restart_is_lost_or_done_twice_when_the_api_server_fails_and_the_oper
     })
     .await;
     operator.kill().await;
+    // Nobody waits for one that is gone. It goes while it cannot be restarted yet, so that 19 are.
+    bed.delete("shop", "deployment/w18").await;
     let _operator = bed.operator().await;
     bed.delete("shop", "validatingwebhookconfiguration/broken")
         .await;
-    bed.delete("shop", "deployment/w18").await;
     wait_restarted(&bed, "db", 19).await;
     a_while().await;
     assert!(
