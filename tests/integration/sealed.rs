@@ -31,6 +31,15 @@ async fn public_keys(bed: &Bed) -> Vec<SealingPublicKey> {
         .collect()
 }
 
+/// The first public key of a new installation, once it is published.
+async fn first_public_key(bed: &Bed) -> Vec<SealingPublicKey> {
+    eventually("the key is published", || async {
+        public_keys(bed).await.len() == 1
+    })
+    .await;
+    public_keys(bed).await
+}
+
 fn entry(value: &[u8], place: Purpose<'_>, keys: &[SealingPublicKey]) -> String {
     let context = place.context(&EncryptionContext::empty()).unwrap();
     STANDARD.encode(seal_to(value, &context, keys, &mut OsRandom).unwrap())
@@ -53,11 +62,7 @@ async fn what_is_sealed_with_the_published_key_opens_in_its_place_only_and_for_e
     let bed = Bed::start().await;
     let operator = bed.operator().await;
     bed.namespace("shop").await;
-    eventually("the key is published", || async {
-        public_keys(&bed).await.len() == 1
-    })
-    .await;
-    let keys = public_keys(&bed).await;
+    let keys = first_public_key(&bed).await;
     let one = entry(b"C4N4RY-one", strict("shop", "app", "token"), &keys);
     bed.apply_secret("shop", "app", &spec(&one)).await;
     bed.wait_ready("shop", "app").await;
@@ -147,11 +152,7 @@ async fn a_sealing_key_that_is_lost_is_not_replaced_and_what_was_taken_stays() {
     let bed = Bed::start().await;
     let operator = bed.operator().await;
     bed.namespace("shop").await;
-    eventually("the key is published", || async {
-        public_keys(&bed).await.len() == 1
-    })
-    .await;
-    let keys = public_keys(&bed).await;
+    let keys = first_public_key(&bed).await;
     let taken = entry(b"taken", strict("shop", "app", "token"), &keys);
     bed.apply_secret("shop", "app", &spec(&taken)).await;
     bed.wait_ready("shop", "app").await;
