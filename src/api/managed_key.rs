@@ -362,7 +362,7 @@ pub struct KeyLastUsed {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyDependents {
-    /// Stored secrets that are encrypted under it, also those that wait to be adopted.
+    /// Stored secrets that are encrypted under it, or have entries in `spec.sealed` that are; also those that wait to be adopted.
     pub secrets: u32,
     /// Grants in force.
     #[serde(default)]
@@ -380,7 +380,7 @@ pub struct KeyVersionStatus {
     /// When it was made.
     pub created: Time,
     /// How many stored secrets still need this version, which is not the current one: they are encrypted anew in the
-    /// background. Absent for the current one, and where nobody counted yet.
+    /// background, except for entries of `spec.sealed`. Absent for the current one, and where nobody counted yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub references: Option<u32>,
 }

@@ -79,6 +79,9 @@ pub const LABEL_KEY_ID: &str = "keystead.dev/key-id";
 /// On truth about a secret: the ids of the key material that its envelopes need, separated by commas; for counting
 /// without reading ciphertext.
 pub const ANNOTATION_MATERIALS: &str = "keystead.dev/materials";
+/// On truth about a secret: the key material that the entries of its `spec.sealed` need which are under a `ManagedKey`, as
+/// `<key id>/<material id>` separated by commas. The entries themselves are in the resource, and often in Git.
+pub const ANNOTATION_ENTRY_MATERIALS: &str = "keystead.dev/entry-materials";
 /// On the Lease of a replica of the server: the resourceVersion of the truth about keys that it has applied.
 pub const ANNOTATION_APPLIED: &str = "keystead.dev/applied-resource-version";
 /// What the annotation on the pod template of a workload begins with that restarts it; the rest is a hash of the

@@ -1,7 +1,7 @@
 //! How much of what is stored needs each key, kept up to date by the watch of the truth: to be shown. What decides about a key's
 //! end counts anew.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use tokio::time::sleep;
 use super::context::Context;
 use super::inventory::{Change, Inventory};
 use crate::api::ManagedKey;
-use crate::crypto::{KeyId, MaterialId};
-use crate::truth::{KeyInUse, Needs};
+use crate::crypto::KeyId;
+use crate::truth::{KeyInUse, Materials, all_needs};
 
 /// How long changes are gathered before keys are looked at for them: a thousand secrets that are applied at once are one change.
 const GATHER: Duration = Duration::from_secs(10);
@@ -31,13 +31,10 @@ pub struct Census {
     changed: watch::Sender<()>,
 }
 
-/// The key of a secret, and the generations of it that are needed.
-type Need = (KeyId, BTreeSet<MaterialId>);
-
 #[derive(Default)]
 struct Stock {
     /// By the name of the truth.
-    needs: HashMap<String, Need>,
+    needs: HashMap<String, Materials>,
     in_use: HashMap<KeyId, KeyInUse>,
     /// Whether there was a complete list.
     is_complete: bool,
@@ -45,12 +42,12 @@ struct Stock {
 
 /// What one watch of the truth tells the census.
 #[derive(Default)]
-pub(crate) struct Counting(Inventory<Need>);
+pub(crate) struct Counting(Inventory<Materials>);
 
 impl Counting {
     /// Takes note of an event.
     pub(crate) fn follow(&mut self, event: &Event<PartialObjectMeta<Secret>>, census: &Census) {
-        match self.0.follow(event, need) {
+        match self.0.follow(event, |truth| all_needs(&truth.metadata)) {
             None => return,
             Some(Change::All(listed)) => *census.stock() = Stock::new(listed),
             Some(Change::One(name, need)) => census.stock().set(name, need),
@@ -112,7 +109,7 @@ impl Stock {
         self.is_complete.then_some(in_use)
     }
 
-    fn new(listed: HashMap<String, Need>) -> Self {
+    fn new(listed: HashMap<String, Materials>) -> Self {
         let mut stock = Self {
             is_complete: true,
             ..Self::default()
@@ -123,18 +120,19 @@ impl Stock {
         stock
     }
 
-    fn set(&mut self, name: String, need: Option<Need>) {
+    fn set(&mut self, name: String, need: Option<Materials>) {
         let before = match &need {
             Some(need) => self.needs.insert(name, need.clone()),
             None => self.needs.remove(&name),
         };
         // Added before the other is taken away, so that nothing that stays is removed and put in again.
-        if let Some((key, materials)) = need {
+        for (key, materials) in need.into_iter().flatten() {
             self.in_use.entry(key).or_default().add(&materials);
         }
-        if let Some((key, materials)) = before
-            && let Some(in_use) = self.in_use.get_mut(&key)
-        {
+        for (key, materials) in before.into_iter().flatten() {
+            let Some(in_use) = self.in_use.get_mut(&key) else {
+                continue;
+            };
             in_use.take_away(&materials);
             if in_use.secrets == 0 {
                 self.in_use.remove(&key);
@@ -143,15 +141,10 @@ impl Stock {
     }
 }
 
-fn need(truth: &PartialObjectMeta<Secret>) -> Option<Need> {
-    let needs = Needs::read(&truth.metadata)?;
-    Some((needs.key?, needs.materials))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::names::{ANNOTATION_MATERIALS, LABEL_KEY_ID};
+    use crate::api::names::{ANNOTATION_ENTRY_MATERIALS, ANNOTATION_MATERIALS, LABEL_KEY_ID};
 
     const KEYS: [&str; 2] = [
         "11111111-1111-4111-8111-111111111111",
@@ -214,6 +207,22 @@ mod tests {
         assert_eq!(census.misinformed(|_| true), [KEYS[1].parse().unwrap()]);
         assert_eq!(census.misinformed(|_| false), []);
         assert_eq!(census.misinformed(|_| true), [], "forgotten");
+    }
+
+    #[test]
+    fn entries_of_a_secret_under_another_key_count_for_that_key_too() {
+        let (census, mut counting) = (Census::default(), Counting::default());
+        for event in [Event::Init, Event::InitDone] {
+            counting.follow(&event, &census);
+        }
+        let mut entries = truth("a", 0, 1);
+        let also = format!("{}/{:032},{}/{:032},nonsense", KEYS[1], 3, KEYS[0], 2);
+        let annotations = entries.metadata.annotations.as_mut().unwrap();
+        annotations.insert(ANNOTATION_ENTRY_MATERIALS.to_owned(), also);
+        counting.follow(&Event::Apply(entries), &census);
+        assert_eq!(told(&census), Some(([1, 1], vec![1, 1])));
+        counting.follow(&Event::Apply(truth("a", 0, 1)), &census);
+        assert_eq!(told(&census), Some(([1, 0], vec![1])));
     }
 
     #[test]

@@ -16,7 +16,6 @@ mod inventory;
 mod key_alias;
 mod key_changes;
 mod key_grant;
-mod key_table;
 mod key_truth;
 mod key_uses;
 mod managed_key;
@@ -32,6 +31,7 @@ mod run;
 mod sealing;
 mod sharing;
 mod status;
+mod tables;
 mod token;
 mod uses;
 
@@ -124,7 +124,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             count::run(&aliases, &ctx.metrics),
             count::run(&grants, &ctx.metrics),
             count::run(&secrets, &ctx.metrics),
-            key_table::run(&ctx, &keys),
+            tables::run(&ctx, &keys, &secrets),
             managed_key::destruction::run(ctx.clone()),
             managed_key::trimming::run(ctx.clone()),
             managed_secret::purge::run(ctx.clone()),

@@ -1,4 +1,4 @@
-//! What the metrics show of each key: gathered from memory now and then by the leader.
+//! What the metrics show of each key and of each secret: gathered from memory now and then by the leader.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,23 +9,33 @@ use kube::ResourceExt;
 
 use super::context::Context;
 use super::parking::Presence;
-use crate::api::ManagedKey;
-use crate::telemetry::{KeyFacts, Metrics};
+use crate::api::condition::{ConditionType, find};
+use crate::api::managed_secret::ManagedSecretStatus;
+use crate::api::{ManagedKey, ManagedSecret};
+use crate::secrets::Stage;
+use crate::telemetry::{KeyFacts, Metrics, SecretFacts};
 
 /// How often they are gathered.
 const EVERY: Duration = Duration::from_secs(15);
 
 /// Gathers for as long as it is polled; then nothing is shown, since another replica shows it.
-pub(super) async fn run(ctx: &Context, presence: &Presence<ManagedKey>) {
+pub(super) async fn run(
+    ctx: &Context,
+    keys: &Presence<ManagedKey>,
+    secrets: &Presence<ManagedSecret>,
+) {
     let _nothing = Nothing(&ctx.metrics);
     loop {
         ctx.key_uses.retain(|id| ctx.keyring.get(*id).is_some());
-        ctx.metrics.keys(gather(ctx, &presence.all()));
+        ctx.metrics.keys(of_keys(ctx, &keys.all()));
+        let all = secrets.all();
+        ctx.metrics
+            .secrets(all.iter().map(|secret| of_secret(secret)).collect());
         tokio::time::sleep(EVERY).await;
     }
 }
 
-fn gather(ctx: &Context, resources: &[Arc<ManagedKey>]) -> Vec<KeyFacts> {
+fn of_keys(ctx: &Context, resources: &[Arc<ManagedKey>]) -> Vec<KeyFacts> {
     let next: HashMap<_, _> = resources
         .iter()
         .filter_map(|key| {
@@ -58,10 +68,102 @@ fn gather(ctx: &Context, resources: &[Arc<ManagedKey>]) -> Vec<KeyFacts> {
         .collect()
 }
 
+/// What its status says of a secret: it is what people see, too.
+fn of_secret(secret: &ManagedSecret) -> SecretFacts {
+    let mut facts = SecretFacts {
+        namespace: secret.namespace().unwrap_or_default(),
+        name: secret.name_any(),
+        ..SecretFacts::default()
+    };
+    let Some(status) = &secret.status else {
+        return facts;
+    };
+    let ready = find(&status.conditions, ConditionType::Ready);
+    facts.not_ready = ready
+        .filter(|ready| ready.status != "True")
+        .map(|ready| ready.last_transition_time.0.as_second());
+    facts.current = made(status, Stage::Current);
+    facts.pending = made(status, Stage::Pending);
+    facts.previous = made(status, Stage::Previous);
+    facts.versions = number(status.versions.len());
+    let certificates = &status.certificates;
+    let renewals = certificates.iter().map(|known| known.renewal_time.0);
+    let ends = certificates.iter().map(|known| known.not_after.0);
+    facts.next_renewal = renewals.min().map(Timestamp::as_second);
+    facts.expiry = ends.min().map(Timestamp::as_second);
+    if let Some(rollout) = &status.rollout {
+        facts.restarts_pending = number(rollout.pending.len());
+        facts.restarts_failed = number(rollout.failed.len());
+    }
+    facts
+}
+
+/// When the version of that stage was made, in seconds since 1970.
+fn made(status: &ManagedSecretStatus, stage: Stage) -> Option<i64> {
+    let has = |stages: &[String]| stages.iter().any(|name| name == stage.as_str());
+    let version = status.versions.iter().find(|it| has(&it.stages))?;
+    Some(version.created.0.as_second())
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 struct Nothing<'a>(&'a Metrics);
 
 impl Drop for Nothing<'_> {
     fn drop(&mut self) {
         self.0.keys(Vec::new());
+        self.0.secrets(Vec::new());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_shown_of_a_secret_is_what_its_status_says() {
+        let secret: ManagedSecret = serde_json::from_value(json!({
+            "apiVersion": "keystead.dev/v1alpha1",
+            "kind": "ManagedSecret",
+            "metadata": {"namespace": "shop", "name": "db"},
+            "spec": {"literals": {"a": "b"}},
+            "status": {
+                "versions": [
+                    {"id": "2", "stages": ["Current", "blue"], "created": "1970-01-01T00:00:20Z", "keyId": "k"},
+                    {"id": "1", "stages": ["Previous"], "created": "1970-01-01T00:00:10Z", "keyId": "k"},
+                    {"id": "0", "created": "1970-01-01T00:00:05Z", "keyId": "k"}
+                ],
+                "certificates": [
+                    {"key": "a", "notAfter": "1970-01-01T00:10:00Z", "renewalTime": "1970-01-01T00:05:00Z", "serial": "1"},
+                    {"key": "b", "notAfter": "1970-01-01T00:09:00Z", "renewalTime": "1970-01-01T00:06:00Z", "serial": "2"}
+                ],
+                "rollout": {
+                    "pending": [{"kind": "Deployment", "name": "x"}, {"kind": "Deployment", "name": "y"}],
+                    "failed": [{"kind": "Deployment", "name": "x", "reason": "Forbidden"}]
+                },
+                "conditions": [{
+                    "type": "Ready", "status": "False", "reason": "KeyNotReady", "message": "", "observedGeneration": 1,
+                    "lastTransitionTime": "1970-01-01T00:00:30Z"
+                }]
+            }
+        }))
+        .unwrap();
+        let expected = SecretFacts {
+            namespace: "shop".to_owned(),
+            name: "db".to_owned(),
+            not_ready: Some(30),
+            current: Some(20),
+            pending: None,
+            previous: Some(10),
+            versions: 3,
+            next_renewal: Some(300),
+            expiry: Some(540),
+            restarts_pending: 2,
+            restarts_failed: 1,
+        };
+        assert_eq!(of_secret(&secret), expected);
     }
 }

@@ -3,7 +3,7 @@
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
-use crate::api::managed_secret::ReplicationState;
+use crate::api::managed_secret::{ReplicationState, WorkloadKind};
 
 /// Makes an enum a label value by its `as_str`.
 macro_rules! label_value {
@@ -134,6 +134,7 @@ impl Delivery {
 }
 
 label_value!(ReplicationState);
+label_value!(WorkloadKind);
 label_value!(Kind);
 label_value!(Outcome);
 label_value!(ReadyStatus);
@@ -170,6 +171,11 @@ pub(super) struct TruthLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ReplicationLabels {
     pub(super) status: ReplicationState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RestartLabels {
+    pub(super) kind: WorkloadKind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

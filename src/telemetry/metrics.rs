@@ -16,11 +16,12 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 use super::keys::{KeyFacts, Keys};
 use super::labels::{
     BuildLabels, Delivery, DeliveryLabels, Kind, KindLabels, ObjectLabels, Outcome, ReadyStatus,
-    ReconcileLabels, ReplicationLabels, Truth, TruthLabels,
+    ReconcileLabels, ReplicationLabels, RestartLabels, Truth, TruthLabels,
 };
 use super::process::Process;
+use super::secrets::{SecretFacts, Secrets};
 use super::truth_age::TruthAge;
-use crate::api::managed_secret::ReplicationState;
+use crate::api::managed_secret::{ReplicationState, WorkloadKind};
 
 /// Upper bounds of the reconcile durations: from one that found nothing to do to one that met a
 /// stuck API server.
@@ -50,6 +51,8 @@ pub struct Metrics {
     audit_failing: Gauge,
     used_while_pending_deletion: Counter,
     keys: Keys,
+    secrets: Secrets,
+    restarts: Family<RestartLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -67,6 +70,8 @@ impl Metrics {
         registry.register_collector(Box::new(truth_age.clone()));
         let keys = Keys::default();
         registry.register_collector(Box::new(keys.clone()));
+        let secrets = Secrets::default();
+        registry.register_collector(Box::new(secrets.clone()));
         let keystead = registry.sub_registry_with_prefix("keystead");
         let build = Info::new(BuildLabels {
             version: env!("CARGO_PKG_VERSION"),
@@ -113,6 +118,11 @@ impl Metrics {
             "secret_replica_status",
             "Replicas of secrets by how they follow their sources",
         );
+        let restarts = registered(
+            keystead,
+            "workload_restarts",
+            "Workloads that were restarted since what they are delivered has changed",
+        );
         let audit_lines = registered(keystead, "audit_lines", "Lines written to audit logs");
         let audit_failures = registered(
             keystead,
@@ -149,6 +159,8 @@ impl Metrics {
             audit_failing,
             used_while_pending_deletion,
             keys,
+            secrets,
+            restarts,
         }
     }
 
@@ -252,7 +264,17 @@ impl Metrics {
 
     /// These are the keys of the installation, as far as this replica shows them.
     pub fn keys(&self, keys: Vec<KeyFacts>) {
-        self.keys.show(keys);
+        self.keys.0.show(keys);
+    }
+
+    /// These are the secrets of the installation, as far as this replica shows them.
+    pub fn secrets(&self, secrets: Vec<SecretFacts>) {
+        self.secrets.show(secrets);
+    }
+
+    /// A workload was restarted.
+    pub fn restarted(&self, kind: WorkloadKind) {
+        self.restarts.get_or_create(&RestartLabels { kind }).inc();
     }
 
     /// Everything, in the `OpenMetrics` text format.
@@ -327,6 +349,20 @@ mod tests {
             last_used: Some(5),
             refused: 6,
         }]);
+        metrics.secrets(vec![SecretFacts {
+            namespace: "shop".to_owned(),
+            name: "db".to_owned(),
+            not_ready: Some(1),
+            current: Some(2),
+            pending: Some(3),
+            previous: Some(4),
+            versions: 5,
+            next_renewal: Some(6),
+            expiry: Some(7),
+            restarts_pending: 8,
+            restarts_failed: 9,
+        }]);
+        metrics.restarted(WorkloadKind::StatefulSet);
         metrics.truth_age(|| Some(Duration::from_secs(8)));
         metrics
     }
@@ -359,6 +395,17 @@ mod tests {
             "keystead_parked_secrets 2",
             "keystead_parked_secrets_end_timestamp_seconds 7",
             "keystead_secret_replica_status{status=\"Failed\"} 1",
+            "keystead_secret_not_ready_timestamp_seconds{secret_namespace=\"shop\",secret_name=\"db\"} 1",
+            "keystead_secret_current_timestamp_seconds{secret_namespace=\"shop\",secret_name=\"db\"} 2",
+            "keystead_secret_pending_timestamp_seconds{secret_namespace=\"shop\",secret_name=\"db\"} 3",
+            "keystead_secret_previous_timestamp_seconds{secret_namespace=\"shop\",secret_name=\"db\"} 4",
+            "keystead_secret_versions{secret_namespace=\"shop\",secret_name=\"db\"} 5",
+            "keystead_secret_next_renewal_timestamp_seconds{secret_namespace=\"shop\",secret_name=\"db\"} 6",
+            "keystead_secret_certificate_expiry_timestamp_seconds{secret_namespace=\"shop\",secret_name=\"db\"} 7",
+            "keystead_secret_restarts_pending{secret_namespace=\"shop\",secret_name=\"db\"} 8",
+            "keystead_secret_restarts_failed{secret_namespace=\"shop\",secret_name=\"db\"} 9",
+            "keystead_secret_metrics_omitted 0",
+            "keystead_workload_restarts_total{kind=\"StatefulSet\"} 1",
             "keystead_audit_lines_total 3",
             "keystead_audit_failed_lines_total 2",
             "keystead_audit_failing 1",

@@ -7,6 +7,8 @@ mod logging;
 mod metrics;
 mod process;
 mod readiness;
+mod secrets;
+mod table;
 mod truth_age;
 
 pub use http::serve;
@@ -15,3 +17,4 @@ pub use labels::{Delivery, Kind, Outcome, ReadyStatus, Truth};
 pub use logging::{Format, InitError, init};
 pub use metrics::{Leading, Metrics};
 pub use readiness::{Component, Readiness};
+pub use secrets::SecretFacts;

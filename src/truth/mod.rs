@@ -9,6 +9,6 @@ mod sealed;
 
 pub use key_material::KeyMaterials;
 pub use needed::{Needed, needed_by_targets, needed_by_truth};
-pub use needs::{KeyInUse, Needs};
+pub use needs::{KeyInUse, Materials, Needs, all_needs};
 pub use recovery::{Recovery, end_of};
 pub use sealed::{Claim, SealedSecrets, Stored, is_truth, owner_of, truth_name};

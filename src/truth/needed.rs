@@ -8,6 +8,7 @@ use kube::api::ListParams;
 use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::{Api, Client, ResourceExt};
 
+use super::needs::entry_needs;
 use super::sealed::is_envelope_entry;
 use crate::api::names::{SEALED_SUFFIX, SECRET_TYPE_SEALED};
 use crate::crypto::{KeyId, MaterialId, peek};
@@ -33,6 +34,10 @@ impl Needed {
 
     fn add(&mut self, secret: Secret, is_envelope: impl Fn(&str) -> bool) {
         let name = secret.name_any();
+        for (key, materials) in entry_needs(&secret.metadata) {
+            let each = materials.into_iter().map(|material| (key, material));
+            self.materials.extend(each);
+        }
         for (entry, bytes) in secret.data.unwrap_or_default() {
             if !is_envelope(&entry) {
                 continue;

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::api::ObjectMeta;
 
-use crate::api::names::{ANNOTATION_MATERIALS, LABEL_KEY_ID};
+use crate::api::names::{ANNOTATION_ENTRY_MATERIALS, ANNOTATION_MATERIALS, LABEL_KEY_ID};
 use crate::crypto::{KeyId, MaterialId};
+
+/// Generations of keys that are needed.
+pub type Materials = BTreeMap<KeyId, BTreeSet<MaterialId>>;
 
 /// The key and the material that envelopes need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,4 +67,36 @@ impl Needs {
         let ids: Vec<_> = self.materials.iter().map(ToString::to_string).collect();
         ids.join(",")
     }
+}
+
+/// Everything that truth needs, by what is written beside the envelopes; `None` where nothing is.
+pub fn all_needs(meta: &ObjectMeta) -> Option<Materials> {
+    let needs = Needs::read(meta)?;
+    let mut all = entry_needs(meta);
+    all.entry(needs.key?).or_default().extend(needs.materials);
+    Some(all)
+}
+
+/// What the entries of `spec.sealed` need that were taken. What is not of the form that the operator writes is left out.
+pub(super) fn entry_needs(meta: &ObjectMeta) -> Materials {
+    let annotations = meta.annotations.as_ref();
+    let written = annotations.and_then(|all| all.get(ANNOTATION_ENTRY_MATERIALS));
+    let entries = written.map(String::as_str).unwrap_or_default().split(',');
+    let mut needs = Materials::new();
+    for (key, material) in entries.filter_map(|entry| entry.split_once('/')) {
+        if let (Ok(key), Ok(material)) = (key.parse(), material.parse()) {
+            needs.entry(key).or_default().insert(material);
+        }
+    }
+    needs
+}
+
+/// The text of that annotation; `None` if there are no such entries.
+pub(super) fn written_entry_needs(needs: &Materials) -> Option<String> {
+    let each = needs.iter().flat_map(|(key, materials)| {
+        let entry = move |material| format!("{key}/{material}");
+        materials.iter().map(entry)
+    });
+    let written: Vec<_> = each.collect();
+    (!written.is_empty()).then(|| written.join(","))
 }

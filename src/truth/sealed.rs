@@ -1,7 +1,7 @@
 //! The store of sealed secrets: one Secret per `ManagedSecret`, holding the manifest and one envelope
 //! per kept version. This module moves ciphertext and the plain facts in annotations; it opens nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -12,15 +12,16 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client};
 use sha2::{Digest, Sha256};
 
-use super::needs::{KeyInUse, Needs};
+use super::needs::{KeyInUse, Materials, Needs, all_needs, entry_needs, written_entry_needs};
 use super::recovery::Recovery;
 use crate::api::ManagedSecret;
 use crate::api::names::{
-    ANNOTATION_APPROVE_ADOPTION, ANNOTATION_KIND, ANNOTATION_MATERIALS, ANNOTATION_NAME,
-    ANNOTATION_NAMESPACE, ANNOTATION_NAMESPACE_UID, ANNOTATION_OBJECT_UID, ANNOTATION_PARKED_SINCE,
-    FIELD_MANAGER, LABEL_KEY_ID, LABEL_MANAGED_BY, MANAGED_BY, SECRET_TYPE_SEALED,
+    ANNOTATION_APPROVE_ADOPTION, ANNOTATION_ENTRY_MATERIALS, ANNOTATION_KIND, ANNOTATION_MATERIALS,
+    ANNOTATION_NAME, ANNOTATION_NAMESPACE, ANNOTATION_NAMESPACE_UID, ANNOTATION_OBJECT_UID,
+    ANNOTATION_PARKED_SINCE, FIELD_MANAGER, LABEL_KEY_ID, LABEL_MANAGED_BY, MANAGED_BY,
+    SECRET_TYPE_SEALED,
 };
-use crate::crypto::{KeyId, MaterialId, peek};
+use crate::crypto::{KeyId, peek};
 use crate::hex::Hex;
 
 const KIND: &str = "ManagedSecret";
@@ -65,11 +66,11 @@ pub struct Stored {
     /// The key and the material that the envelopes need, as written beside them for counting; `None` if that was not
     /// written, or not by this release. Not read when this is stored: it is found out anew then.
     pub needs: Option<Needs>,
+    /// The material that the entries of `spec.sealed` need which were taken and are under a `ManagedKey`.
+    pub entries: Materials,
     /// The state that a replacement must have been made from; `None` for what is not stored yet.
     pub resource_version: Option<String>,
 }
-
-type ByKey = HashMap<KeyId, BTreeSet<MaterialId>>;
 
 /// Whether that entry of the truth is an envelope.
 pub(super) fn is_envelope_entry(entry: &str) -> bool {
@@ -169,12 +170,8 @@ impl SealedSecrets {
         let all = self.list_with(ListParams::default().fields(&selector));
         let mut counted: HashMap<_, KeyInUse> = HashMap::new();
         for truth in all.await? {
-            let needed = match Needs::read(&truth.metadata) {
-                Some(needs) => needs
-                    .key
-                    .map(|key| (key, needs.materials))
-                    .into_iter()
-                    .collect(),
+            let needed = match all_needs(&truth.metadata) {
+                Some(needed) => needed,
                 None => self.needed_by(&truth).await?,
             };
             for (key, materials) in needed {
@@ -184,12 +181,12 @@ impl SealedSecrets {
         Ok(counted)
     }
 
-    /// What the envelopes in a Secret name.
-    async fn needed_by(&self, truth: &PartialObjectMeta<Secret>) -> kube::Result<ByKey> {
+    /// What the envelopes in a Secret name, and the entries that were taken.
+    async fn needed_by(&self, truth: &PartialObjectMeta<Secret>) -> kube::Result<Materials> {
         let name = truth.metadata.name.as_deref().unwrap_or_default();
         let found = self.api.get_opt(name).await?;
         let data = found.and_then(|secret| secret.data).unwrap_or_default();
-        let mut needed = ByKey::new();
+        let mut needed = entry_needs(&truth.metadata);
         for info in data.values().filter_map(|bytes| peek(&bytes.0).ok()) {
             needed.entry(info.key).or_default().insert(info.material);
         }
@@ -262,6 +259,7 @@ impl Stored {
 
     fn from_secret(secret: Secret) -> Result<Self, String> {
         let needs = Needs::read(&secret.metadata);
+        let entries = entry_needs(&secret.metadata);
         let annotations = secret.metadata.annotations.unwrap_or_default();
         let annotation = |name: &str| {
             annotations
@@ -297,6 +295,7 @@ impl Stored {
             manifest,
             versions,
             needs,
+            entries,
             resource_version: secret.metadata.resource_version,
         })
     }
@@ -327,6 +326,10 @@ impl Stored {
         );
         let needs = self.needed();
         annotations.insert(ANNOTATION_MATERIALS.to_owned(), needs.written());
+        annotations.extend(
+            written_entry_needs(&self.entries)
+                .map(|needs| (ANNOTATION_ENTRY_MATERIALS.to_owned(), needs)),
+        );
         let mut labels = BTreeMap::from([(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned())]);
         labels.extend(
             needs
@@ -364,6 +367,7 @@ fn params() -> PostParams {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::MaterialId;
     use crate::truth::end_of;
 
     fn stored() -> Stored {
@@ -383,6 +387,10 @@ mod tests {
             manifest: vec![1, 2],
             versions: BTreeMap::from([("v1".to_owned(), vec![3, 4])]),
             needs: None,
+            entries: Materials::from([(
+                "11111111-1111-4111-8111-111111111111".parse().unwrap(),
+                [[7; 16], [8; 16]].map(MaterialId::from_bytes).into(),
+            )]),
             resource_version: Some("17".into()),
         }
     }

@@ -7,11 +7,11 @@ use keystead::api::KeyMaterial;
 use keystead::crypto::{
     EncryptionContext, OsRandom, Purpose, SealingPrivateKey, SealingPublicKey, seal_to,
 };
-use kube::Api;
 use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use crate::support::{Bed, SYSTEM, eventually};
+use crate::support::{Bed, SYSTEM, eventually, key};
 
 /// What everybody finds in kube-public.
 async fn published(bed: &Bed) -> Option<ConfigMap> {
@@ -32,7 +32,7 @@ async fn public_keys(bed: &Bed) -> Vec<SealingPublicKey> {
 }
 
 /// The first public key of a new installation, once it is published.
-async fn first_public_key(bed: &Bed) -> Vec<SealingPublicKey> {
+pub(crate) async fn first_public_key(bed: &Bed) -> Vec<SealingPublicKey> {
     eventually("the key is published", || async {
         public_keys(bed).await.len() == 1
     })
@@ -40,12 +40,12 @@ async fn first_public_key(bed: &Bed) -> Vec<SealingPublicKey> {
     public_keys(bed).await
 }
 
-fn entry(value: &[u8], place: Purpose<'_>, keys: &[SealingPublicKey]) -> String {
+pub(crate) fn entry(value: &[u8], place: Purpose<'_>, keys: &[SealingPublicKey]) -> String {
     let context = place.context(&EncryptionContext::empty()).unwrap();
     STANDARD.encode(seal_to(value, &context, keys, &mut OsRandom).unwrap())
 }
 
-fn strict<'a>(namespace: &'a str, secret: &'a str, key: &'a str) -> Purpose<'a> {
+pub(crate) fn strict<'a>(namespace: &'a str, secret: &'a str, key: &'a str) -> Purpose<'a> {
     Purpose::Sealed {
         namespace,
         secret,
@@ -178,4 +178,48 @@ async fn a_sealing_key_that_is_lost_is_not_replaced_and_what_was_taken_stays() {
         data.is_some_and(|data| data["token"] == b"taken")
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_was_copied_from_a_target_counts_for_the_key_that_it_is_under() {
+    let bed = Bed::start().await;
+    let _operator = bed.operator().await;
+    bed.namespace("shop").await;
+    bed.apply(&key("shop", "orders")).await;
+    let made = "{keyRef: {name: orders}, literals: {token: \"one\"}}";
+    bed.apply_secret("shop", "app", made).await;
+    bed.wait_ready("shop", "app").await;
+    let delivered = bed.data("shop", "app").await.unwrap();
+    let copy = STANDARD.encode(&delivered["token.sealed"]);
+    let dependents = async |count: u32| {
+        eventually(&format!("{count} secrets need the key"), || async {
+            let keys = bed.managed_keys("shop").await;
+            let orders = keys.into_iter().find(|key| key.name_any() == "orders");
+            let status = orders.unwrap().status.unwrap();
+            status.dependents.unwrap_or_default().secrets == count
+        })
+        .await;
+    };
+    dependents(1).await;
+    // The same value from Git, and the secret under another key: nothing stored needs the first any more but the entry.
+    let from_git = format!("{{sealed: {{token: \"{copy}\"}}, target: {{form: Plain}}}}");
+    bed.apply_secret("shop", "app", &from_git).await;
+    bed.wait_value("shop", "app", "token", b"one").await;
+    let rotate = json!({"metadata": {"annotations": {"keystead.dev/rotate": "1"}}});
+    bed.patch("shop", "managedkey/orders", &rotate).await;
+    eventually("its first generation is needed by one", || async {
+        let keys = bed.managed_keys("shop").await;
+        let orders = keys.into_iter().find(|key| key.name_any() == "orders");
+        let status = orders.unwrap().status.unwrap();
+        status.versions.len() == 2
+            && status
+                .versions
+                .iter()
+                .any(|version| version.references == Some(1))
+    })
+    .await;
+    dependents(1).await;
+    let gone = "{literals: {token: \"one\"}, target: {form: Plain}}";
+    bed.apply_secret("shop", "app", gone).await;
+    dependents(0).await;
 }

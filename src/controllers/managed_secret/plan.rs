@@ -12,7 +12,7 @@ use super::observe::Observed;
 use super::spec::recovery;
 use super::step::{Refusal, Step, internal};
 use super::truth::TruthSeen;
-use super::{deliver, generated, imports, replication, rollout, value};
+use super::{deliver, generated, imports, replication, rollout, sealed, value};
 use crate::api::Reason;
 use crate::api::condition::NewCondition;
 use crate::api::managed_secret::CertificateStatus;
@@ -135,7 +135,10 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     let mut steps = Vec::new();
     let unchanged = base.truth().is_some_and(|truth| truth.manifest == manifest);
     let stands = unchanged && !base.claim_changes(seen);
-    let stale = base.truth().is_some_and(|truth| truth.is_stale(material));
+    let entries = sealed::needs(seen);
+    let stale = base
+        .truth()
+        .is_some_and(|truth| truth.is_stale(material, &entries));
     if stands && stale {
         // Older ciphertext that is put back is noticed by its sequence, also when all that differs is the material.
         manifest.bump().map_err(|error| internal(&error))?;

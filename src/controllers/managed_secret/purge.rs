@@ -278,7 +278,7 @@ async fn purge(name: &str, stored: &Stored, ctx: &Context) -> Result<(), Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::truth::{Claim, Recovery};
+    use crate::truth::{Claim, Materials, Recovery};
 
     fn at(text: &str) -> Timestamp {
         format!("2026-{text}:00Z").parse().unwrap()
@@ -301,6 +301,7 @@ mod tests {
             manifest: Vec::new(),
             versions: std::collections::BTreeMap::new(),
             needs: None,
+            entries: Materials::new(),
             resource_version: None,
         }
     }

@@ -17,12 +17,13 @@ use crate::controllers::context::{Context, request_id};
 use crate::controllers::error::Error;
 use crate::controllers::uses::KeyAccess;
 use crate::crypto::{
-    ContextError, EncryptionContext, Limits, OpenError, Purpose, SealingKeys, SecretBytes,
-    open_sealed, peek_sealed,
+    ContextError, EncryptionContext, KeyId, Limits, MaterialId, OpenError, Purpose, SealingKeys,
+    SecretBytes, open_sealed, peek, peek_sealed,
 };
 use crate::hex::Hex;
 use crate::keys::UseError;
 use crate::secrets::{MAX_PLAINTEXT, SealedKey};
+use crate::truth::Materials;
 
 /// An entry, as it was found.
 pub(crate) struct SealedEntry {
@@ -32,6 +33,8 @@ pub(crate) struct SealedEntry {
     pub(crate) digest: String,
     /// What it says, or why it does not open; `None` if it was taken before: then it need not open ever again.
     pub(crate) opened: Option<Result<SecretBytes, Refusal>>,
+    /// The material of a `ManagedKey` that it is under, by its own header; `None` if a sealing key opens it.
+    pub(crate) material: Option<(KeyId, MaterialId)>,
     /// Whether a sealing key opened it, and not a `ManagedKey`.
     pub(crate) by_sealing_key: bool,
 }
@@ -66,6 +69,7 @@ pub(super) fn look(seen: &Observed, ctx: &Context) -> Vec<SealedEntry> {
         SealedEntry {
             key: key.clone(),
             digest,
+            material: material_of(text),
             opened: opened.map(|(opened, _)| opened),
             by_sealing_key,
         }
@@ -101,6 +105,15 @@ pub(super) fn taken(seen: &Observed) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// The material of keys that the entries need: as long as they are in the resource, they are to open.
+pub(super) fn needs(seen: &Observed) -> Materials {
+    let mut needs = Materials::new();
+    for (key, material) in seen.sealed.iter().filter_map(|entry| entry.material) {
+        needs.entry(key).or_default().insert(material);
+    }
+    needs
+}
+
 /// One line of the audit trail for all entries that sealing keys opened, before anything of them leaves the operator. The uses of
 /// a `ManagedKey` are told as every other of its uses.
 pub(super) async fn record(seen: &Observed, ctx: &Context) -> Result<(), Error> {
@@ -126,6 +139,11 @@ pub(super) async fn record(seen: &Observed, ctx: &Context) -> Result<(), Error> 
     entry.count = (count > 1).then_some(count);
     "sealed for this place with the installation's public key".clone_into(&mut entry.reason);
     ctx.trail.write(entry).await.map_err(Error::Audit)
+}
+
+fn material_of(text: &str) -> Option<(KeyId, MaterialId)> {
+    let info = peek(&BASE64.decode(text).ok()?).ok()?;
+    Some((info.key, info.material))
 }
 
 fn digest(text: &str) -> String {
@@ -313,6 +331,7 @@ mod tests {
                 digest: digest(text),
                 opened: value.map(|value| Ok(SecretBytes::copy_of(value.as_bytes()))),
                 by_sealing_key: value.is_some(),
+                material: None,
             })
             .collect();
     }
@@ -334,6 +353,28 @@ mod tests {
         let truth = world.seen.truth.opened().unwrap();
         assert_eq!(truth.current.get("token"), Some(b"two".as_slice()));
         assert_eq!(truth.manifest.versions().len(), versions + 1);
+    }
+
+    #[test]
+    fn what_an_entry_under_a_key_needs_is_written_beside_the_truth_and_goes_with_the_entry() {
+        let mut world = World::new(&json!({"sealed": {"token": "b25l"}}));
+        entries(&mut world, &[("token", "b25l", Some("one"))]);
+        while world.step() > 0 {
+            entries(&mut world, &[("token", "b25l", None)]);
+        }
+        let needs = |world: &World| world.seen.truth.opened().unwrap().stored.entries.clone();
+        assert!(needs(&world).is_empty());
+        let versions = world.versions();
+        let key = "11111111-1111-4111-8111-111111111111".parse().unwrap();
+        let material = MaterialId::from_bytes([1; 16]);
+        // As if that had not been written when it was taken.
+        world.seen.sealed[0].material = Some((key, material));
+        assert_eq!(world.step(), 1);
+        assert_eq!(needs(&world), Materials::from([(key, [material].into())]));
+        assert_eq!((world.step(), world.versions()), (0, versions));
+        world.seen.sealed[0].material = None;
+        assert_eq!(world.step(), 1);
+        assert!(needs(&world).is_empty());
     }
 
     #[test]

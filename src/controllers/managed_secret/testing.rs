@@ -10,6 +10,7 @@ use super::key::KeySeen;
 use super::observe::Observed;
 use super::plan::{Plan, plan};
 use super::requests::{Rollback, rollback};
+use super::sealed;
 use super::source::{Found, Source};
 use super::spec::{form, target_name};
 use super::status::status;
@@ -253,6 +254,7 @@ impl World {
             manifest: Vec::new(),
             versions: write.manifest.versions().iter().map(envelope).collect(),
             needs: Some(needs.clone()),
+            entries: sealed::needs(&self.seen),
             resource_version: Some(self.states.to_string()),
         };
         self.seen.truth = TruthSeen::Present(Box::new(Truth {

@@ -5,7 +5,7 @@ use crate::controllers::uses::KeyAccess;
 use crate::crypto::{ContextError, EncryptionContext, MaterialId, Purpose, SecretBytes};
 use crate::keys::UseError;
 use crate::secrets::{Manifest, SecretValue, VersionRecord};
-use crate::truth::{Needs, Stored};
+use crate::truth::{Materials, Needs, Stored};
 
 /// What is known about a secret.
 pub(crate) enum TruthSeen {
@@ -38,10 +38,11 @@ pub(crate) struct Truth {
 
 impl Truth {
     /// Whether it has to be written although it says what it should: an envelope needs other material than that which
-    /// encrypts now, or what is written beside the envelopes for counting is not so.
-    pub(crate) fn is_stale(&self, current: MaterialId) -> bool {
+    /// encrypts now, or what is written beside the envelopes for counting is not so. `entries`: what those of `spec.sealed` need.
+    pub(crate) fn is_stale(&self, current: MaterialId, entries: &Materials) -> bool {
         let old = |material: &MaterialId| *material != current;
-        let told = self.stored.needs.as_ref() == Some(&self.needs);
+        let told =
+            self.stored.needs.as_ref() == Some(&self.needs) && self.stored.entries == *entries;
         self.needs.key.is_some() && (!told || self.needs.materials.iter().any(old))
     }
 }

@@ -46,6 +46,7 @@ pub(super) async fn write_truth(
         approved: None,
         versions,
         needs: None,
+        entries: sealed::needs(seen),
         resource_version: write.over.clone(),
         namespace,
         name,

@@ -171,6 +171,7 @@ impl Workloads<'_> {
         if written.is_none_or(|written| written.annotation(&mark) != Some(restart.marker)) {
             return Ok(Done::Not);
         }
+        self.ctx.metrics.restarted(*kind);
         self.announce(consumer, restart).await;
         Ok(Done::Restarted)
     }
