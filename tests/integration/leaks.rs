@@ -8,6 +8,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt, api::ListParams};
 
+use crate::sealed::{entry, first_public_key, strict};
 use crate::support::{Bed, Operator, SYSTEM, eventually};
 
 /// Values that were imported, and whose source was deleted: from then on they are sealed only. Each has a character
@@ -17,6 +18,11 @@ const SEALED: [&str; 4] = [
     "C4N4RY-imported/none+2&=\"q",
     "C4N4RY-imported/broken-template+3&=\"q",
     "C4N4RY-imported/after-disable+4&=\"q",
+];
+/// Values that were sealed before they reached the cluster: one for its place, and one for another.
+const FROM_GIT: [&str; 2] = [
+    "C4N4RY-from-git/in-place+8&=\"q",
+    "C4N4RY-from-git/moved+9&=\"q",
 ];
 /// A value that was imported, delivered plain and refused by the API server.
 const REFUSED: &str = "C4N4RY-imported/not-a-registry+5&=\"q";
@@ -167,6 +173,13 @@ async fn feed(bed: &Bed) {
     ]
     .concat();
     bed.apply(&yaml).await;
+    let keys = first_public_key(bed).await;
+    let place = strict("shop", "git", "token");
+    for (name, value) in ["git", "moved"].into_iter().zip(FROM_GIT) {
+        let sealed = entry(value.as_bytes(), place, &keys);
+        let spec = format!("{{sealed: {{token: \"{sealed}\"}}}}");
+        bed.apply_secret("shop", name, &spec).await;
+    }
 }
 
 /// Generated values and what was made of them, by the Secret that may hold them.
@@ -205,7 +218,7 @@ async fn canaries_are_in_no_log_status_event_metric_or_store_but_where_they_must
     let operator = bed.operator_named("one", &arguments).await;
     operator.wait_ready().await;
     feed(&bed).await;
-    for name in ["sealed", "none", "plain", "disabled"] {
+    for name in ["sealed", "none", "plain", "disabled", "git"] {
         bed.wait_ready("shop", name).await;
     }
     for (name, reason) in [
@@ -214,6 +227,7 @@ async fn canaries_are_in_no_log_status_event_metric_or_store_but_where_they_must
         ("tls", "TargetRefused"),
         ("taken", "TargetExists"),
         ("large", "ValueTooLarge"),
+        ("moved", "SealedForAnotherPlace"),
     ] {
         bed.wait_not_ready("shop", name, reason).await;
     }
@@ -229,7 +243,7 @@ async fn canaries_are_in_no_log_status_event_metric_or_store_but_where_they_must
     let delivered = generated(&bed).await;
     assert!(delivered.len() >= 4, "{:?}", delivered.keys());
     let mut secret: BTreeMap<String, Vec<u8>> = delivered.clone();
-    for value in SEALED.iter().chain([&REFUSED]) {
+    for value in SEALED.iter().chain([&REFUSED]).chain(&FROM_GIT) {
         secret.insert((*value).to_owned(), value.as_bytes().to_vec());
     }
     nothing_tells(&bed, &operator, &secret).await;
@@ -396,6 +410,11 @@ async fn etcd_holds_only_what_must_be(bed: &Bed, delivered: &BTreeMap<String, Ve
         let left: BTreeSet<_> = holding(&dump, value.as_bytes());
         let sources = set(&[at("secrets", "old-broken"), at("secrets", "old-refused")]);
         assert!(left.is_subset(&sources), "{value}: {left:?}");
+    }
+    for value in FROM_GIT {
+        assert_eq!(holding(&dump, value.as_bytes()), BTreeSet::new(), "{value}");
+        let files = etcd.files_containing(value.as_bytes()).unwrap();
+        assert!(files.is_empty(), "{value}: {files:?}");
     }
     // What was sealed stays sealed when history is forgotten: not even the files hold it.
     etcd.compact().await.unwrap();

@@ -13,9 +13,14 @@ use keystead::api::managed_secret::RolloutStatus;
 use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::{Value, json};
 
-use crate::support::{Bed, OPERATOR_USER, Person, eventually, eventually_within, managed_secret};
+use crate::support::{
+    Bed, OPERATOR_USER, Operator, Person, eventually, eventually_within, managed_secret,
+};
 
 const AUTO: &str = "{auto: true}";
+
+/// How many secrets and Deployments case B02 has.
+const MANY: usize = 50;
 
 /// A secret with a literal `a` of that value, delivered plain, that restarts somebody.
 fn secret(name: &str, value: &str, rollout: &str) -> String {
@@ -162,13 +167,13 @@ async fn each_change_restarts_each_consumer_once_and_nothing_else_does() {
         .await
         .expect_ok();
     let all = |value: &str| {
-        (0..5).fold(String::new(), |mut yaml, index| {
+        (0..MANY).fold(String::new(), |mut yaml, index| {
             let name = format!("s{index}");
             write!(yaml, "{}", secret(&name, value, AUTO)).unwrap();
             yaml
         })
     };
-    let workloads = (0..5).fold(String::new(), |mut yaml, index| {
+    let workloads = (0..MANY).fold(String::new(), |mut yaml, index| {
         let name = format!("w{index}");
         write!(yaml, "{}", deployment(&name, &format!("s{index}"), "")).unwrap();
         yaml
@@ -183,33 +188,28 @@ async fn each_change_restarts_each_consumer_once_and_nothing_else_does() {
         let name = kind.to_lowercase();
         bed.apply(&mounting(api, kind, &name, "s0", more)).await;
     }
-    bed.wait_all_ready("shop", 5).await;
+    bed.wait_all_ready("shop", MANY).await;
 
-    // B02 (1) to (3): resync, restart of the operator, metadata, and a rotation of the key.
+    // B02 (1) to (3): resync, restarts of the operator and changes of the leader, metadata, and a rotation of the key.
     let label = json!({"metadata": {"labels": {"team": "orders"}}});
     bed.patch("shop", "managedsecret/s0", &label).await;
-    operator.kill().await;
-    let operator = bed.operator().await;
     let rotate = json!({"metadata": {"annotations": {"keystead.dev/rotate": "1"}}});
     bed.patch("shop", "managedkey/keystead-default", &rotate)
         .await;
-    a_while().await;
-    operator.stop().await;
-    let operator = bed.operator().await;
-    a_while().await;
+    let operator = led_anew_three_times(&bed, operator).await;
     assert!(
         all_have_generation(&bed, 1).await,
         "{:?}",
         generations(&bed).await
     );
-    for index in 0..5 {
+    for index in 0..MANY {
         let status = status(&bed, &format!("s{index}")).await;
         assert_eq!(status, RolloutStatus::default());
     }
 
     bed.apply(&all("two")).await;
     wait_restarted(&bed, "s0", 4).await;
-    for index in 1..5 {
+    for index in 1..MANY {
         wait_restarted(&bed, &format!("s{index}"), 1).await;
     }
     let version = bed.versions("shop", "s0").await[0].0.clone();
@@ -241,8 +241,22 @@ async fn each_change_restarts_each_consumer_once_and_nothing_else_does() {
     let sets: Api<ReplicaSet> = Api::namespaced(bed.client.clone(), "shop");
     assert_eq!(
         sets.list(&ListParams::default()).await.unwrap().items.len(),
-        10
+        2 * MANY
     );
+}
+
+/// The leader is killed, and the one after it stopped, three times each: whoever leads then has seen nothing before.
+async fn led_anew_three_times(bed: &Bed, mut operator: Operator) -> Operator {
+    for _ in 0..3 {
+        operator.kill().await;
+        operator = bed.operator().await;
+        operator.wait_ready().await;
+        a_while().await;
+        operator.stop().await;
+        operator = bed.operator().await;
+        a_while().await;
+    }
+    operator
 }
 
 /// Case B12 (1): what somebody else applies again and again. (The generation says nothing here: that of a Deployment rises
