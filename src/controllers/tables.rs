@@ -82,9 +82,9 @@ fn of_secret(secret: &ManagedSecret) -> SecretFacts {
     facts.not_ready = ready
         .filter(|ready| ready.status != "True")
         .map(|ready| ready.last_transition_time.0.as_second());
-    facts.current = made(status, Stage::Current);
-    facts.pending = made(status, Stage::Pending);
-    facts.previous = made(status, Stage::Previous);
+    facts.current = made(status, &Stage::Current);
+    facts.pending = made(status, &Stage::Pending);
+    facts.previous = made(status, &Stage::Previous);
     facts.versions = number(status.versions.len());
     let certificates = &status.certificates;
     let renewals = certificates.iter().map(|known| known.renewal_time.0);
@@ -99,7 +99,7 @@ fn of_secret(secret: &ManagedSecret) -> SecretFacts {
 }
 
 /// When the version of that stage was made, in seconds since 1970.
-fn made(status: &ManagedSecretStatus, stage: Stage) -> Option<i64> {
+fn made(status: &ManagedSecretStatus, stage: &Stage) -> Option<i64> {
     let has = |stages: &[String]| stages.iter().any(|name| name == stage.as_str());
     let version = status.versions.iter().find(|it| has(&it.stages))?;
     Some(version.created.0.as_second())
