@@ -275,13 +275,7 @@ async fn restored_objects_with_new_uids_have_their_values_and_versions() {
     }
     for name in ORDERS {
         bed.wait_ready("shop", name).await;
-        saved.push(Saved {
-            name,
-            resource: exported(&bed, "managedsecret", "shop", name).await,
-            target: exported(&bed, "secret", "shop", name).await,
-            value: bed.data("shop", name).await.unwrap(),
-            versions: bed.versions("shop", name).await,
-        });
+        saved.push(Saved::of(&bed, "shop", name).await);
     }
     bed.kubectl(&["delete", "managedsecrets", "--all", "-n", "shop"])
         .await
@@ -361,15 +355,28 @@ const ORDERS: [&str; 6] = [
 ];
 
 /// What a backup holds of one secret.
-struct Saved {
-    name: &'static str,
-    resource: Value,
-    target: Value,
-    value: std::collections::BTreeMap<String, Vec<u8>>,
-    versions: Vec<(String, Vec<String>)>,
+pub(crate) struct Saved {
+    pub(crate) name: &'static str,
+    pub(crate) resource: Value,
+    pub(crate) target: Value,
+    pub(crate) value: std::collections::BTreeMap<String, Vec<u8>>,
+    pub(crate) versions: Vec<(String, Vec<String>)>,
 }
 
-async fn restore(bed: &Bed, saved: &Saved) {
+impl Saved {
+    pub(crate) async fn of(bed: &Bed, namespace: &str, name: &'static str) -> Self {
+        Self {
+            name,
+            resource: exported(bed, "managedsecret", namespace, name).await,
+            target: exported(bed, "secret", namespace, name).await,
+            value: bed.data(namespace, name).await.unwrap(),
+            versions: bed.versions(namespace, name).await,
+        }
+    }
+}
+
+/// Makes the resource and the target again, without the status unless the name asks for it.
+pub(crate) async fn restore(bed: &Bed, saved: &Saved) {
     let mut target = saved.target.clone();
     if !saved.name.ends_with("stale-owner") {
         target["metadata"]
