@@ -9,6 +9,7 @@
 //!   │          └──▶ leader, telemetry, listen, clock, watching, telling
 //!   └▶ server (replicas that hold the keys and serve the webhooks) ──▶ keys, installation, roots
 //! plugin: `kubectl keystead`, by the user's own rights and plain objects of the API
+//! sealing: what is sealed for Git, opened and sealed anew (no Kubernetes)
 //! certificates: what authenticates the server (made by the controller)
 //! policy: who may do what with a key (pure); authorization: what RBAC says
 //! audit: who did what, in lines that cannot be altered unnoticed
@@ -35,6 +36,7 @@ pub mod listen;
 pub mod plugin;
 pub mod policy;
 pub mod roots;
+pub mod sealing;
 pub mod secrets;
 pub mod server;
 pub mod telemetry;

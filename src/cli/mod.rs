@@ -8,6 +8,7 @@ pub(crate) mod policy;
 pub(crate) mod process;
 mod root;
 mod root_args;
+mod sealing;
 mod server;
 mod trail;
 pub(crate) mod words;
@@ -38,6 +39,8 @@ enum Command {
     Policy(policy::Args),
     /// Rotate the root key, and see how far that is.
     Root(root::Args),
+    /// What only the private sealing keys can do: seal entries anew, and be exported.
+    Sealing(sealing::Args),
     /// Succeed if a file is there and not empty.
     #[command(hide = true)]
     CheckFile(check_file::Args),
@@ -63,6 +66,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Root(args) => {
             process::install_crypto_provider();
             root::run(args).await?;
+        }
+        Command::Sealing(args) => {
+            process::install_crypto_provider();
+            return Box::pin(sealing::run(args)).await;
         }
         Command::CheckFile(args) => check_file::run(&args)?,
     }

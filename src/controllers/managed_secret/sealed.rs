@@ -9,19 +9,19 @@ use sha2::{Digest, Sha256};
 
 use super::base::base;
 use super::observe::Observed;
-use super::spec::user_context;
-use super::step::Refusal;
+use super::step::{Refusal, context_refused};
 use crate::api::{KeyState, Reason};
 use crate::audit::{Entry, EventSource, Identity, Resource, ResourceType};
 use crate::controllers::context::{Context, request_id};
 use crate::controllers::error::Error;
 use crate::controllers::uses::KeyAccess;
 use crate::crypto::{
-    ContextError, EncryptionContext, KeyId, Limits, MaterialId, OpenError, Purpose, SealingKeys,
-    SecretBytes, open_sealed, peek, peek_sealed,
+    EncryptionContext, KeyId, Limits, MaterialId, OpenError, SealingKeys, SecretBytes, open_sealed,
+    peek, peek_sealed,
 };
 use crate::hex::Hex;
 use crate::keys::UseError;
+use crate::sealing::{Place, Scope};
 use crate::secrets::{MAX_PLAINTEXT, SealedKey};
 use crate::truth::Materials;
 
@@ -50,9 +50,11 @@ pub(super) fn look(seen: &Observed, ctx: &Context) -> Vec<SealedEntry> {
     let sealing = ctx.keyring.sealing();
     let none = SealingKeys::new(ctx.installation.id, Vec::new());
     let opener = Opener {
-        namespace: seen.secret.namespace().unwrap_or_default(),
-        secret: seen.secret.name_any(),
-        user: user_context(&seen.secret),
+        place: Place {
+            namespace: seen.secret.namespace().unwrap_or_default(),
+            name: seen.secret.name_any(),
+            context: seen.secret.spec.encryption_context.clone(),
+        },
         keys: sealing.as_ref().map_or(&none, |sealing| &sealing.keys),
         access: &seen.key_access(ctx),
     };
@@ -152,9 +154,7 @@ fn digest(text: &str) -> String {
 
 /// What opens the entries of one secret.
 struct Opener<'a> {
-    namespace: String,
-    secret: String,
-    user: Result<EncryptionContext, ContextError>,
+    place: Place,
     keys: &'a SealingKeys,
     access: &'a KeyAccess<'a>,
 }
@@ -176,16 +176,12 @@ impl Opener<'_> {
         let envelope = BASE64
             .decode(text)
             .map_err(|_| unreadable("is no base64"))?;
-        let strict = Purpose::Sealed {
-            namespace: &self.namespace,
-            secret: &self.secret,
-            key,
-        };
-        let strict = self.context(strict)?;
         let info = match peek_sealed(&envelope) {
             Ok(info) => info,
             // A copy from a target of form Sealed, whose own name is the secret's unless it was given another.
             Err(OpenError::NoKey) => {
+                let strict = self.place.context(Scope::Strict, key);
+                let strict = strict.map_err(|error| context_refused(&error))?;
                 let opened = self.access.open(&envelope, &strict);
                 return opened
                     .map(|bytes| (bytes, false))
@@ -193,27 +189,14 @@ impl Opener<'_> {
             }
             Err(_) => return Err(unreadable("is no envelope: it was cut or altered")),
         };
-        // The message's own context only says which of the two is meant, and words a refusal.
-        let for_namespace = self.context(Purpose::SealedForNamespace {
-            namespace: &self.namespace,
-        })?;
-        let expected = if info.context.get("keystead:scope").is_some() {
-            &for_namespace
-        } else {
-            &strict
-        };
+        let expected = self.place.expected(&info, key);
+        let expected = expected.map_err(|error| context_refused(&error))?;
         let limits = Limits {
             max_plaintext: MAX_PLAINTEXT,
         };
-        open_sealed(&envelope, expected, self.keys, limits)
+        open_sealed(&envelope, &expected, self.keys, limits)
             .map(|bytes| (bytes, true))
-            .map_err(|error| by_sealing_key(&error, expected, &info.context))
-    }
-
-    fn context(&self, place: Purpose<'_>) -> Result<EncryptionContext, Refusal> {
-        let user = self.user.as_ref().map_err(super::step::context_refused)?;
-        let context = place.context(user);
-        context.map_err(|error| super::step::context_refused(&error))
+            .map_err(|error| by_sealing_key(&error, &expected, &info.context))
     }
 }
 
@@ -320,7 +303,7 @@ mod tests {
 
     use super::super::testing::World;
     use super::*;
-    use crate::crypto::{InstallationId, SealingKeyId};
+    use crate::crypto::{InstallationId, Purpose, SealingKeyId};
 
     /// What `look` would see of entries with these values; `None`: taken before.
     fn entries(world: &mut World, values: &[(&str, &str, Option<&str>)]) {

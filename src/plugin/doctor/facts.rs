@@ -174,7 +174,7 @@ async fn server_time(client: &Client) -> Result<Look<Timestamp>, Failure> {
 }
 
 /// The operator's namespace: by what it publishes, by its webhooks, by the guard's label, or where it usually is.
-async fn operator_namespace(client: &Client) -> String {
+pub(in crate::plugin) async fn operator_namespace(client: &Client) -> String {
     let published: Api<ConfigMap> = Api::namespaced(client.clone(), PUBLIC_NAMESPACE);
     if let Ok(Some(map)) = answered(published.get_opt(PUBLIC)).await {
         let mut data = map.data.unwrap_or_default();

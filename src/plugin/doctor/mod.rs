@@ -12,6 +12,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+pub(super) use self::facts::operator_namespace;
 use super::connection::Connection;
 use super::exit::{Exit, Failure};
 use super::output::{Format, Output, print_value, shown};

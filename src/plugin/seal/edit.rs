@@ -2,42 +2,134 @@
 //! of `spec.sealed` are written, and the result is read back and compared before anything reaches the file.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::Write;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::place::Place;
 use crate::plugin::exit::Failure;
 use crate::plugin::manifest::read;
+use crate::sealing::Place;
 
-/// A file with one manifest in it that is looked at or changed.
-pub(super) struct Document {
-    /// The whole file.
+/// A file with manifests in it that are looked at or changed.
+pub(super) struct File {
+    path: PathBuf,
+    /// All of it.
     text: String,
-    /// Where the manifest is in it.
+    documents: Vec<Document>,
+}
+
+/// A `ManagedSecret` in a file.
+pub(super) struct Document {
+    /// Where it is in the text.
     range: Range<usize>,
     manifest: Value,
 }
 
-impl Document {
-    /// The only `ManagedSecret` of a file, or the one of that name.
-    pub(super) fn read(path: &Path, name: Option<&str>) -> Result<Self, Failure> {
-        let mut found = all(path)?;
-        if let Some(name) = name {
-            found.retain(|document| document.manifest["metadata"]["name"] == name);
-        }
+impl File {
+    /// Reads the `ManagedSecrets` of a file. What else is in it is not looked at, but it must be YAML.
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        let bytes = read(path)?;
         let shown = path.display();
-        match found.len() {
-            1 => Ok(found.remove(0)),
-            0 => Err(Failure::error(format!("{shown} has no such ManagedSecret"))),
-            _ => Err(Failure::error(format!(
+        let text = std::str::from_utf8(bytes.expose())
+            .map_err(|_| Failure::error(format!("{shown} is not UTF-8 text")))?;
+        let mut found = Vec::new();
+        for range in documents(text) {
+            let part = &text[range.clone()];
+            if !part.contains("ManagedSecret") {
+                continue;
+            }
+            let manifest: Value = serde_saphyr::from_str(part).map_err(|_| {
+                Failure::error(format!("{shown}: a ManagedSecret in it is no YAML"))
+            })?;
+            if manifest["kind"] == "ManagedSecret" {
+                found.push(Document { range, manifest });
+            }
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            documents: found,
+        })
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is in it.
+    pub(super) fn documents(&self) -> &[Document] {
+        &self.documents
+    }
+
+    /// Which is the only `ManagedSecret`, or the one of that name.
+    pub(super) fn only(&self, name: Option<&str>) -> Result<usize, Failure> {
+        let named = |document: &Document| {
+            name.is_none_or(|name| document.manifest["metadata"]["name"] == name)
+        };
+        let documents = self.documents.iter().enumerate();
+        let mut found = documents.filter(|(_, document)| named(document));
+        let shown = self.path.display();
+        match (found.next(), found.next()) {
+            (Some((at, _)), None) => Ok(at),
+            (None, _) => Err(Failure::error(format!("{shown} has no such ManagedSecret"))),
+            (Some(_), Some(_)) => Err(Failure::error(format!(
                 "{shown} has several ManagedSecrets: give one with --name"
             ))),
         }
     }
 
+    /// Puts entries into one of the documents, in the place of those of the same keys.
+    pub(super) fn set(
+        &mut self,
+        at: usize,
+        entries: &BTreeMap<String, String>,
+    ) -> Result<(), Failure> {
+        let Document { range, manifest } = &self.documents[at];
+        let mut expected = manifest.clone();
+        for (key, entry) in entries {
+            expected["spec"]["sealed"][key] = Value::String(entry.clone());
+        }
+        let before = &self.text[range.clone()];
+        let right = |text: &String| {
+            let read: Option<Value> = serde_saphyr::from_str(text).ok();
+            read.as_ref() == Some(&expected)
+        };
+        let edited = replaced(before, manifest, entries).filter(right);
+        let edited = edited.or_else(|| edited_lines(before, entries).filter(right));
+        let edited = edited.ok_or_else(|| {
+            Failure::error(
+                "the file cannot be edited without touching more than spec.sealed: write spec and spec.sealed in YAML's block style",
+            )
+        })?;
+        let (range, length) = (range.clone(), edited.len());
+        self.text.replace_range(range.clone(), &edited);
+        self.documents[at].manifest = expected;
+        self.documents[at].range.end = range.start + length;
+        for later in &mut self.documents[at + 1..] {
+            let moved = |place: usize| place - range.end + range.start + length;
+            later.range = moved(later.range.start)..moved(later.range.end);
+        }
+        Ok(())
+    }
+
+    /// Writes the whole file, by a new one beside it, so that nobody ever finds half of it.
+    pub(super) fn write(&self) -> Result<(), Failure> {
+        let written = write(&self.path, self.text.as_bytes());
+        written.map_err(|error| {
+            Failure::error(format!(
+                "{} cannot be written: {}",
+                self.path.display(),
+                error.kind()
+            ))
+        })
+    }
+}
+
+impl Document {
     /// Where the secret is. A namespace that is not written cannot be known.
     pub(super) fn place(&self) -> Result<Place, Failure> {
         let metadata = &self.manifest["metadata"];
@@ -60,43 +152,21 @@ impl Document {
         let entries = sealed.into_iter().flatten();
         entries.filter_map(|(key, entry)| Some((key.as_str(), entry.as_str()?)))
     }
+}
 
-    /// The same with these entries, in the place of those of the same keys.
-    pub(super) fn with_entries(self, entries: &BTreeMap<String, String>) -> Result<Self, Failure> {
-        let unclear = || {
-            Failure::error(
-                "the file cannot be edited without touching more than spec.sealed: write spec and spec.sealed in YAML's block style",
-            )
+/// The text with each entry in the place of its predecessor, whatever is around that. `None`: one has none, or it is not written
+/// in one piece and once.
+fn replaced(text: &str, manifest: &Value, entries: &BTreeMap<String, String>) -> Option<String> {
+    let mut text = text.to_owned();
+    for (key, entry) in entries {
+        let before = manifest["spec"]["sealed"][key].as_str()?;
+        let mut found = text.match_indices(before);
+        let (Some((at, _)), None) = (found.next(), found.next()) else {
+            return None;
         };
-        let mut expected = self.manifest.clone();
-        for (key, entry) in entries {
-            expected["spec"]["sealed"][key] = Value::String(entry.clone());
-        }
-        let edited = edited(&self.text[self.range.clone()], entries).ok_or_else(unclear)?;
-        let read: Value = serde_saphyr::from_str(&edited).map_err(|_| unclear())?;
-        if read != expected {
-            return Err(unclear());
-        }
-        let Range { start, end } = self.range;
-        let text = [&self.text[..start], &edited, &self.text[end..]].concat();
-        Ok(Self {
-            range: start..start + edited.len(),
-            text,
-            manifest: read,
-        })
+        text.replace_range(at..at + before.len(), entry);
     }
-
-    /// Writes the whole file, by a new one beside it, so that nobody ever finds half of it.
-    pub(super) fn write(&self, path: &Path) -> Result<(), Failure> {
-        let written = write(path, self.text.as_bytes());
-        written.map_err(|error| {
-            Failure::error(format!(
-                "{} cannot be written: {}",
-                path.display(),
-                error.kind()
-            ))
-        })
-    }
+    Some(text)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -105,42 +175,16 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".keystead-new");
     let beside = path.with_file_name(name);
-    let mut file = std::fs::File::create_new(&beside)?;
+    let mut file = fs::File::create_new(&beside)?;
     let done = file
         .write_all(bytes)
-        .and_then(|()| file.set_permissions(std::fs::metadata(&path)?.permissions()))
+        .and_then(|()| file.set_permissions(fs::metadata(&path)?.permissions()))
         .and_then(|()| file.sync_all())
-        .and_then(|()| std::fs::rename(&beside, &path));
+        .and_then(|()| fs::rename(&beside, &path));
     if done.is_err() {
-        let _ = std::fs::remove_file(&beside);
+        let _ = fs::remove_file(&beside);
     }
     done
-}
-
-/// The `ManagedSecrets` of a file. What else is in it is not looked at, but it must be YAML.
-pub(super) fn all(path: &Path) -> Result<Vec<Document>, Failure> {
-    let bytes = read(path)?;
-    let shown = path.display();
-    let text = std::str::from_utf8(bytes.expose())
-        .map_err(|_| Failure::error(format!("{shown} is not UTF-8 text")))?;
-    let mut found = Vec::new();
-    for range in documents(text) {
-        let part = &text[range.clone()];
-        if !part.contains("ManagedSecret") {
-            continue;
-        }
-        let manifest: Value = serde_saphyr::from_str(part)
-            .map_err(|_| Failure::error(format!("{shown}: a ManagedSecret in it is no YAML")))?;
-        if manifest["kind"] == "ManagedSecret" {
-            let text = text.to_owned();
-            found.push(Document {
-                text,
-                range,
-                manifest,
-            });
-        }
-    }
-    Ok(found)
 }
 
 /// The parts of a text between lines `---`.
@@ -159,7 +203,7 @@ fn documents(text: &str) -> Vec<Range<usize>> {
 }
 
 /// The text with entries set in its block `spec.sealed`, which is made if it is not there. `None`: it is written in another style.
-fn edited(text: &str, entries: &BTreeMap<String, String>) -> Option<String> {
+fn edited_lines(text: &str, entries: &BTreeMap<String, String>) -> Option<String> {
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
     if let Some(last) = lines.last_mut().filter(|line| !line.ends_with('\n')) {
         last.push('\n');
@@ -246,7 +290,7 @@ mod tests {
 
     fn set(text: &str, pairs: &[(&str, &str)]) -> Option<String> {
         let owned = |(key, entry): &(&str, &str)| ((*key).to_owned(), (*entry).to_owned());
-        edited(text, &pairs.iter().map(owned).collect())
+        edited_lines(text, &pairs.iter().map(owned).collect())
     }
 
     #[test]
@@ -281,19 +325,50 @@ mod tests {
             "kind: ManagedSecret\nmetadata: {name: db, namespace: shop}\nspec:\n  sealed: {a: b}\n";
         let good = "kind: Other\n---\nkind: ManagedSecret\nmetadata: {name: db, namespace: shop}\nspec:\n  literals: {x: y} # z\n---\nkind: Third\n";
         let entries = BTreeMap::from([("c".to_owned(), "d".to_owned())]);
-        std::fs::write(&path, flow).unwrap();
-        let refused = Document::read(&path, None).unwrap().with_entries(&entries);
+        fs::write(&path, flow).unwrap();
+        let refused = File::read(&path).unwrap().set(0, &entries);
         assert!(refused.err().unwrap().message.contains("block style"));
-        std::fs::write(&path, good).unwrap();
-        let document = Document::read(&path, Some("db")).unwrap();
-        document
-            .with_entries(&entries)
-            .unwrap()
-            .write(&path)
-            .unwrap();
-        let written = std::fs::read_to_string(&path).unwrap();
+        fs::write(&path, good).unwrap();
+        let mut file = File::read(&path).unwrap();
+        let at = file.only(Some("db")).unwrap();
+        file.set(at, &entries).unwrap();
+        file.write().unwrap();
+        let written = fs::read_to_string(&path).unwrap();
         let expected = good.replace("# z\n", "# z\n  sealed:\n    c: d\n");
         assert_eq!(written, expected);
-        assert!(Document::read(&path, Some("other")).is_err());
+        assert!(file.only(Some("other")).is_err());
+    }
+
+    #[test]
+    fn entries_of_several_documents_are_replaced_in_whatever_style_they_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets.yaml");
+        let text = "# head\nkind: ManagedSecret\nspec:\n  sealed:\n    a: \"b25l\" # quoted\n    b: >-\n      dHdv\n      dHdv\n---\n\
+                    {\"kind\": \"ManagedSecret\", \"spec\": {\"sealed\": {\"a\": \"dGhyZWU=\", \"x\": \"keep\"}}}\n---\n\
+                    kind: ManagedSecret\nspec:\n  sealed: {a: Zm91cg==}\n  # ZZ\n";
+        fs::write(&path, text).unwrap();
+        let mut file = File::read(&path).unwrap();
+        assert_eq!(file.documents().len(), 3);
+        let new = |text: &str| BTreeMap::from([("a".to_owned(), text.to_owned())]);
+        file.set(0, &new("longer-than-before")).unwrap();
+        file.set(1, &new("2")).unwrap();
+        file.set(2, &new("third")).unwrap();
+        file.set(0, &new("1")).unwrap();
+        file.write().unwrap();
+        let expected = text
+            .replace("b25l", "1")
+            .replace("dGhyZWU=", "2")
+            .replace("Zm91cg==", "third");
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        // A folded one is no piece of the text: its lines are written anew, and a text that is there twice is not mistaken.
+        let folded = BTreeMap::from([("b".to_owned(), "5".to_owned())]);
+        file.set(0, &folded).unwrap();
+        let expected = expected.replace(">-\n      dHdv\n      dHdv\n", "5\n");
+        assert_eq!(file.text, expected);
+        let twice = "kind: ManagedSecret\nmetadata: {annotations: {a: b25l}}\nspec:\n  sealed:\n    a: b25l # note\n";
+        fs::write(&path, twice).unwrap();
+        let mut file = File::read(&path).unwrap();
+        file.set(0, &new("1")).unwrap();
+        assert_eq!(file.text, twice.replace("    a: b25l # note", "    a: 1"));
     }
 }

@@ -1,5 +1,8 @@
-//! The public keys that are sealed for: from files, or as the installation publishes them.
+//! The public keys that are sealed for: from files, or as the installation publishes them. And the private ones, exported.
 
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -7,10 +10,11 @@ use kube::Api;
 
 use crate::api::names::{PUBLIC, PUBLIC_NAMESPACE};
 use crate::calling::answered;
-use crate::crypto::SealingPublicKey;
+use crate::crypto::{SealingKeys, SealingPublicKey};
 use crate::plugin::connection::{Cluster, Connection};
 use crate::plugin::exit::{Exit, Failure};
 use crate::plugin::manifest::read;
+use crate::sealing::import;
 
 /// How the text of a public key begins.
 const PREFIX: &str = "kssk1_";
@@ -47,9 +51,34 @@ impl KeySource {
         if let Some(file) = &self.public_key {
             return of_file(file);
         }
-        let connection = Connection::of(self.kubeconfig.clone(), self.context.clone());
-        published(&connection.open().await?).await
+        published(&self.connection().open().await?).await
     }
+
+    /// The way to the cluster.
+    pub(super) fn connection(&self) -> Connection {
+        Connection::of(self.kubeconfig.clone(), self.context.clone())
+    }
+
+    /// The same for kubectl.
+    pub(super) fn for_kubectl(&self) -> Vec<OsString> {
+        let file = self.kubeconfig.as_ref().map(|file| file.clone().into());
+        let context = self.context.as_ref().map(OsString::from);
+        let flags = [("--kubeconfig", file), ("--context", context)].into_iter();
+        let given = flags.filter_map(|(flag, value)| Some([flag.into(), value?]));
+        given.flatten().collect()
+    }
+}
+
+/// The exported private keys in a file. One that others can read is used, and told of.
+pub(super) fn private(path: &Path) -> Result<SealingKeys, Failure> {
+    let text = read(path)?;
+    // Standard input has no mode.
+    let mode = fs::metadata(path).map_or(0, |file| file.permissions().mode());
+    if mode & 0o077 != 0 {
+        let (file, mode) = (path.display(), mode & 0o777);
+        eprintln!("warning: {file} can be read by others (mode {mode:o}): chmod 600 {file}");
+    }
+    import(text.expose()).map_err(|error| Failure::error(format!("{}: {error}", path.display())))
 }
 
 /// The keys that the installation publishes, the active one first. Not empty.

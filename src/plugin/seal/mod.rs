@@ -3,8 +3,11 @@
 
 mod edit;
 mod keys;
-mod place;
+mod open;
+mod operator;
+mod reseal;
 mod tree;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -15,13 +18,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use self::keys::KeySource;
-use self::place::{Place, Scope};
 use super::connection::Connection;
 use super::exit::{Exit, Failure};
 use super::manifest::{SecretManifest, parse, read};
 use super::output::{Format, print_value};
 use crate::cli::words::pair;
 use crate::crypto::{OsRandom, SealingPublicKey, SecretBytes, seal_to};
+use crate::sealing::{Place, Scope};
 use crate::secrets::value::{MAX_PLAINTEXT, check_key_name};
 
 /// Arguments of `seal`.
@@ -38,6 +41,11 @@ pub(crate) struct Args {
 enum Command {
     /// List the entries below files and folders, and whether each is sealed under the active key. Exit code 1: some are not.
     Report(tree::Report),
+    /// Seal the entries below files and folders anew that are not sealed for exactly the wanted public keys. Nothing else of a file
+    /// is touched. Without --private-key the operator does it, which needs the right to exec into its pod.
+    Reseal(reseal::Reseal),
+    /// Open the entries of a manifest offline, with exported private keys, for the day when the cluster is gone.
+    Open(open::Open),
     /// Print the installation's public keys, the active one first: keep them in a file.
     FetchKey(FetchKey),
 }
@@ -93,6 +101,8 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
         }
         None => args.seal.run(&mut out).await,
         Some(Command::Report(report)) => report.run(&mut out).await,
+        Some(Command::Reseal(reseal)) => reseal.run(&mut out).await,
+        Some(Command::Open(open)) => open.run(&mut out),
         Some(Command::FetchKey(fetch)) => {
             let keys = keys::published(&fetch.connection.open().await?).await?;
             for key in keys {
@@ -118,16 +128,23 @@ impl Seal {
 
     async fn run(&self, out: &mut impl Write) -> Result<Exit, Failure> {
         let target = match &self.merge_into {
-            Some(path) => Some((path, edit::Document::read(path, self.name.as_deref())?)),
+            Some(path) => {
+                let file = edit::File::read(path)?;
+                Some((file.only(self.name.as_deref())?, file))
+            }
             None => None,
         };
         let input = self.read()?;
-        let place = self.place(&input, target.as_ref().map(|(_, document)| document))?;
+        let place = self.place(
+            &input,
+            target.as_ref().map(|(at, file)| &file.documents()[*at]),
+        )?;
         let recipients = self.keys.recipients().await?;
         let sealed = sealed(&input.entries, &place, self.scope, &recipients)?;
-        if let Some((path, document)) = target {
-            document.with_entries(&sealed)?.write(path)?;
-            let (count, file) = (sealed.len(), path.display());
+        if let Some((at, mut file)) = target {
+            file.set(at, &sealed)?;
+            file.write()?;
+            let (count, file) = (sealed.len(), file.path().display());
             writeln!(out, "{count} entries sealed into {file}")?;
             return Ok(Exit::Ok);
         }
@@ -244,7 +261,9 @@ fn sealed(
                 "the value of {key} has more than {MAX_PLAINTEXT} bytes"
             )));
         }
-        let context = place.context(scope, key)?;
+        let context = place.context(scope, key);
+        let context =
+            context.map_err(|error| Failure::error(format!("encryption context: {error}")))?;
         let entry = seal_to(value.expose(), &context, recipients, &mut OsRandom);
         let entry = entry.map_err(|error| Failure::error(format!("seal {key}: {error}")))?;
         sealed.insert(key.clone(), STANDARD.encode(entry));

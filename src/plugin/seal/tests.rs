@@ -1,4 +1,4 @@
-use super::place::Verdict;
+use super::verdict::Verdict;
 use super::*;
 use crate::crypto::{InstallationId, Limits, SealingKeys, SealingPrivateKey, open_sealed};
 

@@ -1,52 +1,13 @@
-//! Where an entry opens, and what is to be said of one that is found somewhere.
-
-use std::collections::BTreeMap;
+//! What is to be said of an entry that is found somewhere.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::crypto::{
-    EncryptionContext, OpenError, Purpose, SealingKeyId, SealingPublicKey, peek_sealed,
+    EncryptionContext, OpenError, SealedInfo, SealingKeyId, SealingPublicKey, peek_sealed,
 };
-use crate::plugin::exit::{Exit, Failure};
-
-/// Where entries open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Scope {
-    /// Only as this key of this secret.
-    #[default]
-    Strict,
-    /// As any key of any secret of the namespace.
-    Namespace,
-}
-
-/// The place of a `ManagedSecret`, and the pairs that are bound to its ciphertext.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) context: BTreeMap<String, String>,
-}
-
-impl Place {
-    /// What an entry is bound to.
-    pub(super) fn context(&self, scope: Scope, key: &str) -> Result<EncryptionContext, Failure> {
-        let user = EncryptionContext::user(&self.context);
-        let user = user.map_err(|error| Failure::error(format!("encryption context: {error}")))?;
-        let purpose = match scope {
-            Scope::Strict => Purpose::Sealed {
-                namespace: &self.namespace,
-                secret: &self.name,
-                key,
-            },
-            Scope::Namespace => Purpose::SealedForNamespace {
-                namespace: &self.namespace,
-            },
-        };
-        let context = purpose.context(&user);
-        context.map_err(|error| Failure::error(format!("encryption context: {error}")))
-    }
-}
+use crate::plugin::exit::Exit;
+use crate::sealing::{Place, Refusal};
 
 /// What is to be said of an entry. Only the installation can say that it opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,30 +28,35 @@ pub(super) enum Verdict {
     UnknownKey(SealingKeyId),
     /// Not whole.
     Altered,
+    /// Its private key was there, and it was not opened or sealed.
+    Refused(Refusal),
 }
 
 impl Verdict {
     /// The verdict on an entry that was found there. `known`: the keys, the active one first.
     pub(super) fn on(entry: &str, place: &Place, key: &str, known: &[SealingPublicKey]) -> Self {
-        let Ok(message) = STANDARD.decode(entry.trim()) else {
-            return Self::Altered;
-        };
-        let info = match peek_sealed(&message) {
+        let info = match Self::fitting(entry, place, key) {
             Ok(info) => info,
-            Err(OpenError::NoKey) => return Self::UnderManagedKey,
-            Err(_) => return Self::Altered,
+            Err(verdict) => return verdict,
         };
-        let scopes = [Scope::Strict, Scope::Namespace];
-        let mut expected = scopes.iter().map(|&scope| place.context(scope, key));
-        if !expected.any(|expected| expected.is_ok_and(|expected| expected == info.context)) {
-            return Self::misplaced(&info.context, place, key);
-        }
-        let recipients = || info.recipients.iter();
-        let is = |known: &SealingPublicKey| recipients().any(|r| *r == known.recipient());
+        let is = |known: &SealingPublicKey| info.recipients.contains(&known.recipient());
         match known.iter().position(is) {
             Some(0) => Self::Current,
             Some(older) => Self::OldKey(known[older].id()),
             None => Self::UnknownKey(info.recipients[0].key),
+        }
+    }
+
+    /// What an entry says of itself, if it is for that place.
+    pub(super) fn fitting(entry: &str, place: &Place, key: &str) -> Result<SealedInfo, Self> {
+        let message = STANDARD.decode(entry.trim()).map_err(|_| Self::Altered)?;
+        let info = peek_sealed(&message).map_err(|error| match error {
+            OpenError::NoKey => Self::UnderManagedKey,
+            _ => Self::Altered,
+        })?;
+        match place.expected(&info, key) {
+            Ok(expected) if expected == info.context => Ok(info),
+            _ => Err(Self::misplaced(&info.context, place, key)),
         }
     }
 
@@ -127,18 +93,22 @@ impl Verdict {
                     "sealed for the key {id}, which is not among the given ones: fetch the keys again, or seal it again"
                 )
             }
-            Self::Altered => "altered or cut: seal it again".to_owned(),
+            Self::Altered => Refusal::Altered.to_string(),
+            Self::Refused(refusal) => refusal.to_string(),
         }
     }
 
-    /// The exit code of `--validate`.
+    /// The exit code of a command that finds it.
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Current | Self::OldKey(_) | Self::UnderManagedKey => Exit::Ok,
             Self::Renamed(_) | Self::OtherContext => Exit::Renamed,
             Self::WrongNamespace(_) => Exit::WrongNamespace,
             Self::UnknownKey(_) => Exit::UnknownKeyVersion,
-            Self::Altered => Exit::Altered,
+            Self::Altered | Self::Refused(Refusal::Altered) => Exit::Altered,
+            Self::Refused(Refusal::Misplaced) => Exit::Renamed,
+            Self::Refused(Refusal::KeyMissing) => Exit::UnknownKeyVersion,
+            Self::Refused(Refusal::TooLong | Refusal::NotSealed) => Exit::Error,
         }
     }
 }
