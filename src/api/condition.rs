@@ -147,6 +147,10 @@ pub enum Reason {
     SealedUnreadable,
     /// A sealing key of the installation was made and is gone.
     SealingKeyLost,
+    /// An administrator exported the private sealing keys.
+    SealingKeysExported,
+    /// An administrator had entries of `spec.sealed` sealed anew in the operator's pod.
+    EntriesResealed,
     /// The stored ciphertext does not open: altered, moved, or of another secret.
     TruthUnreadable,
     /// The stored ciphertext is older than what was seen before.
@@ -250,6 +254,8 @@ impl Reason {
             Self::SealingKeyMissing => "SealingKeyMissing",
             Self::SealedUnreadable => "SealedUnreadable",
             Self::SealingKeyLost => "SealingKeyLost",
+            Self::SealingKeysExported => "SealingKeysExported",
+            Self::EntriesResealed => "EntriesResealed",
             Self::TruthUnreadable => "TruthUnreadable",
             Self::RollbackDetected => "RollbackDetected",
             Self::AdoptionNeedsApproval => "AdoptionNeedsApproval",

@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::EventType;
 use tracing::{info, warn};
@@ -17,7 +16,7 @@ use crate::api::Reason;
 use crate::api::names::{ANNOTATION_RESTORE_CHECKED, INSTALLATION};
 use crate::clock::{Clock, Clocks};
 use crate::installation::{
-    Changed, Record, RecordError, Records, RestoreHold, Suspicion, suspect, suspicion,
+    self, Changed, Record, RecordError, Records, RestoreHold, Suspicion, suspect, suspicion,
 };
 use crate::truth::{KeyMaterials, SealedSecrets};
 
@@ -195,13 +194,7 @@ async fn end(stored: &RestoreHold, ctx: &Context) -> Result<(), Error> {
 }
 
 async fn tell(type_: EventType, note: String, ctx: &Context) {
-    let object = ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some("ConfigMap".to_owned()),
-        name: Some(INSTALLATION.to_owned()),
-        namespace: Some(ctx.namespace.clone()),
-        ..ObjectReference::default()
-    };
+    let object = installation::reference(&ctx.namespace);
     ctx.event(&object, type_, Reason::RestoreSuspected, note)
         .await;
 }

@@ -9,7 +9,7 @@ mod restore;
 use std::sync::Arc;
 
 use futures::{StreamExt, future, pin_mut};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ObjectReference};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
@@ -179,6 +179,17 @@ impl Bootstrap<'_> {
         let patch = Patch::Merge(label);
         let labelled = namespaces.patch_metadata(self.namespace, &params, &patch);
         answered(labelled).await.map(|_| ())
+    }
+}
+
+/// The record, as what an Event is about.
+pub fn reference(namespace: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("ConfigMap".to_owned()),
+        name: Some(INSTALLATION.to_owned()),
+        namespace: Some(namespace.to_owned()),
+        ..ObjectReference::default()
     }
 }
 

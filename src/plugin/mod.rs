@@ -43,7 +43,7 @@ enum Command {
     /// Secrets: list, versions, roll back, restore, delete, show.
     Secret(secret::Args),
     /// Encrypt values for Git, with a public key.
-    Seal(seal::Args),
+    Seal(Box<seal::Args>),
     /// Try a template locally.
     Template(template::Args),
     /// Ask what policies and grants decide, and check a policy.
@@ -73,7 +73,7 @@ pub async fn run(plugin: Plugin) -> ExitCode {
         Command::Key(args) => report(Box::pin(key::run(args)).await),
         Command::Grant(args) => report(Box::pin(grant::run(args)).await),
         Command::Secret(args) => report(Box::pin(secret::run(args)).await),
-        Command::Seal(args) => report(Box::pin(seal::run(args)).await),
+        Command::Seal(args) => report(Box::pin(seal::run(*args)).await),
         Command::Template(args) => report(template::run(args)),
         Command::Policy(args) => Box::pin(policy::run(args)).await,
         Command::Audit(args) => audit::run(&args).unwrap_or(Exit::Error.into()),

@@ -35,6 +35,7 @@ mod plugin;
 mod policy;
 mod recovery;
 mod recovery_window;
+mod resealing;
 mod restore;
 mod restored;
 mod rollout;

@@ -18,16 +18,16 @@ const CANARY: &str = "C4N4RY-plugin";
 
 /// What the program printed, and its exit code.
 #[derive(Debug)]
-struct Ended {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ended {
     /// Standard output of a run that ends with that code. A failure says one line.
     #[track_caller]
-    fn expect(self, code: i32) -> String {
+    pub(crate) fn expect(self, code: i32) -> String {
         assert_eq!(self.code, code, "{}{}", self.out, self.err);
         assert!(self.err.lines().count() <= 1, "{}", self.err);
         assert!(!self.err.contains("panicked"), "{}", self.err);
@@ -36,14 +36,15 @@ impl Ended {
 
     /// Standard error of a run that ends with that code.
     #[track_caller]
-    fn refused(self, code: i32) -> String {
+    pub(crate) fn refused(self, code: i32) -> String {
         assert_eq!(self.code, code, "{}{}", self.out, self.err);
         assert_eq!(self.err.lines().count(), 1, "{}", self.err);
         self.err
     }
 }
 
-fn program() -> Command {
+/// The program, with pipes.
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-keystead"));
     command
         .env_remove("POD_NAMESPACE")
@@ -54,7 +55,8 @@ fn program() -> Command {
     command
 }
 
-async fn ended(mut command: Command, stdin: &str) -> Ended {
+/// Runs it to its end.
+pub(crate) async fn ended(mut command: Command, stdin: &str) -> Ended {
     let mut child = command.spawn().expect("the program starts");
     let mut pipe = child.stdin.take().expect("stdin is piped");
     // Beside reading what it prints: a program that prints while it reads would wait for us, and we for it.
@@ -72,7 +74,11 @@ async fn ended(mut command: Command, stdin: &str) -> Ended {
 }
 
 /// Runs it with that kubeconfig.
-async fn with(kubeconfig: impl AsRef<std::ffi::OsStr>, args: &[&str], stdin: &str) -> Ended {
+pub(crate) async fn with(
+    kubeconfig: impl AsRef<std::ffi::OsStr>,
+    args: &[&str],
+    stdin: &str,
+) -> Ended {
     let mut command = program();
     command.env("KUBECONFIG", kubeconfig).args(args);
     ended(command, stdin).await
@@ -80,7 +86,7 @@ async fn with(kubeconfig: impl AsRef<std::ffi::OsStr>, args: &[&str], stdin: &st
 
 impl Bed {
     /// Runs it as the administrator.
-    async fn plugin(&self, args: &[&str]) -> Ended {
+    pub(crate) async fn plugin(&self, args: &[&str]) -> Ended {
         with(self.cluster.kubeconfig(), args, "").await
     }
 

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::events::EventType;
 use tracing::{info, warn};
@@ -11,13 +10,12 @@ use tracing::{info, warn};
 use super::pass;
 use super::plan::Step;
 use super::{AT_ONCE, LOOK_EVERY, REFUSED_AFTER, RETRY_AFTER};
-use crate::api::names::INSTALLATION;
 use crate::api::{KeyMaterial, Reason};
 use crate::audit::{Entry, EventSource, Identity};
 use crate::controllers::context::{Context, request_id};
 use crate::controllers::error::Error;
 use crate::crypto::{Fingerprint, OsRandom, RootKey};
-use crate::installation::{Changed, Phase, Record, RootRotation};
+use crate::installation::{self, Changed, Phase, Record, RootRotation};
 use crate::roots::ProviderKind;
 use crate::telemetry::Truth;
 
@@ -341,13 +339,7 @@ fn fate(old: Fingerprint, left: &[String]) -> (EventType, String) {
 
 /// An Event about the installation.
 async fn tell(type_: EventType, reason: Reason, note: String, ctx: &Context) {
-    let object = ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some("ConfigMap".to_owned()),
-        name: Some(INSTALLATION.to_owned()),
-        namespace: Some(ctx.namespace.clone()),
-        ..ObjectReference::default()
-    };
+    let object = installation::reference(&ctx.namespace);
     ctx.event(&object, type_, reason, note).await;
 }
 

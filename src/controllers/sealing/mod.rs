@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::Status;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::events::EventType;
@@ -25,7 +25,7 @@ use crate::api::names::{ANNOTATION_ROTATE, INSTALLATION, PUBLIC, PUBLIC_NAMESPAC
 use crate::api::{KeyMaterial, KeyMaterialSpec, MaterialGeneration, Reason};
 use crate::audit::{Entry, EventSource, Identity};
 use crate::crypto::{OsRandom, SealingKeyId};
-use crate::installation::Changed;
+use crate::installation::{self, Changed};
 use crate::keys::{NewKey, new_sealing_generation, new_sealing_key, sealing_key_id};
 use crate::telemetry::Truth;
 use crate::watching::WatchPauses;
@@ -227,13 +227,7 @@ async fn tell_lost(lost: SealingKeyId, ctx: &Context) {
         ctx.namespace
     );
     warn!(note, "a sealing key is lost");
-    let object = ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some("ConfigMap".to_owned()),
-        name: Some(INSTALLATION.to_owned()),
-        namespace: Some(ctx.namespace.clone()),
-        ..ObjectReference::default()
-    };
+    let object = installation::reference(&ctx.namespace);
     let reason = Reason::SealingKeyLost;
     ctx.event(&object, EventType::Warning, reason, note).await;
 }

@@ -173,7 +173,8 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     // What a link leads to is meant, not the link.
     let path = path.canonicalize()?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".keystead-new");
+    // What was killed leaves its file behind, which is in nobody's way.
+    name.push(format!(".{}.keystead-new", std::process::id()));
     let beside = path.with_file_name(name);
     let mut file = fs::File::create_new(&beside)?;
     let done = file
@@ -361,14 +362,14 @@ mod tests {
             .replace("Zm91cg==", "third");
         assert_eq!(fs::read_to_string(&path).unwrap(), expected);
         // A folded one is no piece of the text: its lines are written anew, and a text that is there twice is not mistaken.
-        let folded = BTreeMap::from([("b".to_owned(), "5".to_owned())]);
+        let folded = BTreeMap::from([("b".to_owned(), "five".to_owned())]);
         file.set(0, &folded).unwrap();
-        let expected = expected.replace(">-\n      dHdv\n      dHdv\n", "5\n");
+        let expected = expected.replace(">-\n      dHdv\n      dHdv\n", "five\n");
         assert_eq!(file.text, expected);
         let twice = "kind: ManagedSecret\nmetadata: {annotations: {a: b25l}}\nspec:\n  sealed:\n    a: b25l # note\n";
         fs::write(&path, twice).unwrap();
         let mut file = File::read(&path).unwrap();
-        file.set(0, &new("1")).unwrap();
-        assert_eq!(file.text, twice.replace("    a: b25l # note", "    a: 1"));
+        file.set(0, &new("one")).unwrap();
+        assert_eq!(file.text, twice.replace("    a: b25l # note", "    a: one"));
     }
 }

@@ -146,4 +146,19 @@ mod tests {
         assert!(keys(cut).unwrap_err().message.contains("characters"));
         assert_eq!(keys("nothing").unwrap_err().exit, Exit::NotFound);
     }
+
+    #[test]
+    fn kubectl_goes_where_we_go() {
+        let mut source = KeySource {
+            public_key: None,
+            recipient: Vec::new(),
+            kubeconfig: None,
+            context: None,
+        };
+        assert!(source.for_kubectl().is_empty());
+        source.kubeconfig = Some("/k".into());
+        source.context = Some("new".to_owned());
+        let flags = ["--kubeconfig", "/k", "--context", "new"];
+        assert_eq!(source.for_kubectl(), flags);
+    }
 }

@@ -78,7 +78,9 @@ impl Verdict {
     pub(super) fn told(&self) -> String {
         match self {
             Self::Current => "current".to_owned(),
-            Self::OldKey(id) => format!("under the older sealing key {id}: seal it again"),
+            Self::OldKey(id) => {
+                format!("under the older sealing key {id}: seal it anew with `seal reseal`")
+            }
             Self::UnderManagedKey => "under a ManagedKey: only its cluster can tell".to_owned(),
             Self::Renamed(was) => format!("sealed for secret {was}: seal it again for this name"),
             Self::WrongNamespace(was) => {
@@ -102,12 +104,12 @@ impl Verdict {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Current | Self::OldKey(_) | Self::UnderManagedKey => Exit::Ok,
-            Self::Renamed(_) | Self::OtherContext => Exit::Renamed,
+            Self::Renamed(_) | Self::OtherContext | Self::Refused(Refusal::Misplaced) => {
+                Exit::Renamed
+            }
             Self::WrongNamespace(_) => Exit::WrongNamespace,
-            Self::UnknownKey(_) => Exit::UnknownKeyVersion,
+            Self::UnknownKey(_) | Self::Refused(Refusal::KeyMissing) => Exit::UnknownKeyVersion,
             Self::Altered | Self::Refused(Refusal::Altered) => Exit::Altered,
-            Self::Refused(Refusal::Misplaced) => Exit::Renamed,
-            Self::Refused(Refusal::KeyMissing) => Exit::UnknownKeyVersion,
             Self::Refused(Refusal::TooLong | Refusal::NotSealed) => Exit::Error,
         }
     }

@@ -153,7 +153,7 @@ fn show(
     Ok(Exit::Ok)
 }
 
-/// Prints values. The one place of the program that does, beside `template render --reveal`.
+/// Prints values. The one place of the program that does, beside `template render --reveal` and `seal open --reveal`.
 fn reveal(
     entries: &[(String, SecretBytes)],
     args: &Get,
