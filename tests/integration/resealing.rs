@@ -164,6 +164,11 @@ async fn exported(bed: &Bed, path: &Path) -> String {
     keys
 }
 
+fn executable(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).unwrap();
+}
+
 /// The same by the operator's own keys. There is no kubelet here, so a program in the place of kubectl runs what it would have run
 /// in the pod.
 async fn by_the_operator(bed: &Bed, folder: &Path, db: &str) {
@@ -176,19 +181,27 @@ async fn by_the_operator(bed: &Bed, folder: &Path, db: &str) {
         controllers_kubeconfig(bed).await.display(),
         env!("CARGO_BIN_EXE_keystead"),
     );
-    std::fs::write(&kubectl, script).unwrap();
-    std::fs::set_permissions(&kubectl, std::fs::Permissions::from_mode(0o700)).unwrap();
+    executable(&kubectl, &script);
+    let failing = folder.join("failing");
+    std::fs::create_dir(&failing).unwrap();
+    executable(&failing.join("kubectl"), "#!/bin/sh\nexit 1\n");
     let [good, bad] = ["good.yaml", "bad.yaml"].map(|name| folder.join(name));
     std::fs::write(&good, db).unwrap();
     std::fs::write(&bad, db.replace("name: db", "name: pg")).unwrap();
-    let mut command = program();
-    let rest = std::env::var("PATH").unwrap();
-    command
-        .env("PATH", format!("{}:{rest}", bin.display()))
-        .env("KUBECONFIG", bed.cluster.kubeconfig())
-        .args(["seal", "reseal"])
-        .args([&good, &bad]);
-    let told = ended(command, "").await;
+    let run = async |path: &Path| {
+        let mut command = program();
+        let rest = std::env::var("PATH").unwrap();
+        command
+            .env("PATH", format!("{}:{rest}", path.display()))
+            .env("KUBECONFIG", bed.cluster.kubeconfig())
+            .args(["seal", "reseal"])
+            .args([&good, &bad]);
+        ended(command, "").await
+    };
+    let refused = run(&failing).await.refused(2);
+    assert!(refused.contains("pods/exec"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&good).unwrap(), db);
+    let told = run(&bin).await;
     assert!(told.err.contains("1 files stay"), "{told:?}");
     let told = told.expect(20);
     assert!(
@@ -196,8 +209,8 @@ async fn by_the_operator(bed: &Bed, folder: &Path, db: &str) {
         "{told}"
     );
     let asked = std::fs::read_to_string(asked).unwrap();
-    let run = "exec -i -n keystead-system deploy/keystead-controller -c controller -- /keystead sealing reseal";
-    assert_eq!(asked.trim(), run);
+    let exec = "exec -i -n keystead-system deploy/keystead-controller -c controller -- /keystead sealing reseal";
+    assert_eq!(asked.trim(), exec);
     let resealed = std::fs::read_to_string(&good).unwrap();
     assert_ne!(entry(&resealed), entry(db));
     let good = good.to_str().unwrap();
@@ -267,7 +280,35 @@ async fn without_a_cluster_entries_open_with_the_exported_keys_and_move_to_anoth
     let moving = ["seal", "reseal", &file, "--public-key", &new_public];
     let moving = [&moving[..], &["--private-key", &old]].concat();
     let moved = with("/nowhere", &moving, "").await.expect(0);
+    assert!(moved.contains("does not open it any more"), "{moved}");
     assert!(moved.contains("sealed anew"), "{moved}");
     run(&open(&new)).await.expect(0);
     run(&open(&old)).await.expect(22);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_keys_are_not_printed_on_a_terminal_unless_that_is_meant() {
+    let export = format!("{} sealing export", env!("CARGO_BIN_EXE_keystead"));
+    let on_a_terminal = async |command: &str| {
+        let mut script = Command::new("script");
+        script
+            .args(["-qec", command, "/dev/null"])
+            .env("KUBECONFIG", "/nowhere")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        ended(script, "").await
+    };
+    let refused = on_a_terminal(&export).await;
+    assert!(
+        refused.code != 0 && refused.out.contains("--to-terminal"),
+        "{refused:?}"
+    );
+    // What is missing then is only the cluster.
+    let meant = on_a_terminal(&format!("{export} --to-terminal")).await;
+    assert!(
+        meant.code != 0 && meant.out.contains("no access to a cluster"),
+        "{meant:?}"
+    );
 }

@@ -41,8 +41,9 @@ pub(crate) struct Args {
 enum Command {
     /// List the entries below files and folders, and whether each is sealed under the active key. Exit code 1: some are not.
     Report(tree::Report),
-    /// Seal the entries below files and folders anew that are not sealed for exactly the wanted public keys. Nothing else of a file
-    /// is touched. Without --private-key the operator does it, which needs the right to exec into its pod.
+    /// Seal the entries below files and folders anew that are not sealed for exactly the wanted public keys: give a --recipient for
+    /// every further installation that shall open them. Nothing else of a file is touched. Without --private-key the operator does it,
+    /// which needs the right to exec into its pod.
     Reseal(reseal::Reseal),
     /// Open the entries of a manifest offline, with exported private keys, for the day when the cluster is gone.
     Open(open::Open),

@@ -10,7 +10,7 @@ use super::keys::{KeySource, private};
 use super::operator::Operator;
 use super::tree::{Found, Row, files, found, print};
 use super::verdict::Verdict;
-use crate::crypto::{OsRandom, SealedInfo, SealingKeys, SealingPublicKey};
+use crate::crypto::{InstallationId, OsRandom, SealedInfo, SealingKeys, SealingPublicKey};
 use crate::plugin::doctor::operator_namespace;
 use crate::plugin::exit::{Exit, Failure};
 use crate::plugin::output::Output;
@@ -117,10 +117,10 @@ enum State {
     Right,
     /// Under a `ManagedKey`, which is another matter.
     Left,
-    /// To be sealed anew.
-    Wanted,
+    /// To be sealed anew; these installations open it then no more.
+    Wanted(Vec<InstallationId>),
     /// Sealed anew, and not written yet.
-    Sealed(String),
+    Sealed(String, Vec<InstallationId>),
     /// Not opened.
     Refused(Verdict),
 }
@@ -139,18 +139,21 @@ impl State {
             (Self::Right, _) => (Verdict::Current.told(), true),
             (Self::Left, _) => (Verdict::UnderManagedKey.told(), false),
             (Self::Refused(verdict), _) => (verdict.told(), false),
-            (Self::Wanted | Self::Sealed(_), Some(failure)) => (failure.message.clone(), false),
-            (Self::Wanted | Self::Sealed(_), None) if dry_run => {
-                ("would be sealed anew".to_owned(), false)
+            (Self::Wanted(_) | Self::Sealed(..), Some(failure)) => (failure.message.clone(), false),
+            (Self::Wanted(left_out) | Self::Sealed(_, left_out), None) => {
+                let mut told = if dry_run { "would be " } else { "" }.to_owned() + "sealed anew";
+                for installation in left_out {
+                    told += &format!("; installation {installation} does not open it any more");
+                }
+                (told, !dry_run)
             }
-            (Self::Wanted | Self::Sealed(_), None) => ("sealed anew".to_owned(), true),
         }
     }
 
     fn of(item: &Item, recipients: &[SealingPublicKey]) -> Self {
         match Verdict::fitting(&item.entry, &item.place, &item.key) {
             Ok(info) if is_for(&info, recipients) => Self::Right,
-            Ok(_) => Self::Wanted,
+            Ok(info) => Self::Wanted(left_out(&info, recipients)),
             Err(Verdict::UnderManagedKey) => Self::Left,
             Err(verdict) => Self::Refused(verdict),
         }
@@ -161,6 +164,15 @@ impl State {
 fn is_for(info: &SealedInfo, recipients: &[SealingPublicKey]) -> bool {
     let has = |key: &SealingPublicKey| info.recipients.contains(&key.recipient());
     info.recipients.len() == recipients.len() && recipients.iter().all(has)
+}
+
+/// The installations that open an entry now, and would not if it were for these.
+fn left_out(info: &SealedInfo, recipients: &[SealingPublicKey]) -> Vec<InstallationId> {
+    let now = info.recipients.iter().map(|now| now.installation);
+    let stays = |id: &InstallationId| recipients.iter().any(|key| key.installation() == *id);
+    let mut left: Vec<_> = now.filter(|id| !stays(id)).collect();
+    left.dedup();
+    left
 }
 
 impl Work {
@@ -179,17 +191,20 @@ impl Work {
     /// What is to be sealed anew.
     fn wanted(&self) -> impl Iterator<Item = Item> {
         let entries = self.file.iter().flat_map(|(_, entries)| entries);
-        let wanted = entries.filter(|(_, state)| matches!(state, State::Wanted));
+        let wanted = entries.filter(|(_, state)| matches!(state, State::Wanted(_)));
         wanted.map(|(found, _)| found.item.clone())
     }
 
     /// Takes the answers for what [`Self::wanted`] said, in that order.
     fn take(&mut self, answers: &mut impl Iterator<Item = <Answers as IntoIterator>::Item>) {
         let entries = self.file.iter_mut().flat_map(|(_, entries)| entries);
-        let wanted = entries.filter(|(_, state)| matches!(state, State::Wanted));
+        let wanted = entries.filter(|(_, state)| matches!(state, State::Wanted(_)));
         for ((_, state), answer) in wanted.zip(answers) {
+            let State::Wanted(left_out) = state else {
+                continue;
+            };
             *state = match answer {
-                Ok(entry) => State::Sealed(entry),
+                Ok(entry) => State::Sealed(entry, std::mem::take(left_out)),
                 Err(refusal) => State::Refused(Verdict::Refused(refusal)),
             };
         }
@@ -236,11 +251,11 @@ fn write(file: &mut File, entries: &[(Found, State)], dry_run: bool) -> Result<(
                     "not written, since another entry of the file does not open",
                 ));
             }
-            State::Sealed(entry) => {
+            State::Sealed(entry, _) => {
                 let document = documents.entry(found.document).or_default();
                 document.insert(found.item.key.clone(), entry.clone());
             }
-            State::Right | State::Left | State::Wanted => {}
+            State::Right | State::Left | State::Wanted(_) => {}
         }
     }
     for (document, entries) in &documents {

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::*;
-use crate::crypto::{InstallationId, SealingPrivateKey, seal_to};
+use crate::crypto::{SealingPrivateKey, seal_to};
 use crate::sealing::{Place, Scope, open};
 
 /// Keys of one installation, the newest first, and their public halves.
@@ -137,7 +137,14 @@ fn entries_move_to_the_keys_of_another_installation_and_then_need_the_old_ones_n
     );
     std::fs::write(&path, both).unwrap();
     let to = [new_public[0].clone(), more[0].clone()];
-    assert_eq!(resealed_file(&path, &old, &to, false).failed, None);
+    let done = resealed_file(&path, &old, &to, false);
+    assert_eq!(done.failed, None);
+    let gone = format!("installation {} does not", old.installation());
+    assert!(
+        done.rows[0].status.contains(&gone),
+        "{}",
+        done.rows[0].status
+    );
     for (item, value) in entries(&path).iter().zip(["one", "two"]) {
         let opened = open(&item.entry, &item.place, &item.key, &new).unwrap();
         assert_eq!(opened.expose(), value.as_bytes());
@@ -147,5 +154,10 @@ fn entries_move_to_the_keys_of_another_installation_and_then_need_the_old_ones_n
     assert_eq!(resealed_file(&path, &old, &to, false).failed, None);
     // One recipient fewer is another set.
     let fewer = resealed_file(&path, &new, &new_public, false);
-    assert!(fewer.rows.iter().all(|row| row.status == "sealed anew"));
+    assert!(
+        fewer
+            .rows
+            .iter()
+            .all(|row| row.status.contains(&more[0].installation().to_string()))
+    );
 }
