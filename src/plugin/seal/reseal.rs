@@ -141,11 +141,16 @@ impl State {
             (Self::Refused(verdict), _) => (verdict.told(), false),
             (Self::Wanted(_) | Self::Sealed(..), Some(failure)) => (failure.message.clone(), false),
             (Self::Wanted(left_out) | Self::Sealed(_, left_out), None) => {
-                let mut told = if dry_run { "would be " } else { "" }.to_owned() + "sealed anew";
-                for installation in left_out {
-                    told += &format!("; installation {installation} does not open it any more");
-                }
-                (told, !dry_run)
+                let told = if dry_run {
+                    "would be sealed anew"
+                } else {
+                    "sealed anew"
+                };
+                let left_out = left_out
+                    .iter()
+                    .map(|id| format!("; installation {id} does not open it any more"));
+                let told = std::iter::once(told.to_owned()).chain(left_out);
+                (told.collect(), !dry_run)
             }
         }
     }
