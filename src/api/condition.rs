@@ -125,6 +125,8 @@ pub enum Reason {
     ImportSourceMissing,
     /// The replica gets nothing from its source; the message says why. The value that it has stays.
     ReplicationFailed,
+    /// The value cannot be put where the clusters of `spec.shareWith` find it; the message says why. Everything else is as asked.
+    SharingFailed,
     /// A Secret of the target's name exists and is not ours.
     TargetExists,
     /// The target belongs to another `ManagedSecret`, or to another controller.
@@ -243,6 +245,7 @@ impl Reason {
             Self::MaterialUnreadable => "MaterialUnreadable",
             Self::ImportSourceMissing => "ImportSourceMissing",
             Self::ReplicationFailed => "ReplicationFailed",
+            Self::SharingFailed => "SharingFailed",
             Self::TargetExists => "TargetExists",
             Self::TargetOwnedByOther => "TargetOwnedByOther",
             Self::TargetTypeConflict => "TargetTypeConflict",

@@ -34,7 +34,7 @@ pub const ANNOTATION_KIND: &str = "keystead.dev/kind";
 pub const ANNOTATION_NAMESPACE: &str = "keystead.dev/namespace";
 /// On truth: the name of the resource it belongs to.
 pub const ANNOTATION_NAME: &str = "keystead.dev/name";
-/// On truth: the UID of the resource that it was last claimed by.
+/// On truth: the UID of the resource that it was last claimed by. On what waits for replicas in other clusters: that of the source.
 pub const ANNOTATION_OBJECT_UID: &str = "keystead.dev/object-uid";
 /// On truth: the UID of the namespace that the resource lived in. Names can be re-used, UIDs cannot.
 pub const ANNOTATION_NAMESPACE_UID: &str = "keystead.dev/namespace-uid";
@@ -82,6 +82,10 @@ pub const ANNOTATION_MATERIALS: &str = "keystead.dev/materials";
 /// On truth about a secret: the key material that the entries of its `spec.sealed` need which are under a `ManagedKey`, as
 /// `<key id>/<material id>` separated by commas. The entries themselves are in the resource, and often in Git.
 pub const ANNOTATION_ENTRY_MATERIALS: &str = "keystead.dev/entry-materials";
+/// On what waits for replicas in other clusters: the id of the version that it holds.
+pub const ANNOTATION_VERSION: &str = "keystead.dev/version";
+/// On what waits for replicas in other clusters: the sequence number of the source's manifest when it was sealed.
+pub const ANNOTATION_SEQUENCE: &str = "keystead.dev/sequence";
 /// On the Lease of a replica of the server: the resourceVersion of the truth about keys that it has applied.
 pub const ANNOTATION_APPLIED: &str = "keystead.dev/applied-resource-version";
 /// What the annotation on the pod template of a workload begins with that restarts it; the rest is a hash of the
@@ -96,6 +100,10 @@ pub const SECRET_TYPE_SEALED: &str = "keystead.dev/sealed";
 pub const SECRET_TYPE_ROOT: &str = "keystead.dev/root-key";
 /// Type of the Secret that holds the authority of the server's certificate.
 pub const SECRET_TYPE_AUTHORITY: &str = "keystead.dev/ca";
+/// Type of the Secret in which the value of a source waits for replicas in other clusters.
+pub const SECRET_TYPE_REPLICA: &str = "keystead.dev/replica";
+/// Suffix of the name of that Secret, after the name of its source.
+pub const REPLICA_SUFFIX: &str = ".replica";
 /// Suffix of an entry of a `Sealed` target. A consumer that was not injected fails on a missing key
 /// and never takes ciphertext for a value.
 pub const SEALED_SUFFIX: &str = ".sealed";

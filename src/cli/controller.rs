@@ -19,7 +19,7 @@ use super::trail::{self, TrailArgs};
 use crate::api::names::LEASE;
 use crate::audit::Trail;
 use crate::clock::process_clock;
-use crate::controllers::{self, Context, Precaution, Scope};
+use crate::controllers::{self, Context, Precaution, Scope, Server};
 use crate::crypto::{OsRandom, Region};
 use crate::installation::{Bootstrap, Follower, Installation, Records, Suspicion};
 use crate::keys::{KeyChanged, Keyring, Loader};
@@ -76,6 +76,13 @@ pub(super) struct Args {
     /// Do not publish the public sealing keys in `ConfigMap` kube-public/keystead.
     #[arg(long, env = "KEYSTEAD_SEALING_UNPUBLISHED")]
     sealing_unpublished: bool,
+    /// An API server of another cluster that replicas may follow sources in: https://HOST or https://HOST:PORT. May be given several
+    /// times; without it there is none.
+    #[arg(long, value_name = "URL")]
+    replication_cluster: Vec<Server>,
+    /// How many seconds until a source in another cluster is asked for again.
+    #[arg(long, env = "KEYSTEAD_REPLICATION_POLL_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(10..=86_400))]
+    replication_poll_seconds: u32,
     /// Further DNS names of the server's certificate, separated by commas.
     #[arg(long, env = "KEYSTEAD_SERVER_NAMES", value_delimiter = ',')]
     server_names: Vec<String>,
@@ -342,6 +349,10 @@ impl Operator {
             metrics: self.metrics.clone(),
             references: controllers::References::default(),
             sharing: controllers::Sharing::default(),
+            remotes: controllers::Remotes::new(
+                self.args.replication_cluster.clone(),
+                Duration::from_secs(self.args.replication_poll_seconds.into()),
+            ),
             creations: controllers::Creations::default(),
             key_uses: controllers::KeyUses::default(),
             trail,

@@ -18,6 +18,7 @@ use super::error::Error;
 use super::key_uses::KeyUses;
 use super::managed_secret::purge::Parked;
 use super::references::References;
+use super::remote::Remotes;
 use super::replicas::Replicas;
 use super::sharing::Sharing;
 use crate::api::{KeyAlias, KeyGrant, ManagedKey, ManagedSecret, Reason};
@@ -108,6 +109,8 @@ pub struct Context {
     pub references: References,
     /// Which secrets are replicas of which.
     pub sharing: Sharing,
+    /// Which other clusters may be asked for sources.
+    pub remotes: Remotes,
     /// What is being made.
     pub creations: Creations,
     /// Consecutive failures of keys.

@@ -23,6 +23,7 @@ mod managed_secret;
 mod namespace;
 mod parking;
 mod references;
+mod remote;
 pub mod replicas;
 mod restore;
 mod rollout;
@@ -51,6 +52,7 @@ pub use error::{Class, Error};
 pub use key_uses::KeyUses;
 pub use managed_secret::purge::Parked;
 pub use references::{Reference, References};
+pub use remote::{Remotes, Server, ServerError};
 pub use restore::Precaution;
 pub use sharing::Sharing;
 

@@ -21,8 +21,8 @@ const WAITING: usize = 1024;
 /// Namespace and name.
 type Place = (String, String);
 
-/// A source, and how its replica follows it.
-type Follows = (Place, Option<ReplicationState>);
+/// A source, if it is in this cluster, and how its replica follows it.
+type Follows = (Option<Place>, Option<ReplicationState>);
 
 /// The index.
 pub struct Sharing {
@@ -115,7 +115,9 @@ impl Known {
         }
         if let Some((source, state)) = &before {
             metrics.replica_gone(counted(*state));
-            if let Some(replicas) = self.by_source.get_mut(source) {
+            if let Some(source) = source
+                && let Some(replicas) = self.by_source.get_mut(source)
+            {
                 replicas.remove(&replica);
                 if replicas.is_empty() {
                     self.by_source.remove(source);
@@ -124,10 +126,13 @@ impl Known {
         }
         if let Some((source, state)) = &follows {
             metrics.replica(counted(*state));
-            let replicas = self.by_source.entry(source.clone()).or_default();
-            replicas.insert(replica);
+            if let Some(source) = source {
+                let replicas = self.by_source.entry(source.clone()).or_default();
+                replicas.insert(replica);
+            }
         }
-        let told: BTreeSet<_> = before.into_iter().chain(follows).map(|(s, _)| s).collect();
+        let told = before.into_iter().chain(follows);
+        let told: BTreeSet<_> = told.filter_map(|(source, _)| source).collect();
         told.into_iter().collect()
     }
 }
@@ -199,7 +204,8 @@ fn object((namespace, name): &Place) -> ObjectRef<ManagedSecret> {
 fn follows(secret: &ManagedSecret) -> Option<Follows> {
     let source = secret.spec.replica_of.as_ref()?;
     let status = secret.status.as_ref().and_then(|s| s.replication.as_ref());
-    let source = (source.namespace.clone(), source.name.clone());
+    let here = source.cluster.is_none();
+    let source = here.then(|| (source.namespace.clone(), source.name.clone()));
     Some((source, status.map(|replication| replication.status)))
 }
 

@@ -73,6 +73,13 @@ fn a_source_knows_its_replicas_once_everything_was_listed_and_hears_of_their_tur
     follow(Event::Delete(replica("shop", "a", None)));
     assert_eq!(told(&sharing), Some(vec![]));
     assert!(sharing.sources().is_empty());
+    // A replica of a source of that name in another cluster is counted, and is none of ours.
+    let mut remote = replica("shop", "c", Some("Failed"));
+    let cluster = json!({"secretRef": {"name": "east"}});
+    let source = remote.spec.replica_of.as_mut().unwrap();
+    source.cluster = Some(serde_json::from_value(cluster).unwrap());
+    follow(Event::Apply(remote));
+    assert_eq!(told(&sharing), Some(vec![]));
     let place = ObjectRef::new("db").within("bank");
     assert_eq!(sharing.count(&place), 0);
 }

@@ -37,6 +37,19 @@ pub enum Purpose<'a> {
         /// The namespace.
         namespace: &'a str,
     },
+    /// A secret's current value, on its way to replicas in other clusters.
+    Replica {
+        /// The source's namespace.
+        namespace: &'a str,
+        /// The source's name.
+        secret: &'a str,
+        /// The version's id.
+        version: &'a str,
+        /// The sequence number of the source's manifest, in decimal digits.
+        sequence: &'a str,
+        /// The source's UID. Not a backup that must open elsewhere, but a source that was made anew and counts anew.
+        uid: &'a str,
+    },
 }
 
 impl Purpose<'_> {
@@ -53,16 +66,11 @@ impl Purpose<'_> {
             } => (
                 "value",
                 namespace,
-                [
-                    Some(("keystead:secret", secret)),
-                    Some(("keystead:version", version)),
-                ],
+                vec![("keystead:secret", secret), ("keystead:version", version)],
             ),
-            Self::Manifest { namespace, secret } => (
-                "manifest",
-                namespace,
-                [Some(("keystead:secret", secret)), None],
-            ),
+            Self::Manifest { namespace, secret } => {
+                ("manifest", namespace, vec![("keystead:secret", secret)])
+            }
             Self::Sealed {
                 namespace,
                 secret,
@@ -70,15 +78,26 @@ impl Purpose<'_> {
             } => (
                 "sealed",
                 namespace,
-                [
-                    Some(("keystead:secret", secret)),
-                    Some(("keystead:key", key)),
-                ],
+                vec![("keystead:secret", secret), ("keystead:key", key)],
             ),
-            Self::SealedForNamespace { namespace } => (
-                "sealed",
+            Self::SealedForNamespace { namespace } => {
+                ("sealed", namespace, vec![("keystead:scope", "namespace")])
+            }
+            Self::Replica {
                 namespace,
-                [Some(("keystead:scope", "namespace")), None],
+                secret,
+                version,
+                sequence,
+                uid,
+            } => (
+                "replica",
+                namespace,
+                vec![
+                    ("keystead:secret", secret),
+                    ("keystead:version", version),
+                    ("keystead:sequence", sequence),
+                    ("keystead:uid", uid),
+                ],
             ),
         };
         let own = [
@@ -86,7 +105,7 @@ impl Purpose<'_> {
             ("keystead:namespace", namespace),
         ];
         let mut context = user.clone();
-        for (key, value) in own.into_iter().chain(place.into_iter().flatten()) {
+        for (key, value) in own.into_iter().chain(place) {
             context.insert(key.to_owned(), value.to_owned())?;
         }
         Ok(context)
@@ -134,6 +153,17 @@ mod tests {
         assert_eq!(
             pairs(Purpose::SealedForNamespace { namespace }),
             "keystead:namespace=shop keystead:purpose=sealed keystead:scope=namespace team=orders"
+        );
+        assert_eq!(
+            pairs(Purpose::Replica {
+                namespace,
+                secret,
+                version: "v1",
+                sequence: "7",
+                uid: "u1"
+            }),
+            "keystead:namespace=shop keystead:purpose=replica keystead:secret=db \
+             keystead:sequence=7 keystead:uid=u1 keystead:version=v1 team=orders"
         );
     }
 }

@@ -27,9 +27,9 @@ pub use generate::{
     Recipe, RecipeError, Stored,
 };
 pub use manifest::{
-    Consumer, ImportRecord, Manifest, ManifestError, NewVersion, ReplicaRecord, Restarted,
-    Retention, Rolling, RolloutRecord, Search, ShareRecord, Stage, StageLabel, TargetRecord,
-    VersionId, VersionRecord,
+    Consumer, ExportRecord, ImportRecord, Manifest, ManifestError, NewVersion, ReplicaRecord,
+    Restarted, Retention, Rolling, RolloutRecord, Search, ShareRecord, Stage, StageLabel,
+    TargetRecord, VersionId, VersionRecord,
 };
 pub use merge::{
     AssembleError, Assembled, ImportedKey, Kept, SealedKey, Source, Sources, assemble, derivations,

@@ -29,7 +29,8 @@ pub use rollout::{
 };
 pub(crate) use sharing::MAX_LISTED_REPLICAS;
 pub use sharing::{
-    ReplicaOf, ReplicaStatus, ReplicationState, ReplicationStatus, ShareWith, StoredKeys,
+    RecipientCluster, ReplicaOf, ReplicaStatus, ReplicationState, ReplicationStatus, ShareWith,
+    SourceCluster, SourceClusterRef, StoredKeys,
 };
 
 /// A secret: where its keys come from, under which key it is encrypted, and how it is delivered.
@@ -146,8 +147,8 @@ pub struct ManagedSecretSpec {
     ).message("a label has 1 to 256 printable ASCII characters without spaces, is not Current, Pending or Previous, and does not start with AWS"))]
     pub version_stages: BTreeMap<String, String>,
 
-    /// Another `ManagedSecret`, whose current value this one follows under a key of its own. The source must list this
-    /// namespace in `shareWith`. A replica has no other source of keys, and is not shared further. To make it independent, put
+    /// Another `ManagedSecret`, of this cluster or another, whose current value this one follows under a key of its own. The source
+    /// must list this namespace, or this installation, in `shareWith`. A replica has no other source of keys, and is not shared further. To make it independent, put
     /// `stored: {}` in the place of this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_of: Option<ReplicaOf>,

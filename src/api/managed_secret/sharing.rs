@@ -1,4 +1,4 @@
-//! How a secret is shared with other namespaces, and how a replica follows its source.
+//! How a secret is shared with other namespaces and clusters, and how a replica follows its source.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
@@ -6,23 +6,54 @@ use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::schema::{NAMESPACE_NAME, OBJECT_NAME};
+use crate::api::schema::{NAMESPACE_NAME, OBJECT_NAME, SEALING_KEY_TEXT};
 
 /// Most replicas that a source lists in its status; the count has them all.
 pub(crate) const MAX_LISTED_REPLICAS: usize = 64;
 
-/// With whom a secret is shared.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+/// With whom a secret is shared: namespaces, other clusters, or both.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.namespaces) || has(self.clusters)")
+    .message("shareWith names nobody: list namespaces or clusters, or leave shareWith out"))]
 pub struct ShareWith {
     /// Namespaces whose `ManagedSecrets` may be replicas of this one. Each is remembered by its UID: one that is deleted and made
     /// again under the same name gets nothing, until it is taken out of the list and put in again. At most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(min = 1, max = 32),
         inner(length(min = 1, max = 63), regex(pattern = NAMESPACE_NAME)),
         extend("x-kubernetes-list-type" = "set")
     )]
     pub namespaces: Vec<String>,
+
+    /// Installations of Keystead in other clusters whose `ManagedSecrets` may be replicas of this one. The current value waits for
+    /// them in Secret `<name>.replica` of this namespace, sealed for exactly these. One that is taken out keeps what it has and
+    /// gets no other value. At most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(min = 1, max = 10),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a.sealingKey == b.sealingKey))")
+        .message("a sealing key is listed twice: list each installation once"))]
+    pub clusters: Vec<RecipientCluster>,
+}
+
+/// An installation of Keystead in another cluster.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecipientCluster {
+    /// What it is called here, in messages and in the audit log.
+    #[schemars(
+        length(min = 1, max = 40),
+        regex(pattern = NAMESPACE_NAME)
+    )]
+    pub name: String,
+    /// Its public sealing key, as `kubectl keystead seal fetch-key` prints it there. The key's successors do not replace it: it opens
+    /// for ever.
+    #[schemars(length(min = 1, max = 1670), regex(pattern = SEALING_KEY_TEXT))]
+    pub sealing_key: String,
 }
 
 /// The `ManagedSecret` that a replica follows.
@@ -35,6 +66,31 @@ pub struct ReplicaOf {
         regex(pattern = NAMESPACE_NAME)
     )]
     pub namespace: String,
+    /// Its name.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = OBJECT_NAME)
+    )]
+    pub name: String,
+    /// The cluster that it is in, if it is another one. The source must list this installation in `shareWith.clusters`. Its value is
+    /// asked for again and again (chart value `replication.pollSeconds`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<SourceCluster>,
+}
+
+/// How the cluster of a source is reached.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceCluster {
+    /// A Secret of this namespace: either with the key `kubeconfig`, or with `server`, `ca.crt` and `token`. Its server must be one that
+    /// the platform's administrator listed (chart value `replication.clusters`).
+    pub secret_ref: SourceClusterRef,
+}
+
+/// A Secret of the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceClusterRef {
     /// Its name.
     #[schemars(
         length(min = 1, max = 253),
@@ -126,6 +182,6 @@ pub(super) fn a_replica_has_no_other_source() -> Rule {
 /// The rule that there are no chains, and so no circles.
 pub(super) fn a_replica_is_not_shared() -> Rule {
     Rule::new("!has(self.replicaOf) || !has(self.shareWith)").message(
-        "a replica is not shared further: share its source with those namespaces, or take replicaOf or shareWith out",
+        "a replica is not shared further: share its source instead, or take replicaOf or shareWith out",
     )
 }

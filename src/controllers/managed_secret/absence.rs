@@ -7,6 +7,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use super::apply::release;
+use super::replication::clusters_of;
 use crate::api::names::{
     ANNOTATION_DELETION_POLICY, ANNOTATION_EXISTING, ANNOTATION_MANAGED_BY,
     ANNOTATION_PARKED_SINCE, ANNOTATION_TARGET, LABEL_MANAGED_BY, MANAGED_BY,
@@ -61,23 +62,32 @@ impl Truths for SecretTruths {
             let object = format!("truth of {namespace}/{}", owner.name);
             call("write", object, ctx.sealed.write(&stored)).await?;
             ctx.metrics.truth_written(Truth::SealedSecret);
-            warn_of_replicas(owner, &stored.claim.object_uid, ctx).await;
+            warn_of_replicas(owner, &stored, ctx).await;
         }
         Ok(())
     }
 }
 
 /// An Event when a source is gone that has replicas: they keep its value, and get no other.
-async fn warn_of_replicas(owner: &ObjectRef<ManagedSecret>, uid: &str, ctx: &Context) {
-    let count = ctx.sharing.count(owner);
-    if count == 0 {
+/// Of other clusters it is only known that it was shared with them.
+async fn warn_of_replicas(owner: &ObjectRef<ManagedSecret>, stored: &Stored, ctx: &Context) {
+    let here = match ctx.sharing.count(owner) {
+        0 => None,
+        count => Some(format!("{count} ManagedSecrets are replicas of it")),
+    };
+    let clusters = clusters_of(stored, ctx).join(", ");
+    let elsewhere =
+        (!clusters.is_empty()).then(|| format!("it is shared with the clusters {clusters}"));
+    let replicas: Vec<_> = here.into_iter().chain(elsewhere).collect();
+    if replicas.is_empty() {
         return;
     }
     let note = format!(
-        "deleted while {count} ManagedSecrets are replicas of it: they keep the value, and get no other until it is applied again"
+        "deleted while {}: replicas keep the value, and get no other until it is applied again",
+        replicas.join(" and ")
     );
     let gone = ObjectReference {
-        uid: Some(uid.to_owned()),
+        uid: Some(stored.claim.object_uid.clone()),
         ..ObjectReference::from(owner.clone())
     };
     ctx.event(&gone, EventType::Warning, Reason::ReplicationFailed, note)

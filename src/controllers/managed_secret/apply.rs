@@ -16,6 +16,7 @@ use super::observe::Observed;
 use super::spec::user_context;
 use super::step::{Step, TargetState, TargetWrite};
 use super::target::{annotations, owner_reference, sealed_context};
+use super::write_export::write_export;
 use super::write_truth::write_truth;
 use crate::api::managed_secret::Existing;
 use crate::api::names::{DEFAULT_KEY, FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX};
@@ -37,6 +38,7 @@ pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result
         }
         Step::WriteTruth(write) => write_truth(write, seen, ctx).await,
         Step::ApplyTarget(write) => apply_target(write, seen, ctx).await,
+        Step::ApplyExport(write) => write_export(write, seen, ctx).await,
         Step::ReleaseTarget(target) => {
             let namespace = seen.secret.namespace().unwrap_or_default();
             release(&namespace, &target.name, &target.uid, ctx).await
@@ -83,17 +85,41 @@ async fn create_default_key(seen: &Observed, ctx: &Context) -> Result<(), Error>
 }
 
 async fn apply_target(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Result<(), Error> {
+    let body = || target_body(write, seen, ctx);
+    put(&write.name, write.over.as_ref(), body, seen, ctx).await?;
+    ctx.metrics.target_written(match write.seal_under {
+        Some(_) => Delivery::Sealed,
+        None => Delivery::Plain,
+    });
+    if write.repair {
+        announce_repair(&write.name, seen, ctx).await;
+    }
+    Ok(())
+}
+
+/// Applies a Secret of ours over the state that it was seen in, or makes it if there was none.
+pub(super) async fn put(
+    name: &str,
+    over: Option<&TargetState>,
+    body: impl FnOnce() -> Result<Value, Error>,
+    seen: &Observed,
+    ctx: &Context,
+) -> Result<(), Error> {
     let namespace = seen.secret.namespace().unwrap_or_default();
-    let object = format!("Secret {namespace}/{}", write.name);
-    let _making = match &write.over {
+    let object = format!("Secret {namespace}/{name}");
+    let _making = match over {
         Some(_) => None,
-        None => Some(begin(write, &namespace, &object, seen, ctx).await?),
+        None => Some(begin(name, &namespace, &object, seen, ctx).await?),
     };
-    let body = target_body(write, seen, ctx)?;
+    let mut body = body()?;
+    if let Some(over) = over {
+        body["metadata"]["uid"] = json!(over.uid);
+        body["metadata"]["resourceVersion"] = json!(over.resource_version);
+    }
     // Our own keys are ours: a change by anybody else is undone at once. What exists and is not ours was looked at
     // before, and a Secret that was not there must not be taken over.
     let params = PatchParams {
-        force: write.over.is_some(),
+        force: over.is_some(),
         ..PatchParams::apply(FIELD_MANAGER)
     };
     let api = secrets(seen, ctx);
@@ -102,39 +128,25 @@ async fn apply_target(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Re
     // Once more, since the look above took a while, and an apply that makes an object has no resourceVersion that would
     // keep it from what a successor made meanwhile.
     ctx.check_leadership()?;
-    let written = call(
-        "apply",
-        &object,
-        api.patch_metadata(&write.name, &params, &patch),
-    )
-    .await?;
-    if write.over.is_none() && is_shared(&written.metadata) {
+    let written = call("apply", &object, api.patch_metadata(name, &params, &patch)).await?;
+    if over.is_none() && is_shared(&written.metadata) {
         // Somebody made it between our look and our write: take our keys out again and look anew.
         let uid = written.metadata.uid.unwrap_or_default();
-        release(&namespace, &write.name, &uid, ctx).await?;
+        release(&namespace, name, &uid, ctx).await?;
         return Err(Error::Raced { object });
     }
     if let Some(version) = written.metadata.resource_version {
-        let reference = Reference::Secret(namespace, write.name.clone());
+        let reference = Reference::Secret(namespace, name.to_owned());
         let writer = ObjectRef::from_obj(&*seen.secret);
         ctx.references.wrote(reference, version, writer);
-    }
-    ctx.metrics.target_written(match write.seal_under {
-        Some(_) => Delivery::Sealed,
-        None => Delivery::Plain,
-    });
-    if write.repair {
-        announce_repair(write, seen, ctx).await;
     }
     Ok(())
 }
 
-async fn announce_repair(write: &TargetWrite, seen: &Observed, ctx: &Context) {
+/// Says that somebody else had changed a Secret of ours.
+pub(super) async fn announce_repair(name: &str, seen: &Observed, ctx: &Context) {
     ctx.metrics.drift_repaired();
-    let note = format!(
-        "Secret {} was changed or deleted by somebody else and was restored",
-        write.name
-    );
+    let note = format!("Secret {name} was changed or deleted by somebody else and was restored");
     let reference = seen.secret.object_ref(&());
     ctx.event(&reference, EventType::Warning, Reason::DriftRepaired, note)
         .await;
@@ -143,7 +155,7 @@ async fn announce_repair(write: &TargetWrite, seen: &Observed, ctx: &Context) {
 /// Takes the right to make a target, and looks once more that there is none: another secret that names the same one
 /// may have been faster.
 async fn begin<'a>(
-    write: &TargetWrite,
+    name: &str,
     namespace: &str,
     object: &str,
     seen: &Observed,
@@ -152,10 +164,10 @@ async fn begin<'a>(
     let raced = || Error::Raced {
         object: object.to_owned(),
     };
-    let making = ctx.creations.begin(namespace, &write.name);
+    let making = ctx.creations.begin(namespace, name);
     let making = making.ok_or_else(raced)?;
     let api = secrets(seen, ctx);
-    let found = call("get", object, api.get_metadata_opt(&write.name)).await?;
+    let found = call("get", object, api.get_metadata_opt(name)).await?;
     match found {
         None => Ok(making),
         Some(_) => Err(raced()),
@@ -179,10 +191,6 @@ fn target_body(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Result<Va
     });
     if let Some(owner) = owner_reference(&seen.secret, write.existing) {
         metadata["ownerReferences"] = json!([owner]);
-    }
-    if let Some(over) = &write.over {
-        metadata["uid"] = json!(over.uid);
-        metadata["resourceVersion"] = json!(over.resource_version);
     }
     let mut body = json!({
         "apiVersion": "v1",

@@ -212,9 +212,10 @@ pub(super) fn was_synced(seen: &Observed, base: &Base<'_>) -> bool {
     };
     let ready = crate::api::condition::find(&status.conditions, ConditionType::Ready);
     status.observed_generation == seen.secret.metadata.generation
-        // A replica that gets nothing more is delivered as before.
+        // A replica that gets nothing more is delivered as before, and a source that other clusters do not get.
         && ready.is_some_and(|ready| {
-            ready.status == "True" || ready.reason == Reason::ReplicationFailed.as_str()
+            let otherwise = [Reason::ReplicationFailed, Reason::SharingFailed];
+            ready.status == "True" || otherwise.iter().any(|reason| reason.as_str() == ready.reason)
         })
 }
 

@@ -4,6 +4,8 @@ pub(crate) mod absence;
 mod apply;
 mod base;
 mod deliver;
+mod export;
+mod exported;
 mod generated;
 mod history;
 mod imports;
@@ -11,6 +13,7 @@ mod key;
 mod observe;
 mod plan;
 pub(crate) mod purge;
+mod remote_source;
 mod replication;
 mod requests;
 mod rollout;
@@ -26,6 +29,7 @@ mod testing;
 mod truth;
 mod value;
 mod wake;
+mod write_export;
 mod write_truth;
 
 use std::sync::Arc;
@@ -195,16 +199,18 @@ async fn carry_out(
     }
     let restarts = rollout::advance(seen, &plan, ctx).await;
     publish(seen, &plan, &restarts, ctx).await?;
-    next_look(&plan, restarts, ctx.now())
+    let poll = remote_source::is_remote(&seen.secret).then(|| ctx.remotes.poll());
+    next_look(&plan, restarts, poll, ctx.now())
 }
 
 /// A target that somebody else keeps changing is repaired at once, then ever more slowly: two writers in a fight
 /// must not wear the API server out.
 fn repair_delay(plan: &Plan, object: &ObjectRef<ManagedSecret>, ctx: &Context) -> Option<Duration> {
-    let repair = plan
-        .steps
-        .iter()
-        .any(|step| matches!(step, Step::ApplyTarget(write) if write.repair));
+    let repair = plan.steps.iter().any(|step| match step {
+        Step::ApplyTarget(write) => write.repair,
+        Step::ApplyExport(write) => write.repair,
+        _ => false,
+    });
     if repair {
         ctx.repairs.admit(object, ctx.now())
     } else {
@@ -227,13 +233,20 @@ async fn publish(
     super::status::publish(&*seen.secret, &new, ready, ctx).await
 }
 
-fn next_look(plan: &Plan, restarts: Advance, now: Timestamp) -> Result<(Action, Outcome), Error> {
+/// `poll`: how long until the source is asked for again, if nobody tells when it changes.
+fn next_look(
+    plan: &Plan,
+    restarts: Advance,
+    poll: Option<Duration>,
+    now: Timestamp,
+) -> Result<(Action, Outcome), Error> {
     let ready = plan.ready.as_ref().is_none_or(|ready| ready.status);
     let (wait, outcome) = match (plan.soon, ready) {
         (true, _) => (SOON, Outcome::Success),
         (false, true) => (RESYNC, Outcome::Success),
         (false, false) => (WAITING, Outcome::Waiting),
     };
+    let wait = poll.map_or(wait, |poll| wait.min(poll));
     let wait = jittered(restarts.wait(wait), jitter());
     let shown = plan.shown.as_ref();
     let renewal = shown.and_then(|shown| shown.until_renewal(now));

@@ -7,6 +7,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
+use super::export::{self, ExportSeen};
+use super::exported;
 use super::key::{KeySeen, find_key, name_of_key};
 use super::replication::{self, Replication};
 use super::requests::{Rollback, rollback};
@@ -16,7 +18,7 @@ use super::spec::{KeyName, key_name, key_namespace, target_name, user_of};
 use super::step::Refusal;
 use super::target::{self, Target};
 use super::truth::{self, TruthSeen};
-use crate::api::managed_secret::ReplicaStatus;
+use crate::api::managed_secret::{ReplicaOf, ReplicaStatus};
 use crate::api::names::SEALING_KEY;
 use crate::api::{ManagedSecret, Reason};
 use crate::controllers::context::Context;
@@ -47,6 +49,8 @@ pub(crate) struct Observed {
     pub(crate) target: Option<Target>,
     /// Targets of ours under names that are not wanted any more.
     pub(crate) leftovers: Vec<Target>,
+    /// The Secret of the export's name, if one is wanted or was written, and there is one.
+    pub(crate) export: Option<ExportSeen>,
     /// The namespace, looked at only when truth is to be made or adopted.
     pub(crate) namespace: Option<NamespaceFacts>,
     /// The uses of keys that are not in the audit trail yet.
@@ -75,6 +79,7 @@ impl Observed {
             sealed: Vec::new(),
             target: None,
             leftovers: Vec::new(),
+            export: None,
             namespace: None,
             uses: Uses::of(&secret),
             home: None,
@@ -191,6 +196,7 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
         let target = found.map(|found| target::read(found, seen, ctx));
         seen.leftovers.extend(target.filter(Target::is_ours));
     }
+    seen.export = export::look(seen, &secrets).await?;
     Ok(())
 }
 
@@ -204,9 +210,23 @@ fn refer(secret: &ManagedSecret, namespace: &str, key: Option<&str>, ctx: &Conte
         references.insert(Reference::Key(key_namespace(secret), key.to_owned()));
     }
     references.insert(truth_reference(secret, ctx));
-    if let Some(source) = &secret.spec.replica_of {
-        let truth = truth_name(&source.namespace, &source.name);
-        references.insert(Reference::Secret(ctx.namespace.clone(), truth));
+    match &secret.spec.replica_of {
+        Some(ReplicaOf {
+            cluster: Some(cluster),
+            ..
+        }) => {
+            let access = cluster.secret_ref.name.clone();
+            references.insert(Reference::Secret(namespace.to_owned(), access));
+        }
+        Some(source) => {
+            let truth = truth_name(&source.namespace, &source.name);
+            references.insert(Reference::Secret(ctx.namespace.clone(), truth));
+        }
+        None => {}
+    }
+    if !export::wanted(secret).is_empty() {
+        let name = exported::name_of(&secret.name_any());
+        references.insert(Reference::Secret(namespace.to_owned(), name));
     }
     if !secret.spec.sealed.is_empty() {
         references.insert(Reference::Key(

@@ -12,7 +12,7 @@ use super::observe::Observed;
 use super::spec::recovery;
 use super::step::{Refusal, Step, internal};
 use super::truth::TruthSeen;
-use super::{deliver, generated, imports, replication, rollout, sealed, value};
+use super::{deliver, export, generated, imports, replication, rollout, sealed, value};
 use crate::api::Reason;
 use crate::api::condition::NewCondition;
 use crate::api::managed_secret::CertificateStatus;
@@ -35,10 +35,17 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Whether consumers have what they should once all steps are done. A label on a version that is not kept changes nothing of that.
+    /// Whether consumers have what they should once all steps are done. A label on a version that is not kept changes nothing of that, nor does what other
+    /// clusters get.
     pub(crate) fn is_delivered(&self) -> bool {
         let ready = self.ready.as_ref();
-        ready.is_some_and(|ready| ready.status || ready.reason == Reason::VersionNotFound)
+        ready.is_some_and(|ready| {
+            ready.status
+                || matches!(
+                    ready.reason,
+                    Reason::VersionNotFound | Reason::SharingFailed
+                )
+        })
     }
 
     /// What is said when a look-up or an effect failed. What the status told of the truth stays told.
@@ -123,7 +130,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     let current = next.value(&base)?;
     let (shown, is_new) = (show(seen, next.manifest.clone(), current), next.is_new());
     let content = deliver::render(seen, current)?;
-    let mut manifest = next.manifest;
+    let mut manifest = next.manifest.clone();
     rollout::record(seen, &base, &mut manifest, (&content, is_new), now, random)?;
     // What differs from a value that nobody changed is drift; what differs from a new value is only late.
     let stood = !is_new && deliver::was_synced(seen, &base);
@@ -132,6 +139,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     let sources_go = next.imported && imports::removes_sources(seen);
     deliver::record(seen, &mut manifest).map_err(|error| internal(&error))?;
     replication::record(seen, &base, &mut manifest, now).map_err(|error| internal(&error))?;
+    let exporting = export::plan(seen, current, &mut manifest, stood, random)?;
     let mut steps = Vec::new();
     let unchanged = base.truth().is_some_and(|truth| truth.manifest == manifest);
     let stands = unchanged && !base.claim_changes(seen);
@@ -152,7 +160,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         Step::WriteTruth(Box::new(write))
     });
     let clean_up = deliver::clean_up(seen);
-    let soon = sources_go || !clean_up.is_empty();
+    let soon = sources_go || exporting.goes || !clean_up.is_empty();
     let background = stands && !soon && delivery.iter().all(deliver::is_reencryption);
     if stands {
         // Encrypted anew, the target comes first: as long as it needs old material, the truth says so, where it is counted.
@@ -163,10 +171,11 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         steps.extend(write);
         steps.extend(delivery);
     }
-    steps.extend(clean_up);
     let (removals, note) = imports::remove_sources(seen, &base);
+    let ready = export::ready(&exporting, ready(seen, [next.note, note], &next.unmet));
+    steps.extend(exporting.steps);
+    steps.extend(clean_up);
     steps.extend(removals);
-    let ready = ready(seen, [next.note, note], &next.unmet);
     let ready = replication::ready(seen, &shown.manifest, ready);
     Ok(Plan {
         ready: Some(ready),

@@ -9,6 +9,7 @@ use kube::{Api, ResourceExt};
 
 use super::base::Base;
 use super::observe::Observed;
+use super::remote_source;
 use super::spec::user_of;
 use super::step::{Refusal, internal};
 use super::truth::{open_manifest, read_version};
@@ -32,6 +33,8 @@ pub(crate) struct Replication {
     pub(crate) offer: Result<Offer, Denied>,
     /// The uses of the source's key that are not in the audit trail yet.
     pub(crate) uses: Uses,
+    /// The line of the trail about a value that came sealed from another cluster.
+    pub(crate) opened: Option<Entry>,
 }
 
 /// Why a source gives nothing.
@@ -39,8 +42,8 @@ pub(crate) struct Replication {
 pub(crate) struct Denied {
     /// What is said of it where the replica is. Of what must not be known there, always the same.
     pub(crate) told: String,
-    /// What is so, for the audit trail.
-    pub(crate) reason: &'static str,
+    /// What is so, for the audit trail; `None` where nobody of this cluster denies anything.
+    pub(crate) reason: Option<&'static str>,
 }
 
 /// What a source gives a replica.
@@ -59,7 +62,11 @@ impl Replication {
     /// Writes down that the value was read, if it was. To be called before it leaves.
     pub(super) async fn record(&self, ctx: &Context) -> Result<(), Error> {
         match &self.offer {
-            Ok(Offer { value: Some(_), .. }) => self.uses.record(ctx).await,
+            Ok(Offer { value: Some(_), .. }) => {
+                let opened = self.opened.iter().cloned().collect();
+                ctx.trail.write_all(opened).await.map_err(Error::Audit)?;
+                self.uses.record(ctx).await
+            }
             _ => Ok(()),
         }
     }
@@ -67,7 +74,13 @@ impl Replication {
     /// Writes down that the replica is given nothing, and why, unless its status says so already. It is refused whether that can
     /// be written or not.
     pub(super) async fn record_denied(&self, replica: &ManagedSecret, ctx: &Context) {
-        let Err(denied) = &self.offer else {
+        let Err(
+            denied @ Denied {
+                reason: Some(reason),
+                ..
+            },
+        ) = &self.offer
+        else {
             return;
         };
         let status = replica.status.as_ref();
@@ -77,13 +90,13 @@ impl Replication {
             // That the line is lost is counted and shown by the trail itself.
             let _ = ctx
                 .trail
-                .write_all(vec![denial(replica, source, denied)])
+                .write_all(vec![denial(replica, source, reason)])
                 .await;
         }
     }
 }
 
-fn denial(replica: &ManagedSecret, source: &ReplicaOf, denied: &Denied) -> Entry {
+fn denial(replica: &ManagedSecret, source: &ReplicaOf, reason: &str) -> Entry {
     let mut who = Identity::secret(
         &replica.namespace().unwrap_or_default(),
         &replica.name_any(),
@@ -99,7 +112,7 @@ fn denial(replica: &ManagedSecret, source: &ReplicaOf, denied: &Denied) -> Entry
     Entry {
         resources: vec![source],
         decision: Decision::Deny,
-        reason: denied.reason.to_owned(),
+        reason: reason.to_owned(),
         error_code: Some("AccessDeniedException".to_owned()),
         ..Entry::allowed(
             EventSource::SecretsManager,
@@ -116,10 +129,14 @@ pub(super) async fn observe(
     source: &ReplicaOf,
     ctx: &Context,
 ) -> Result<Replication, Error> {
+    if let Some(cluster) = &source.cluster {
+        return remote_source::observe(seen, source, cluster, ctx).await;
+    }
     let (namespace, name) = (&source.namespace, &source.name);
     let nothing = |why| Replication {
         offer: Err(why),
         uses: Uses::default(),
+        opened: None,
     };
     if !ctx.scope.contains(namespace) {
         let reason = "its namespace is not served";
@@ -136,7 +153,7 @@ pub(super) async fn observe(
         return Ok(nothing(not_shared(source, reason)));
     };
     let uses = Uses::of_source(source, &stored.claim.object_uid, resource_of(&seen.secret));
-    let user = user_of_source(source, found.as_ref(), &stored, ctx.now());
+    let user = user_of_source(found.as_ref(), &stored, ctx.now());
     let offer = offer(
         seen,
         source,
@@ -144,10 +161,15 @@ pub(super) async fn observe(
         &stored,
         &KeyAccess::new(user, &uses, ctx),
     );
-    Ok(Replication { offer, uses })
+    Ok(Replication {
+        offer,
+        uses,
+        opened: None,
+    })
 }
 
-fn resource_of(replica: &ManagedSecret) -> Resource {
+/// A replica, as the audit trail names it.
+pub(super) fn resource_of(replica: &ManagedSecret) -> Resource {
     Resource {
         type_: ResourceType::ManagedSecret,
         namespace: replica.namespace().unwrap_or_default(),
@@ -158,23 +180,30 @@ fn resource_of(replica: &ManagedSecret) -> Resource {
 }
 
 /// The source as a user of its own key.
-fn user_of_source(
-    source: &ReplicaOf,
-    found: Option<&ManagedSecret>,
-    stored: &Stored,
-    now: Timestamp,
-) -> SecretUser {
+fn user_of_source(found: Option<&ManagedSecret>, stored: &Stored, now: Timestamp) -> SecretUser {
     let home = Some(stored.claim.namespace_uid.as_str());
     match found {
         Some(found) => user_of(found, home, now),
         None => SecretUser {
-            namespace: source.namespace.clone(),
-            name: source.name.clone(),
+            namespace: stored.namespace.clone(),
+            name: stored.name.clone(),
             namespace_uid: home.map(str::to_owned),
             pairs: std::collections::BTreeMap::new(),
             now,
         },
     }
+}
+
+/// The names of the clusters that truth is sealed for, as far as it opens.
+pub(super) fn clusters_of(stored: &Stored, ctx: &Context) -> Vec<String> {
+    let uses = Uses::default();
+    let access = KeyAccess::new(user_of_source(None, stored, ctx.now()), &uses, ctx);
+    let manifest = open_manifest(stored, &access).ok();
+    let export = manifest.as_ref().and_then(Manifest::export);
+    export
+        .into_iter()
+        .flat_map(|export| export.recipients.keys().cloned())
+        .collect()
 }
 
 /// What the source gives, or why it gives nothing.
@@ -232,7 +261,8 @@ fn lists(source: &ManagedSecret, namespace: &str) -> bool {
     source.spec.replica_of.is_none() && listed.into_iter().any(|listed| listed == namespace)
 }
 
-fn recorded(seen: &Observed) -> Option<&ReplicaRecord> {
+/// What the replica has of its source.
+pub(super) fn recorded(seen: &Observed) -> Option<&ReplicaRecord> {
     seen.truth.manifest()?.replica()
 }
 
@@ -245,7 +275,10 @@ fn not_shared(source: &ReplicaOf, reason: &'static str) -> Denied {
          reason in the audit log",
         source.namespace, source.name
     );
-    Denied { told, reason }
+    Denied {
+        told,
+        reason: Some(reason),
+    }
 }
 
 fn gone(source: &ReplicaOf, since: Option<Timestamp>) -> Denied {
@@ -257,7 +290,7 @@ fn gone(source: &ReplicaOf, since: Option<Timestamp>) -> Denied {
     );
     Denied {
         told,
-        reason: "its resource is gone",
+        reason: Some("its resource is gone"),
     }
 }
 
@@ -268,7 +301,7 @@ fn not_adopted(source: &ReplicaOf) -> Denied {
     );
     Denied {
         told,
-        reason: "its resource was made anew and has not taken the stored value over",
+        reason: Some("its resource was made anew and has not taken the stored value over"),
     }
 }
 
@@ -279,7 +312,7 @@ fn does_not_open(source: &ReplicaOf) -> Denied {
     );
     Denied {
         told,
-        reason: "its stored value does not open",
+        reason: Some("its stored value does not open"),
     }
 }
 

@@ -39,13 +39,17 @@ fn offer(world: &mut World, number: u8, sequence: u64, password: Option<&str>) {
 fn denied(why: &str) -> Result<Offer, Denied> {
     Err(Denied {
         told: why.to_owned(),
-        reason: "nothing that is told",
+        reason: Some("nothing that is told"),
     })
 }
 
 fn set(world: &mut World, offer: Result<Offer, Denied>) {
     let uses = Uses::default();
-    world.seen.replication = Some(Replication { offer, uses });
+    world.seen.replication = Some(Replication {
+        offer,
+        uses,
+        opened: None,
+    });
 }
 
 fn following() -> World {

@@ -1,5 +1,6 @@
 //! The effects that a plan can consist of, and why there may be none.
 
+use super::export::ExportWrite;
 use super::target::Target;
 use crate::api::Reason;
 use crate::api::managed_secret::Existing;
@@ -15,10 +16,12 @@ pub(crate) enum Step {
     Archive(Box<Stored>),
     /// Write the truth.
     WriteTruth(Box<TruthWrite>),
-    /// Delete a target that is only ours, in exactly the state that it was seen in.
+    /// Delete a Secret that is only ours, in exactly the state that it was seen in.
     DeleteTarget(TargetState),
     /// Write the target.
     ApplyTarget(Box<TargetWrite>),
+    /// Write what waits for replicas in other clusters.
+    ApplyExport(Box<ExportWrite>),
     /// Take our keys out of a Secret that is not ours.
     ReleaseTarget(TargetState),
     /// Delete a Secret that was imported.

@@ -116,7 +116,8 @@ pub(super) fn read(secret: Secret, seen: &Observed, ctx: &Context) -> Target {
     }
 }
 
-fn owner_of(secret: &Secret, managed: &ManagedSecret) -> Owner {
+/// Whose a Secret is.
+pub(super) fn owner_of(secret: &Secret, managed: &ManagedSecret) -> Owner {
     let place = place_of(managed);
     match secret.annotations().get(ANNOTATION_MANAGED_BY) {
         Some(owner) if *owner == place && names_itself(secret) => return Owner::Us,
@@ -173,7 +174,7 @@ pub(super) fn annotations(
     annotations
 }
 
-/// The owner reference of a target, unless it must survive its owner. It does not block the owner's deletion.
+/// The owner reference of a target, unless it must survive its owner.
 pub(super) fn owner_reference(
     managed: &ManagedSecret,
     existing: Existing,
@@ -181,6 +182,11 @@ pub(super) fn owner_reference(
     if deletion_policy(managed) == DeletionPolicy::Retain || existing == Existing::Merge {
         return None;
     }
+    owned_by(managed)
+}
+
+/// The owner reference of what goes with its secret. It does not block the secret's deletion.
+pub(super) fn owned_by(managed: &ManagedSecret) -> Option<OwnerReference> {
     let owner = managed.controller_owner_ref(&())?;
     Some(OwnerReference {
         controller: None,

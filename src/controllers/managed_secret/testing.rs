@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::export;
 use super::key::KeySeen;
 use super::observe::Observed;
 use super::plan::{Plan, plan};
@@ -75,6 +76,7 @@ impl World {
             sealed: Vec::new(),
             target: None,
             leftovers: Vec::new(),
+            export: None,
             home: None,
             namespace: Some(NamespaceFacts {
                 uid: "namespace-1".into(),
@@ -208,7 +210,13 @@ impl World {
             Step::Archive(_) => {}
             Step::WriteTruth(write) => self.write_truth(*write),
             Step::ApplyTarget(write) => self.apply_target(*write),
+            Step::ApplyExport(write) => {
+                let body = export::body(&write, &self.seen.secret);
+                let applied = serde_json::from_value(body).unwrap();
+                self.seen.export = Some(export::read(&applied, &self.seen.secret));
+            }
             Step::DeleteTarget(state) | Step::ReleaseTarget(state) => {
+                self.seen.export.take_if(|export| export.state == state);
                 self.seen
                     .leftovers
                     .retain(|target| target.name != state.name);

@@ -23,11 +23,13 @@
 //!   "sealed": {"apiKey": "9f86…"},
 //!   "shares": [{"namespace": "reports", "uid": "0c44…"}],
 //!   "replica": {"sourceUid": "5d21…", "version": "6f1c…", "sequence": 7,
-//!               "time": "2026-02-01T08:00:00Z"}
+//!               "time": "2026-02-01T08:00:00Z"},
+//!   "export": {"version": "6f1c…", "sequence": 6, "digest": "9f86…",
+//!              "recipients": {"east": "5b3e…/77c0…"}}
 //! }
 //! ```
 //!
-//! `requests`, `shares` and `replica` are there only where there is something to say, and with `spec.rollout` there is `rollout`
+//! `requests`, `shares`, `replica` and `export` are there only where there is something to say, and with `spec.rollout` there is `rollout`
 //! too, see [`RolloutRecord`].
 //!
 //! Fields that this release does not know, of the manifest and of a version, are kept and written
@@ -45,8 +47,8 @@ mod timestamp;
 pub use error::ManifestError;
 pub use history::{MIN_AGE_TO_PRUNE, Retention};
 pub use parts::{
-    ImportRecord, NewVersion, ReplicaRecord, ShareRecord, Stage, StageError, StageLabel,
-    TargetRecord, VersionId, VersionIdError, VersionRecord,
+    ExportRecord, ImportRecord, NewVersion, ReplicaRecord, ShareRecord, Stage, StageError,
+    StageLabel, TargetRecord, VersionId, VersionIdError, VersionRecord,
 };
 pub use requests::Requests;
 pub use rollout::{Change, Consumer, Restarted, Rolling, RolloutRecord, Search};
@@ -76,6 +78,8 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replica: Option<ReplicaRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    export: Option<ExportRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     rollout: Option<RolloutRecord>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     sealed: BTreeMap<String, String>,
@@ -101,6 +105,7 @@ impl Manifest {
             requests: Requests::default(),
             shares: Vec::new(),
             replica: None,
+            export: None,
             rollout: None,
             sealed: BTreeMap::new(),
             unknown: BTreeMap::new(),
@@ -221,6 +226,11 @@ impl Manifest {
         self.replica.as_ref()
     }
 
+    /// What waits for replicas in other clusters.
+    pub fn export(&self) -> Option<&ExportRecord> {
+        self.export.as_ref()
+    }
+
     /// The version of this id.
     pub fn version(&self, id: &VersionId) -> Option<&VersionRecord> {
         self.versions.iter().find(|version| version.id == *id)
@@ -320,6 +330,17 @@ impl Manifest {
         }
         self.bump()?;
         self.replica = replica;
+        Ok(true)
+    }
+
+    /// Records what is about to wait for replicas in other clusters, or that nothing does any more. Returns whether anything
+    /// changed.
+    pub fn record_export(&mut self, export: Option<ExportRecord>) -> Result<bool, ManifestError> {
+        if self.export == export {
+            return Ok(false);
+        }
+        self.bump()?;
+        self.export = export;
         Ok(true)
     }
 

@@ -270,6 +270,20 @@ pub struct ShareRecord {
     pub uid: String,
 }
 
+/// What waits for replicas in other clusters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportRecord {
+    /// The version whose value it is.
+    pub version: VersionId,
+    /// The sequence number of the manifest when it was sealed.
+    pub sequence: u64,
+    /// Whom it is sealed for: installation and sealing key, by the name of the cluster.
+    pub recipients: BTreeMap<String, String>,
+    /// SHA-256 of the envelope in hexadecimal digits: another one was put in its place.
+    pub digest: String,
+}
+
 /// What a replica has of its source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

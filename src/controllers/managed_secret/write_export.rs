@@ -1,0 +1,57 @@
+//! Writes what waits for replicas in other clusters.
+
+use kube::ResourceExt;
+
+use super::apply::{announce_repair, put};
+use super::export::{ExportWrite, body};
+use super::observe::Observed;
+use crate::audit::{Entry, EventSource, Identity, Resource, ResourceType};
+use crate::controllers::context::{Context, request_id};
+use crate::controllers::error::Error;
+
+/// Writes it, after the audit trail has a line that names those who can open it.
+pub(super) async fn write_export(
+    write: &ExportWrite,
+    seen: &Observed,
+    ctx: &Context,
+) -> Result<(), Error> {
+    ctx.trail
+        .write(line(write, seen))
+        .await
+        .map_err(Error::Audit)?;
+    let body = || Ok(body(write, &seen.secret));
+    put(&write.name, write.over.as_ref(), body, seen, ctx).await?;
+    if write.repair {
+        announce_repair(&write.name, seen, ctx).await;
+    }
+    Ok(())
+}
+
+fn line(write: &ExportWrite, seen: &Observed) -> Entry {
+    let (namespace, name) = (
+        seen.secret.namespace().unwrap_or_default(),
+        seen.secret.name_any(),
+    );
+    let mut who = Identity::secret(&namespace, &name);
+    who.via = Some("replication".to_owned());
+    let clusters = write.clusters.join(", ");
+    let mut entry = Entry::allowed(
+        EventSource::SecretsManager,
+        "ReplicateSecretToRegions",
+        who,
+        &request_id(),
+    );
+    entry.resources = vec![Resource {
+        type_: ResourceType::ManagedSecret,
+        namespace,
+        name,
+        uid: seen.secret.uid(),
+        arn: None,
+    }];
+    entry.reason = format!("sealed for the clusters {clusters}");
+    let version = write.exported.version.to_string();
+    let other = &mut entry.request_parameters.other;
+    other.insert("clusters".to_owned(), clusters);
+    other.insert("versionId".to_owned(), version);
+    entry
+}
