@@ -36,6 +36,7 @@ mod policy;
 mod recovery;
 mod recovery_window;
 mod resealing;
+mod replication;
 mod restore;
 mod restored;
 mod rollout;

@@ -48,12 +48,12 @@ async fn bed_with_replica() -> (Bed, Operator) {
     (bed, operator)
 }
 
-async fn told(bed: &Bed, namespace: &str, name: &str) -> ReplicationStatus {
+pub(crate) async fn told(bed: &Bed, namespace: &str, name: &str) -> ReplicationStatus {
     let status = bed.managed(namespace, name).await.status.unwrap();
     status.replication.unwrap()
 }
 
-async fn wait_told(bed: &Bed, namespace: &str, name: &str, state: ReplicationState) {
+pub(crate) async fn wait_told(bed: &Bed, namespace: &str, name: &str, state: ReplicationState) {
     let what = format!("{namespace}/{name} is {state:?}");
     eventually(&what, || async {
         let status = bed.managed(namespace, name).await.status;
@@ -64,7 +64,7 @@ async fn wait_told(bed: &Bed, namespace: &str, name: &str, state: ReplicationSta
 }
 
 /// The lines of the trail about values that replicas were given, or were not.
-fn lines_about_replicas(log: &str, decision: &str) -> Vec<Value> {
+pub(crate) fn lines_about_replicas(log: &str, decision: &str) -> Vec<Value> {
     let lines = log.lines().filter(|line| is_audit_line(line.as_bytes()));
     let lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines
@@ -83,7 +83,7 @@ async fn written_at_rest(bed: &Bed) -> Vec<String> {
 }
 
 /// What the operator wrote besides its lease. A new leader asks what time it is, by an object that is not made.
-fn written(bed: &Bed, since: AuditMark) -> Vec<String> {
+pub(crate) fn written(bed: &Bed, since: AuditMark) -> Vec<String> {
     let mut writes = bed.cluster.writes_since(since).unwrap();
     writes.retain(|event| {
         event.user == OPERATOR_USER

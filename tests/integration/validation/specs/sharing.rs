@@ -4,6 +4,20 @@ use serde_json::{Value, json};
 
 use super::Refused;
 
+/// What looks like a sealing key.
+fn key(letter: &str) -> String {
+    format!("kssk1_{}", letter.repeat(1664))
+}
+
+/// So many clusters with the longest names.
+fn clusters(count: u8) -> Vec<Value> {
+    let cluster = |i: u8| {
+        let name = format!("{i:02}{}", "n".repeat(38));
+        json!({"name": name, "sealingKey": key(&char::from(b'a' + i).to_string())})
+    };
+    (0..count).map(cluster).collect()
+}
+
 pub(super) fn refused() -> Vec<Refused> {
     let source = json!({"namespace": "shop", "name": "db"});
     let mut cases: Vec<Refused> = [
@@ -49,6 +63,36 @@ pub(super) fn refused() -> Vec<Refused> {
             &["spec.shareWith.namespaces[1]: Duplicate value"],
         ),
         (
+            json!({"literals": {"a": ""}, "shareWith": {}}),
+            &["shareWith names nobody"],
+        ),
+        (
+            json!({"literals": {"a": ""}, "shareWith": {"clusters": clusters(11)}}),
+            &["spec.shareWith.clusters: Too many: 11: must have at most 10 items"],
+        ),
+        (
+            json!({"literals": {"a": ""}, "shareWith": {"clusters": [
+                {"name": "a", "sealingKey": key("a")}, {"name": "a", "sealingKey": key("b")}]}}),
+            &["spec.shareWith.clusters[1]: Duplicate value"],
+        ),
+        (
+            json!({"literals": {"a": ""}, "shareWith": {"clusters": [
+                {"name": "a", "sealingKey": key("a")}, {"name": "b", "sealingKey": key("a")}]}}),
+            &["a sealing key is listed twice"],
+        ),
+        (
+            json!({"literals": {"a": ""}, "shareWith": {"clusters": [{"name": "a", "sealingKey": "kssk1_a"}]}}),
+            &["spec.shareWith.clusters[0].sealingKey"],
+        ),
+        (
+            json!({"replicaOf": {"namespace": "shop", "name": "db", "cluster": {}}}),
+            &["spec.replicaOf.cluster.secretRef: Required value"],
+        ),
+        (
+            json!({"replicaOf": {"namespace": "shop", "name": "db", "cluster": {"secretRef": {"name": "../a"}}}}),
+            &["spec.replicaOf.cluster.secretRef.name"],
+        ),
+        (
             json!({"stored": {"keys": ["a/b"]}}),
             &["spec.stored.keys", "is not allowed"],
         ),
@@ -68,6 +112,8 @@ pub(super) fn accepted() -> Vec<Value> {
         json!({"replicaOf": {"namespace": "n".repeat(63), "name": name}}),
         json!({"replicaOf": {"namespace": "shop", "name": "db"}, "generate": [], "literals": {}}),
         json!({"stored": {}}),
+        json!({"replicaOf": {"namespace": "shop", "name": "db", "cluster": {"secretRef": {"name": "k".repeat(253)}}}}),
+        json!({"literals": {"a": ""}, "shareWith": {"clusters": clusters(10), "namespaces": namespaces}}),
         json!({"stored": {"keys": keys}, "literals": {"a": ""}, "shareWith": {"namespaces": namespaces}}),
     ]
 }
