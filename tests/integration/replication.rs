@@ -299,7 +299,14 @@ async fn whatever_keeps_the_source_away_leaves_the_value_and_ends_by_itself() {
     );
     assert_ne!(insecure, kubeconfig);
     let insecure = insecure.replace(r#""name":"config""#, r#""name":"insecure""#);
-    let all = [elsewhere, nobody, kubeconfig, insecure].concat();
+    // Another authority than that of the server.
+    let authorities = [source, east].map(|bed| {
+        let pem = bed.cluster.ca_pem().unwrap();
+        serde_json::to_string(&pem).unwrap()
+    });
+    let impostor = credentials("impostor", url, source, "reader").await;
+    let impostor = impostor.replace(&authorities[0], &authorities[1]);
+    let all = [elsewhere, nobody, kubeconfig, insecure, impostor].concat();
     east.apply(&all).await;
     east.apply(&replica("elsewhere")).await;
     let message = east
@@ -312,6 +319,8 @@ async fn whatever_keeps_the_source_away_leaves_the_value_and_ends_by_itself() {
     wait_failed(east, "Secret reports/missing: it does not exist").await;
     east.apply(&replica("insecure")).await;
     wait_failed(east, "kubeconfig has insecure-skip-tls-verify").await;
+    east.apply(&replica("impostor")).await;
+    wait_failed(east, "shows a certificate that the authority").await;
     east.apply(&replica("nobody")).await;
     wait_failed(east, "HTTP 403").await;
     assert!(east.data("reports", "db").await.is_none());

@@ -52,7 +52,7 @@ pub struct RecipientCluster {
     pub name: String,
     /// Its public sealing key, as `kubectl keystead seal fetch-key` prints it there. The key's successors do not replace it: it opens
     /// for ever.
-    #[schemars(length(min = 1, max = 1670), regex(pattern = SEALING_KEY_TEXT))]
+    #[schemars(length(min = 1670, max = 1670), regex(pattern = SEALING_KEY_TEXT))]
     pub sealing_key: String,
 }
 

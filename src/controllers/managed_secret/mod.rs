@@ -18,6 +18,7 @@ mod replication;
 mod requests;
 mod rollout;
 mod sealed;
+mod shares;
 mod source;
 mod spec;
 mod status;

@@ -13,6 +13,7 @@ use super::key::{KeySeen, find_key, name_of_key};
 use super::replication::{self, Replication};
 use super::requests::{Rollback, rollback};
 use super::sealed::{self, SealedEntry};
+use super::shares;
 use super::source::Source;
 use super::spec::{KeyName, key_name, key_namespace, target_name, user_of};
 use super::step::Refusal;
@@ -141,7 +142,7 @@ pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result
         seen.replication = Some(replication::observe(&seen, source, ctx).await?);
     }
     seen.replicas = ctx.sharing.replicas_of(&seen.secret);
-    replication::look_at_shares(&mut seen, ctx).await?;
+    shares::look(&mut seen, ctx).await?;
     Ok(seen)
 }
 

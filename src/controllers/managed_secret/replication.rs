@@ -9,11 +9,11 @@ use kube::{Api, ResourceExt};
 
 use super::base::Base;
 use super::observe::Observed;
-use super::remote_source;
 use super::spec::user_of;
 use super::step::{Refusal, internal};
 use super::truth::{open_manifest, read_version};
 use super::value::copy_of;
+use super::{remote_source, shares};
 use crate::api::condition::NewCondition;
 use crate::api::managed_secret::{ReplicaOf, ReplicationState, ReplicationStatus};
 use crate::api::time::as_stored;
@@ -21,10 +21,9 @@ use crate::api::{ManagedSecret, Reason};
 use crate::audit::{Decision, Entry, EventSource, Identity, Resource, ResourceType};
 use crate::controllers::context::{Context, request_id};
 use crate::controllers::error::{Error, call};
-use crate::controllers::namespace::{accepted_uid, find_namespace};
 use crate::controllers::uses::{KeyAccess, Uses};
 use crate::keys::SecretUser;
-use crate::secrets::{Manifest, ManifestError, ReplicaRecord, SecretValue, ShareRecord, VersionId};
+use crate::secrets::{Manifest, ManifestError, ReplicaRecord, SecretValue, VersionId};
 use crate::truth::Stored;
 
 /// A replica's look at its source.
@@ -374,7 +373,7 @@ pub(super) fn record(
         }
     });
     manifest.record_replica(replica)?;
-    let shares = shares(seen, manifest);
+    let shares = shares::records(seen, manifest);
     manifest.record_shares(shares).map(drop)
 }
 
@@ -391,43 +390,6 @@ fn record_of(offer: &Offer, before: Option<&ReplicaRecord>, now: Timestamp) -> R
             sequence: offer.sequence,
             time: now,
         })
-}
-
-/// The namespaces that a source is shared with, as they are to be remembered.
-fn shares(seen: &Observed, manifest: &Manifest) -> Vec<ShareRecord> {
-    let record = |namespace: &String| {
-        let now = seen.shared_with.get(namespace).and_then(Option::as_ref);
-        let uid = accepted_uid(manifest.share(namespace), now)?;
-        Some(ShareRecord {
-            namespace: namespace.clone(),
-            uid,
-        })
-    };
-    wanted_shares(&seen.secret).filter_map(record).collect()
-}
-
-fn wanted_shares(secret: &ManagedSecret) -> impl Iterator<Item = &String> {
-    secret.spec.share_with.iter().flat_map(|s| &s.namespaces)
-}
-
-/// Looks at the namespaces that a source is shared with and that are not remembered yet; and where a whole restore may have made
-/// them anew, also at others: all of them where the source takes truth over, and those with replicas that get nothing.
-pub(super) async fn look_at_shares(seen: &mut Observed, ctx: &Context) -> Result<(), Error> {
-    let adopts = seen.namespace.is_some();
-    let secret = seen.secret.clone();
-    for namespace in wanted_shares(&secret) {
-        let known = seen.truth.manifest().and_then(|m| m.share(namespace));
-        if adopts || known.is_none() || has_failed_replica(seen, namespace) {
-            let facts = find_namespace(namespace, ctx).await?;
-            seen.shared_with.insert(namespace.clone(), facts);
-        }
-    }
-    Ok(())
-}
-
-fn has_failed_replica(seen: &Observed, namespace: &str) -> bool {
-    let mut replicas = seen.replicas.iter().flatten();
-    replicas.any(|r| r.namespace == namespace && r.status == Some(ReplicationState::Failed))
 }
 
 /// What is said when everything else is as it should be.
