@@ -76,7 +76,7 @@ pub(super) struct Args {
     /// Do not publish the public sealing keys in `ConfigMap` kube-public/keystead.
     #[arg(long, env = "KEYSTEAD_SEALING_UNPUBLISHED")]
     sealing_unpublished: bool,
-    /// An API server of another cluster that replicas may follow sources in: https://HOST or https://HOST:PORT. May be given several
+    /// An API server of another cluster that replicas may follow sources in: `https://HOST` or `https://HOST:PORT`. May be given several
     /// times; without it there is none.
     #[arg(long, value_name = "URL")]
     replication_cluster: Vec<Server>,

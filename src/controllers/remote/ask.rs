@@ -89,17 +89,17 @@ fn refused(status: StatusCode) -> Result<(), AskError> {
 fn not_connected(error: &(dyn StdError + 'static)) -> AskError {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        // An error of I/O hides the one that it was made of.
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            return AskError::Untrusted;
+        }
+        // An error of I/O hides the one that it was made of: its source is that of the other.
         let inner = error
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref);
-        let tls = error
-            .downcast_ref()
-            .or_else(|| inner.and_then(|inner| inner.downcast_ref()));
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
-            return AskError::Untrusted;
-        }
-        cause = error.source();
+        cause = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
     }
     AskError::Unreachable
 }
@@ -107,6 +107,18 @@ fn not_connected(error: &(dyn StdError + 'static)) -> AskError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_of_somebody_else_is_told_from_silence_however_deep_it_is() {
+        let unknown = rustls::CertificateError::UnknownIssuer;
+        let tls = rustls::Error::InvalidCertificate(unknown);
+        let error = io::Error::other(io::Error::other(tls));
+        let error = kube::Error::Service(Box::new(error));
+        assert_eq!(not_connected(&error), AskError::Untrusted);
+        let error = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let error = kube::Error::Service(Box::new(error));
+        assert_eq!(not_connected(&error), AskError::Unreachable);
+    }
 
     #[test]
     fn of_an_answer_only_the_kind_of_its_status_is_told() {
