@@ -17,7 +17,8 @@ const SECRETS: [(&str, &str); 5] = [
     ("shop", "restarting"),
 ];
 
-const MADE: &str = "{generate: [{key: password, password: {}}, {key: hash, bcrypt: {from: password}},
+const MADE: &str =
+    "{generate: [{key: password, password: {}}, {key: hash, bcrypt: {from: password}},
  {key: tls.crt, certificate: {dnsNames: [orders]}}, {key: id, sshKey: {}}], target: {form: Plain}}";
 
 const CONSUMER: &str = "
