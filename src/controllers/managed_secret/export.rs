@@ -66,6 +66,9 @@ pub(crate) struct ExportWrite {
 #[derive(Default)]
 pub(super) struct Exporting {
     pub(super) steps: Vec<Step>,
+    /// Whether exactly this is remembered as sealed, and only the Secret is not so. Then it comes before the truth, so that one that
+    /// is refused again and again does not have the truth written again and again.
+    pub(super) again: bool,
     /// Whether it is deleted, which has to be looked at once more.
     pub(super) goes: bool,
     /// Why it is not as it should be.
@@ -156,9 +159,9 @@ pub(super) fn plan(
     };
     let record = manifest.export();
     let record = record.filter(|record| is_of(record, manifest, &recipients));
-    let repair = match (record, found) {
+    let again = match (record, found) {
         (Some(record), Some(found)) if found.is(record, seen) => return Ok(Exporting::default()),
-        (record, _) => stood && record.is_some(),
+        (record, _) => record.is_some(),
     };
     let write = seal(seen, current, manifest, &recipients, random)?;
     let record = ExportRecord {
@@ -178,7 +181,7 @@ pub(super) fn plan(
     };
     let write = Step::ApplyExport(Box::new(ExportWrite {
         over,
-        repair,
+        repair: again && stood,
         ..write
     }));
     Ok(Exporting {
@@ -187,6 +190,7 @@ pub(super) fn plan(
             .into_iter()
             .chain([write])
             .collect(),
+        again,
         ..Exporting::default()
     })
 }
@@ -312,7 +316,7 @@ fn remove(seen: &Observed, manifest: &mut Manifest) -> Result<Exporting, Refusal
         Some(found) if manifest.export().is_some() => Ok(Exporting {
             steps: vec![Step::DeleteTarget(found.state.clone())],
             goes: true,
-            problem: None,
+            ..Exporting::default()
         }),
         _ => {
             manifest

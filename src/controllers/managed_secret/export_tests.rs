@@ -126,6 +126,10 @@ fn what_somebody_else_put_in_its_place_is_noticed_and_put_right() {
         change(world.seen.export.as_mut().unwrap());
         let plan = world.plan();
         assert!(write(&plan).repair && write(&plan).over.is_some());
+        assert!(matches!(
+            plan.steps[..],
+            [Step::ApplyExport(_), Step::WriteTruth(_)]
+        ));
         world.settle();
     }
     world.seen.export = None;
@@ -135,7 +139,7 @@ fn what_somebody_else_put_in_its_place_is_noticed_and_put_right() {
     let export = world.seen.export.as_mut().unwrap();
     (export.immutable, export.digest) = (true, None);
     let plan = world.plan();
-    let kinds = &plan.steps[1..];
+    let kinds = &plan.steps[..2];
     assert!(matches!(
         kinds,
         [Step::DeleteTarget(_), Step::ApplyExport(_)]

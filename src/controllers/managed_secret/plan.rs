@@ -139,8 +139,11 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     let sources_go = next.imported && imports::removes_sources(seen);
     deliver::record(seen, &mut manifest).map_err(|error| internal(&error))?;
     replication::record(seen, &base, &mut manifest, now).map_err(|error| internal(&error))?;
-    let exporting = export::plan(seen, current, &mut manifest, stood, random)?;
+    let mut exporting = export::plan(seen, current, &mut manifest, stood, random)?;
     let mut steps = Vec::new();
+    if exporting.again {
+        steps.append(&mut exporting.steps);
+    }
     let unchanged = base.truth().is_some_and(|truth| truth.manifest == manifest);
     let stands = unchanged && !base.claim_changes(seen);
     let entries = sealed::needs(seen);
@@ -173,7 +176,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     }
     let (removals, note) = imports::remove_sources(seen, &base);
     let ready = export::ready(&exporting, ready(seen, [next.note, note], &next.unmet));
-    steps.extend(exporting.steps);
+    steps.append(&mut exporting.steps);
     steps.extend(clean_up);
     steps.extend(removals);
     let ready = replication::ready(seen, &shown.manifest, ready);
