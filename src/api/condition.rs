@@ -123,6 +123,9 @@ pub enum Reason {
     MaterialUnreadable,
     /// A Secret to import does not exist, or lacks a key.
     ImportSourceMissing,
+    /// A certificate authority of another secret is to sign, and cannot; the message says why. A certificate that it signed
+    /// before stays.
+    IssuerNotReady,
     /// The replica gets nothing from its source; the message says why. The value that it has stays.
     ReplicationFailed,
     /// The value cannot be put where the clusters of `spec.shareWith` find it; the message says why. Everything else is as asked.
@@ -133,6 +136,8 @@ pub enum Reason {
     TargetOwnedByOther,
     /// The target's type differs and it cannot be made anew.
     TargetTypeConflict,
+    /// The target is plaintext, is to become sealed, and is still used.
+    TargetInUse,
     /// The target is immutable and its content would change.
     TargetImmutable,
     /// The API server refused the target; the message names the fields.
@@ -244,11 +249,13 @@ impl Reason {
             Self::MaterialMissing => "MaterialMissing",
             Self::MaterialUnreadable => "MaterialUnreadable",
             Self::ImportSourceMissing => "ImportSourceMissing",
+            Self::IssuerNotReady => "IssuerNotReady",
             Self::ReplicationFailed => "ReplicationFailed",
             Self::SharingFailed => "SharingFailed",
             Self::TargetExists => "TargetExists",
             Self::TargetOwnedByOther => "TargetOwnedByOther",
             Self::TargetTypeConflict => "TargetTypeConflict",
+            Self::TargetInUse => "TargetInUse",
             Self::TargetImmutable => "TargetImmutable",
             Self::TargetRefused => "TargetRefused",
             Self::SourceLost => "SourceLost",

@@ -40,6 +40,24 @@ pub(super) fn version_stages(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A map of at most 32 labels.
+pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": 63,
+            "pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+        },
+    })
+}
+
+/// A map of at most 32 annotations of at most 4,096 characters.
+pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
+    bounded_map(32, 4096)
+}
+
 /// A map of at most 8 pairs of at most 256 characters: a context that a policy or a grant asks for.
 pub(super) fn context_condition(_: &mut SchemaGenerator) -> Schema {
     bounded_map(8, 256)

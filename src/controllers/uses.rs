@@ -78,14 +78,56 @@ struct Use {
     outcome: Result<String, Refusal>,
 }
 
+/// What a replica has the value of its source read by.
+pub(crate) const REPLICATION: &str = "replication";
+/// What a certificate's secret has the value of its issuer read by.
+const ISSUER: &str = "issuer";
+
+/// Another secret that a value is read for.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    secret: Resource,
+    via: &'static str,
+}
+
+impl Reader {
+    /// A replica of the secret.
+    pub(crate) fn replica(secret: &ManagedSecret) -> Self {
+        Self::of(secret, REPLICATION)
+    }
+
+    /// A secret with a certificate that the secret signs.
+    pub(crate) fn issuer_of(secret: &ManagedSecret) -> Self {
+        Self::of(secret, ISSUER)
+    }
+
+    fn of(secret: &ManagedSecret, via: &'static str) -> Self {
+        Self {
+            secret: resource_of(secret),
+            via,
+        }
+    }
+}
+
+/// A secret, as the audit trail names it.
+pub(crate) fn resource_of(secret: &ManagedSecret) -> Resource {
+    Resource {
+        type_: ResourceType::ManagedSecret,
+        namespace: secret.namespace().unwrap_or_default(),
+        name: secret.name_any(),
+        uid: secret.uid(),
+        arn: None,
+    }
+}
+
 /// The uses of one reconcile that are not written yet, with how often each was made.
 #[derive(Debug, Default)]
 pub(crate) struct Uses {
     namespace: String,
     name: String,
     uid: Option<String>,
-    /// The replica that the value is read for, if it is.
-    replica: Option<Resource>,
+    /// The secret that the value is read for, if it is another.
+    reader: Option<Reader>,
     waiting: Mutex<BTreeMap<Use, u32>>,
 }
 
@@ -96,18 +138,26 @@ impl Uses {
             namespace: secret.namespace().unwrap_or_default(),
             name: secret.name_any(),
             uid: secret.uid(),
-            replica: None,
+            reader: None,
             waiting: Mutex::default(),
         }
     }
 
-    /// Nothing was used yet of that source, in whose name `replica` has its value read.
-    pub(crate) fn of_source(source: &ReplicaOf, uid: &str, replica: Resource) -> Self {
+    /// Nothing was used yet for that secret, in whose name another one has its value read.
+    pub(crate) fn of_other(secret: &ManagedSecret, reader: Reader) -> Self {
+        Self {
+            reader: Some(reader),
+            ..Self::of(secret)
+        }
+    }
+
+    /// Nothing was used yet of that source, which may be gone, in whose name a replica has its value read.
+    pub(crate) fn of_source(source: &ReplicaOf, uid: &str, replica: Reader) -> Self {
         Self {
             namespace: source.namespace.clone(),
             name: source.name.clone(),
             uid: Some(uid.to_owned()),
-            replica: Some(replica),
+            reader: Some(replica),
             waiting: Mutex::default(),
         }
     }
@@ -204,8 +254,8 @@ impl Uses {
 
     fn entry(&self, used: &Use, count: u32, request: &str, ctx: &Context) -> Entry {
         let mut who = Identity::secret(&self.namespace, &self.name);
-        if self.replica.is_some() {
-            who.via = Some("replication".to_owned());
+        if let Some(reader) = &self.reader {
+            who.via = Some(reader.via.to_owned());
         }
         let name = used.operation.name();
         let mut entry = Entry::allowed(EventSource::SecretsManager, name, who, request);
@@ -219,7 +269,8 @@ impl Uses {
                 arn: None,
             },
         ];
-        entry.resources.extend(self.replica.clone());
+        let reader = self.reader.as_ref().map(|reader| reader.secret.clone());
+        entry.resources.extend(reader);
         entry
             .request_parameters
             .encryption_context

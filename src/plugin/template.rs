@@ -94,9 +94,10 @@ fn value(secret: &ManagedSecret, given: Given) -> Result<SecretValue, Failure> {
 }
 
 fn render(secret: &ManagedSecret, value: &SecretValue) -> Result<SecretValue, Failure> {
-    let Some(template) = &secret.spec.template else {
+    let template = secret.spec.template.as_ref();
+    let Some(template) = template.filter(|template| !template.data.is_empty()) else {
         return Err(Failure::error(
-            "the ManagedSecret has no spec.template: its keys are delivered as they are",
+            "the ManagedSecret has no spec.template.data: its keys are delivered as they are",
         ));
     };
     let failed =

@@ -19,7 +19,7 @@ use std::fmt;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::generate::{Bench, Derivations, NamedGenerator, RecipeError, Stored};
+use super::generate::{Authorities, Bench, Derivations, NamedGenerator, RecipeError, Stored};
 use super::order::in_order;
 use super::value::{KeyNameError, SecretValue, ValueError, check_key_name, shown};
 use crate::crypto::{Random, SecretBytes};
@@ -69,6 +69,8 @@ pub struct Sources<'a> {
     pub sealed: &'a [SealedKey<'a>],
     /// `spec.generate`.
     pub generators: &'a [NamedGenerator],
+    /// The authorities of other secrets that were asked to sign certificates.
+    pub issuers: &'a Authorities,
     /// `spec.stored`.
     pub stored: Kept<'a>,
 }
@@ -217,6 +219,7 @@ pub fn assemble(
             current: sources.current,
             stored: sources.previous,
             next: &next,
+            issuers: sources.issuers,
             now,
         };
         let made = generator

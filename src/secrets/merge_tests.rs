@@ -78,6 +78,7 @@ impl Spec {
             imported: &self.imported,
             sealed: &[],
             generators: &self.generators,
+            issuers: &Authorities::new(),
             stored: match &self.stored {
                 None => Kept::Nothing,
                 Some(StoredKeys { keys: None }) => Kept::Rest,
@@ -267,6 +268,7 @@ fn nothing_is_generated_when_something_is_refused() {
             imported: &spec.imported,
             sealed: &[],
             generators: &spec.generators,
+            issuers: &Authorities::new(),
             stored: Kept::Nothing,
         };
         assemble(&sources, Timestamp::UNIX_EPOCH, &mut never()).unwrap_err();
@@ -335,6 +337,7 @@ fn without_randomness_there_is_no_next_version() {
         imported: &spec.imported,
         sealed: &[],
         generators: &spec.generators,
+        issuers: &Authorities::new(),
         stored: Kept::Nothing,
     };
     let source = GeneratorError::Random(RandomError);
@@ -420,6 +423,7 @@ fn assemble_any(spec: &AnySpec, current: Option<&SecretValue>, seed: &mut u8) ->
         imported: &imported,
         sealed: &[],
         generators: &generators,
+        issuers: &Authorities::new(),
         stored: Kept::Nothing,
     };
     let mut random = Filled(|bytes: &mut [u8]| {
@@ -479,6 +483,7 @@ fn a_sealed_key_is_what_its_entry_says_and_keeps_its_value_once_it_was_taken() {
             stored: Kept::Nothing,
             sealed: &[SealedKey { key, bytes }],
             generators: &[],
+            issuers: &Authorities::new(),
         };
         assemble(&sources, Timestamp::UNIX_EPOCH, &mut OsRandom)
     }
@@ -510,6 +515,7 @@ fn a_sealed_key_that_is_a_literal_too_is_refused_with_both_sources() {
             bytes: Some(b"y"),
         }],
         generators: &[],
+        issuers: &Authorities::new(),
     };
     let refused = assemble(&sources, Timestamp::UNIX_EPOCH, &mut OsRandom).unwrap_err();
     assert_eq!(

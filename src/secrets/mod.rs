@@ -23,8 +23,8 @@ mod testing;
 pub mod value;
 
 pub use generate::{
-    CertificateFacts, Derivations, Generator, GeneratorError, NamedGenerator, PasswordPolicy,
-    Recipe, RecipeError, Stored,
+    Authorities, CertificateFacts, Derivations, Generator, GeneratorError, IssuerRef,
+    NamedGenerator, PasswordPolicy, Recipe, RecipeError, Signer, Stored,
 };
 pub use manifest::{
     Consumer, ExportRecord, ImportRecord, Manifest, ManifestError, NewVersion, ReplicaRecord,

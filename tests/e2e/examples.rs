@@ -10,13 +10,14 @@ use crate::tools::{TIMEOUT, eventually};
 
 const SHOP: &str = "shop";
 /// The examples but for the namespace.
-const IN_SHOP: [&str; 8] = [
+const IN_SHOP: [&str; 9] = [
     "key.yaml",
     "secret.yaml",
     "secret-plain.yaml",
     "import.yaml",
     "sharing.yaml",
     "generators.yaml",
+    "authority.yaml",
     "rollout.yaml",
     "pod.yaml",
 ];
@@ -55,6 +56,7 @@ impl Examples {
             "secret-plain.yaml",
             "sharing.yaml",
             "generators.yaml",
+            "authority.yaml",
             "rollout.yaml",
         ];
         let files = files.map(|file| self.folder.path().join(file));

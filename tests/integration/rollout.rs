@@ -599,7 +599,7 @@ async fn without_rights_to_workloads_the_missing_one_is_named_and_the_secret_del
     bed.wait_value("shop", "db", "a", b"two").await;
     let said = wait_condition(&bed, "db", "RolloutStalled", "Forbidden").await;
     assert!(
-        said.contains("cannot list resource \"deployments\""),
+        said.contains("cannot get resource \"deployments\""),
         "{said}"
     );
     bed.wait_ready("shop", "db").await;

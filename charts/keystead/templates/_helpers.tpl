@@ -64,15 +64,18 @@ system:serviceaccount:{{ .Release.Namespace }}:keystead-server
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
-{{- if .Values.rollout.enabled }}
-# spec.rollout restarts workloads; policy keystead-rollout-limits lets it change nothing else of them.
+# A plaintext target becomes sealed only when nothing refers to it. spec.rollout restarts workloads; policy keystead-rollout-limits
+# lets it change nothing else of them.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+{{- $workloads := ternary "[get, list, patch]" "[list]" .Values.rollout.enabled }}
 - apiGroups: [apps]
   resources: [deployments, daemonsets, statefulsets]
-  verbs: [get, list, patch]
+  verbs: {{ $workloads }}
 - apiGroups: [argoproj.io]
   resources: [rollouts]
-  verbs: [get, list, patch]
-{{- end }}
+  verbs: {{ $workloads }}
 {{- end }}
 
 {{/* The namespace of the round trip of `helm test`. */}}

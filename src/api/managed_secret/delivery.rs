@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
+use kube::core::{Message, Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::schema::OBJECT_NAME;
 
 /// What the delivered Secret contains, when it is not simply the keys of the secret.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.type) || has(self.data) || has(self.metadata)")
+    .message("the template says nothing: set at least one of type, data and metadata, or leave it out"))]
 pub struct Template {
     /// The type of the delivered Secret; default `Opaque`. Of `kubernetes.io` only `tls`,
     /// `basic-auth`, `ssh-auth` and `dockerconfigjson`. Another type than `Opaque` needs
@@ -21,12 +24,61 @@ pub struct Template {
         "self in ['kubernetes.io/tls', 'kubernetes.io/basic-auth', 'kubernetes.io/ssh-auth', 'kubernetes.io/dockerconfigjson'] || !self.contains('kubernetes.io/') && !self.contains('keystead.dev/')"
     ).message("of kubernetes.io only tls, basic-auth, ssh-auth and dockerconfigjson are allowed, and nothing of keystead.dev"))]
     pub type_: Option<String>,
-    /// The keys of the delivered Secret, each with a template: `[[ name ]]` is the value of the
-    /// secret's key `name`, `[[ keys["a.b"] ]]` that of a key that is no identifier. Filters:
-    /// `urlencode`, `b64encode`, `json`, `shellquote`. At most 64 keys of 65,536 characters.
+    /// Labels and annotations of the delivered Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<TemplateMetadata>,
+    /// The keys of the delivered Secret, each with a template; default the keys of the secret, as they are. `[[ name ]]` is the
+    /// value of the secret's key `name`, `[[ keys["a.b"] ]]` that of a key that is no identifier. Filters: `urlencode`,
+    /// `b64encode`, `b64decode`, `json`, `yaml`, `shellquote`, `pem("CERTIFICATE")`, `filterpem("CERTIFICATE")`. At most 64 keys
+    /// of 65,536 characters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "super::super::schema::texts", extend("minProperties" = 1))]
     #[x_kube(validation = super::super::schema::key_names())]
     pub data: BTreeMap<String, String>,
+}
+
+/// Labels and annotations of the delivered Secret, beside Keystead's own. They are written as they stand here, and taken off
+/// again when they are taken out; those of others stay. A change of them changes no value, and restarts nothing.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TemplateMetadata {
+    /// Labels. At most 32. Names of `keystead.dev`, `kubernetes.io` and `k8s.io` are reserved, but for `app.kubernetes.io/`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "crate::api::schema::labels")]
+    #[x_kube(validation = qualified_names())]
+    #[x_kube(validation = no_reserved_names())]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations. At most 32 of 4,096 characters. The same names are reserved.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "crate::api::schema::annotations")]
+    #[x_kube(validation = qualified_names())]
+    #[x_kube(validation = no_reserved_names())]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The rule for names of labels and annotations. Its message shows the first name that breaks it.
+fn qualified_names() -> Rule {
+    let refused = "!k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$') \
+                   || size(k) > 317 || size(k.split('/')[size(k.split('/')) - 1]) > 63";
+    refused_name(
+        refused,
+        "is no name of a label or annotation: it has 1 to 63 letters, digits, '-', '_' and '.', and may have a DNS name and '/' before it",
+    )
+}
+
+/// The rule that no name is one of Keystead's, or one that Kubernetes gives a meaning.
+fn no_reserved_names() -> Rule {
+    let refused = "k.matches('^([^/]*[.])?(keystead[.]dev|kubernetes[.]io|k8s[.]io)/') && !k.startsWith('app.kubernetes.io/') \
+                   || k == 'app.kubernetes.io/managed-by'";
+    refused_name(
+        refused,
+        "is reserved: of keystead.dev, kubernetes.io and k8s.io only app.kubernetes.io/ is allowed, without managed-by; take it out",
+    )
+}
+
+fn refused_name(refused: &str, why: &str) -> Rule {
+    let message = format!("'\"' + self.filter(k, {refused})[0] + \"\\\" {why}\"");
+    Rule::new(format!("!self.exists(k, {refused})")).message(Message::Expression(message))
 }
 
 /// The native Secret that the value is delivered in.

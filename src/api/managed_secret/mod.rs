@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::schema::{NAMESPACE_NAME, OBJECT_NAME};
 
-pub use delivery::{DeletionPolicy, Existing, Form, Target, Template};
+pub use delivery::{DeletionPolicy, Existing, Form, Target, Template, TemplateMetadata};
 pub(crate) use generate::GENERATORS;
 pub use generate::{
-    Bcrypt, Bytes, Certificate, CertificateIssuer, CertificateKey, CertificateKeyRotation,
-    CertificateStatus, CertificateUsage, CharacterClass, DockerConfigJson, Encoding, Generate, Hex,
-    Htpasswd, KeyFormat, KeyPair, Keystore, KeystoreFormat, Password, PrivateKeyAlgorithm,
-    PrivateKeyEncoding, Registry, Scram, SshKey, Uuid,
+    Bcrypt, Bytes, Certificate, CertificateIssuer, CertificateIssuerRef, CertificateKey,
+    CertificateKeyRotation, CertificateStatus, CertificateUsage, CharacterClass, DockerConfigJson,
+    Encoding, Generate, Hex, Htpasswd, KeyFormat, KeyPair, Keystore, KeystoreFormat, Password,
+    PrivateKeyAlgorithm, PrivateKeyEncoding, Registry, Scram, SshKey, Uuid,
 };
 pub use rollout::{
     Day, RolloutBatch, RolloutFailure, RolloutSpec, RolloutStatus, RolloutTarget, RolloutWindow,
@@ -44,6 +44,10 @@ pub use sharing::{
     shortname = "msec",
     category = "keystead",
     doc = "A versioned secret, stored only as ciphertext: the counterpart of an AWS Secrets Manager secret.",
+    validation = Rule::new(
+        "!has(self.spec.generate) || self.spec.generate.all(g, !has(g.certificate) || !has(g.certificate.issuer) || \
+         !has(g.certificate.issuer.secretRef) || g.certificate.issuer.secretRef.name != self.metadata.name)"
+    ).message("certificate.issuer.secretRef names this very secret: name one of its keys in issuer.key"),
     printcolumn(
         name = "Target",
         type_ = "string",
@@ -92,8 +96,8 @@ pub use sharing::{
      !((has(g.keyPair.publicKey) ? g.keyPair.publicKey : g.key + '.pub') in self.literals)))"
 ).message("a key is in both generate and literals: every key has one source"))]
 #[x_kube(validation = Rule::new(
-    "has(self.target) && has(self.target.form) && self.target.form != 'Sealed' || (has(self.template) ? \
-     self.template.data.all(k, size(k) <= 246) : (!has(self.generate) || self.generate.all(g, size(g.key) <= 246)) \
+    "has(self.target) && has(self.target.form) && self.target.form != 'Sealed' || (has(self.template) && \
+     has(self.template.data) ? self.template.data.all(k, size(k) <= 246) : (!has(self.generate) || self.generate.all(g, size(g.key) <= 246)) \
      && (!has(self.literals) || self.literals.all(k, size(k) <= 246)))"
 ).message("a key has more than 246 characters, which leaves no room for .sealed in a target of form Sealed: shorten it, or set target.form: Plain"))]
 #[x_kube(validation = Rule::new(

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::observe::Observed;
 use super::spec::user_context;
 use super::step::{Step, TargetState, TargetWrite};
-use super::target::{annotations, owner_reference, sealed_context};
+use super::target::{annotations, labels, owner_reference, sealed_context};
 use super::write_export::write_export;
 use super::write_truth::write_truth;
 use crate::api::managed_secret::Existing;
@@ -186,7 +186,7 @@ fn target_body(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Result<Va
     let mut metadata = json!({
         "name": write.name,
         "namespace": seen.secret.namespace(),
-        "labels": { LABEL_MANAGED_BY: MANAGED_BY },
+        "labels": labels(&seen.secret),
         "annotations": annotations(&seen.secret, &write.name, write.existing),
     });
     if let Some(owner) = owner_reference(&seen.secret, write.existing) {

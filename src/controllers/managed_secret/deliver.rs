@@ -3,6 +3,7 @@
 use kube::ResourceExt;
 
 use super::base::Base;
+use super::in_use;
 use super::observe::Observed;
 use super::spec::{form, target_name, user_context};
 use super::step::{Refusal, Step, TargetState, TargetWrite, context_refused, with_causes};
@@ -22,7 +23,8 @@ const MAX_SEALED_KEY: usize = 253 - SEALED_SUFFIX.len();
 
 /// What a consumer shall get: the value, or what the template makes of it.
 pub(super) fn render(seen: &Observed, value: &SecretValue) -> Result<SecretValue, Refusal> {
-    let Some(template) = &seen.secret.spec.template else {
+    let template = seen.secret.spec.template.as_ref();
+    let Some(template) = template.filter(|template| !template.data.is_empty()) else {
         return copy(value);
     };
     let mut content = SecretValue::new();
@@ -93,6 +95,7 @@ pub(super) fn plan(
         write.type_.clone_from(&target.type_);
     }
     if target.type_ != write.type_ {
+        in_use::check(seen)?;
         return remake(target, write);
     }
     if is_delivered(target, &write) {
@@ -114,7 +117,7 @@ pub(super) fn plan(
         );
         return Err(Refusal(Reason::TargetImmutable, message));
     }
-    write.repair = stood && target.is_ours() && !same_content(target, &write);
+    write.repair = stood && target.is_ours() && !(target.dressed && same_content(target, &write));
     write.over = Some(TargetState::of(target));
     Ok(vec![Step::ApplyTarget(Box::new(write))])
 }
@@ -212,10 +215,11 @@ pub(super) fn was_synced(seen: &Observed, base: &Base<'_>) -> bool {
     };
     let ready = crate::api::condition::find(&status.conditions, ConditionType::Ready);
     status.observed_generation == seen.secret.metadata.generation
-        // A replica that gets nothing more is delivered as before, and a source that other clusters do not get.
+        // A replica that gets nothing more is delivered as before; so are a source that other clusters do not get, and a certificate
+        // that nobody signs anew.
         && ready.is_some_and(|ready| {
-            let otherwise = [Reason::ReplicationFailed, Reason::SharingFailed];
-            ready.status == "True" || otherwise.iter().any(|reason| reason.as_str() == ready.reason)
+            let before = [Reason::ReplicationFailed, Reason::SharingFailed, Reason::IssuerNotReady];
+            ready.status == "True" || before.iter().any(|reason| reason.as_str() == ready.reason)
         })
 }
 

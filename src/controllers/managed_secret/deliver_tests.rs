@@ -65,6 +65,73 @@ fn a_type_is_changed_by_making_the_target_anew_if_nothing_else_is_in_it() {
 }
 
 #[test]
+fn plaintext_that_somebody_refers_to_stays() {
+    let plain = json!({"literals": {"k": "v"}, "target": {"form": "Plain"}});
+    let sealed = json!({"literals": {"k": "v"}});
+    let mut world = World::new(&plain);
+    world.settle();
+    world.seen.users = Ok((1..=6).map(|pod| format!("Pod p{pod}")).collect());
+    assert!(
+        world.plan().steps.is_empty(),
+        "nobody asks for another form"
+    );
+    world.edit(sealed.clone());
+    let told = world.refused(Reason::TargetInUse);
+    assert!(
+        told.contains("Pod p5 and others get it") && !told.contains("p6"),
+        "{told}"
+    );
+    world.seen.users = Err("pods is forbidden".to_owned());
+    let told = world.refused(Reason::TargetInUse);
+    assert!(
+        told.contains("cannot be found out: pods is forbidden"),
+        "{told}"
+    );
+    world.seen.users = Ok(Vec::new());
+    let steps = world.plan().steps;
+    assert!(matches!(
+        steps[..],
+        [
+            Step::WriteTruth(_),
+            Step::DeleteTarget(_),
+            Step::ApplyTarget(_)
+        ]
+    ));
+    world.settle();
+    // What is sealed, or is none of ours, is no plaintext of ours.
+    world.seen.users = Ok(vec!["Pod p".to_owned()]);
+    assert!(world.plan().steps.is_empty());
+    let mut world = World::new(&sealed);
+    world.seen.users = Ok(vec!["Pod p".to_owned()]);
+    world.seen.target = Some(target("app", Owner::Nobody, &[("k", "v")]));
+    world.refused(Reason::TargetExists);
+}
+
+#[test]
+fn labels_and_annotations_change_without_a_version() {
+    let worn =
+        |labels: Value| json!({"metadata": {"labels": labels, "annotations": {"team": "orders"}}});
+    let mut world = World::new(&literal(&worn(json!({"a": "1"}))));
+    world.settle();
+    assert_eq!(
+        world.delivered("k").unwrap(),
+        b"v",
+        "without data the keys go out as they are"
+    );
+    world.edit(literal(&worn(json!({"b": "2"}))));
+    let steps = world.plan().steps;
+    let [Step::ApplyTarget(write)] = &steps[..] else {
+        panic!("only the target is written");
+    };
+    assert!(!write.repair, "it was asked for");
+    world.settle();
+    assert_eq!(world.versions(), 1);
+    world.seen.target.as_mut().unwrap().dressed = false;
+    let steps = world.plan().steps;
+    assert!(matches!(&steps[..], [Step::ApplyTarget(write)] if write.repair));
+}
+
+#[test]
 fn an_immutable_target_is_written_only_if_its_data_stay() {
     let mut world = World::new(&literal(&Value::Null));
     world.settle();

@@ -9,6 +9,8 @@ mod exported;
 mod generated;
 mod history;
 mod imports;
+mod in_use;
+mod issuers;
 mod key;
 mod observe;
 mod plan;
@@ -59,7 +61,7 @@ use super::context::{Context, jitter};
 use super::error::Error;
 use super::parking::Presence;
 use super::run::{drive, retry};
-use crate::api::{KeyAlias, ManagedSecret};
+use crate::api::{KeyAlias, ManagedSecret, Reason};
 use crate::crypto::OsRandom;
 use crate::telemetry::{Kind, Outcome};
 use crate::watching::{self, WatchPauses};
@@ -68,6 +70,8 @@ use crate::watching::{self, WatchPauses};
 const RESYNC: Duration = Duration::from_secs(3600);
 /// How long until the next look at a secret whose plan prepared another.
 const SOON: Duration = Duration::from_secs(1);
+/// How long until the next look at who uses a target. Pods and workloads are not watched.
+const IN_USE: Duration = Duration::from_secs(60);
 /// How long until the next look at a secret that waits for something. What it waits for is watched.
 const WAITING: Duration = Duration::from_secs(300);
 
@@ -154,7 +158,9 @@ async fn reconcile_once(
 ) -> Result<(Action, Outcome), Error> {
     let object = ObjectRef::from_obj(&*secret);
     let failures = ctx.secret_failures.count(&object);
-    let seen = match observe(secret.clone(), ctx).await {
+    // What is due is due for the look and for the plan.
+    let now = ctx.now();
+    let seen = match observe(secret.clone(), now, ctx).await {
         Ok(seen) => seen,
         Err(error) => {
             if error.is_told(failures) {
@@ -164,9 +170,10 @@ async fn reconcile_once(
             return Err(error);
         }
     };
-    let planned = carry_out(&seen, &object, failures, ctx).await;
+    let planned = carry_out(&seen, &object, (failures, now), ctx).await;
     // After the steps, which may have been refused a key that changed meanwhile.
     seen.uses.record_refused(ctx).await;
+    seen.issuers.record_refused(ctx).await;
     if let Some(replication) = &seen.replication {
         replication.uses.record_refused(ctx).await;
         replication.record_denied(&seen.secret, ctx).await;
@@ -178,10 +185,10 @@ async fn reconcile_once(
 async fn carry_out(
     seen: &Observed,
     object: &ObjectRef<ManagedSecret>,
-    failures: u32,
+    (failures, now): (u32, Timestamp),
     ctx: &Context,
 ) -> Result<(Action, Outcome), Error> {
-    let plan = generated::with_time(&seen.secret, || plan(seen, ctx.now(), &mut OsRandom));
+    let plan = generated::with_time(&seen.secret, || plan(seen, now, &mut OsRandom));
     if let Some(wait) = repair_delay(&plan, object, ctx) {
         return Ok((Action::requeue(wait), Outcome::Waiting));
     }
@@ -241,11 +248,12 @@ fn next_look(
     poll: Option<Duration>,
     now: Timestamp,
 ) -> Result<(Action, Outcome), Error> {
-    let ready = plan.ready.as_ref().is_none_or(|ready| ready.status);
-    let (wait, outcome) = match (plan.soon, ready) {
+    let unmet = plan.ready.as_ref().filter(|ready| !ready.status);
+    let (wait, outcome) = match (plan.soon, unmet.map(|ready| ready.reason)) {
         (true, _) => (SOON, Outcome::Success),
-        (false, true) => (RESYNC, Outcome::Success),
-        (false, false) => (WAITING, Outcome::Waiting),
+        (false, None) => (RESYNC, Outcome::Success),
+        (false, Some(Reason::TargetInUse)) => (IN_USE, Outcome::Waiting),
+        (false, Some(_)) => (WAITING, Outcome::Waiting),
     };
     let wait = poll.map_or(wait, |poll| wait.min(poll));
     let wait = jittered(restarts.wait(wait), jitter());

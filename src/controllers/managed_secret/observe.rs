@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use super::export::{self, ExportSeen};
 use super::exported;
+use super::in_use::{self, Users};
+use super::issuers::{self, Issuers};
 use super::key::{KeySeen, find_key, name_of_key};
 use super::replication::{self, Replication};
 use super::requests::{Rollback, rollback};
@@ -48,6 +51,8 @@ pub(crate) struct Observed {
     pub(crate) sealed: Vec<SealedEntry>,
     /// The Secret of the target's name, if a target is wanted and there is one.
     pub(crate) target: Option<Target>,
+    /// Who refers to the target, looked at only where it is plaintext and is to become sealed.
+    pub(crate) users: Users,
     /// Targets of ours under names that are not wanted any more.
     pub(crate) leftovers: Vec<Target>,
     /// The Secret of the export's name, if one is wanted or was written, and there is one.
@@ -60,6 +65,8 @@ pub(crate) struct Observed {
     pub(crate) home: Option<String>,
     /// What the source gives, if this is a replica.
     pub(crate) replication: Option<Replication>,
+    /// The authorities of other secrets that have to sign its certificates now.
+    pub(crate) issuers: Issuers,
     /// The namespaces that it is shared with, where they had to be looked at; `None`: there is no such namespace, or it is not
     /// served.
     pub(crate) shared_with: BTreeMap<String, Option<NamespaceFacts>>,
@@ -79,12 +86,14 @@ impl Observed {
             sources: Vec::new(),
             sealed: Vec::new(),
             target: None,
+            users: Ok(Vec::new()),
             leftovers: Vec::new(),
             export: None,
             namespace: None,
             uses: Uses::of(&secret),
             home: None,
             replication: None,
+            issuers: Issuers::default(),
             shared_with: BTreeMap::new(),
             replicas: None,
             secret,
@@ -99,7 +108,11 @@ impl Observed {
 }
 
 /// Looks.
-pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result<Observed, Error> {
+pub(super) async fn observe(
+    secret: Arc<ManagedSecret>,
+    now: Timestamp,
+    ctx: &Context,
+) -> Result<Observed, Error> {
     let namespace = secret.namespace().unwrap_or_default();
     // The index is told before each look, so that a change in between wakes the secret again.
     refer(&secret, &namespace, None, ctx);
@@ -143,6 +156,7 @@ pub(super) async fn observe(secret: Arc<ManagedSecret>, ctx: &Context) -> Result
     }
     seen.replicas = ctx.sharing.replicas_of(&seen.secret);
     shares::look(&mut seen, ctx).await?;
+    seen.issuers = issuers::observe(&seen, now, ctx).await?;
     Ok(seen)
 }
 
@@ -182,6 +196,7 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
         .await?;
         seen.target = found.map(|found| target::read(found, seen, ctx));
     }
+    seen.users = in_use::users(seen, namespace, ctx).await?;
     let former: Vec<_> = seen
         .truth
         .manifest()
@@ -228,6 +243,10 @@ fn refer(secret: &ManagedSecret, namespace: &str, key: Option<&str>, ctx: &Conte
     if !export::wanted(secret).is_empty() {
         let name = exported::name_of(&secret.name_any());
         references.insert(Reference::Secret(namespace.to_owned(), name));
+    }
+    for issuer in issuers::names(secret) {
+        let truth = truth_name(namespace, issuer);
+        references.insert(Reference::Secret(ctx.namespace.clone(), truth));
     }
     if !secret.spec.sealed.is_empty() {
         references.insert(Reference::Key(

@@ -12,7 +12,9 @@ use super::observe::Observed;
 use super::spec::recovery;
 use super::step::{Refusal, Step, internal};
 use super::truth::TruthSeen;
-use super::{deliver, export, generated, imports, replication, rollout, sealed, value};
+use super::{
+    deliver, export, generated, imports, issuers, replication, rollout, sealed, value,
+};
 use crate::api::Reason;
 use crate::api::condition::NewCondition;
 use crate::api::managed_secret::CertificateStatus;
@@ -180,6 +182,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     steps.extend(clean_up);
     steps.extend(removals);
     let ready = replication::ready(seen, &shown.manifest, ready);
+    let ready = issuers::ready(seen, ready);
     Ok(Plan {
         ready: Some(ready),
         shown: Some(shown),

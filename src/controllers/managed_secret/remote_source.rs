@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 
 use super::exported::{ENTRY, Exported, name_of};
 use super::observe::Observed;
-use super::replication::{Denied, Offer, Replication, recorded, resource_of};
+use super::replication::{Denied, Offer, Replication, recorded};
 use super::source::plain;
 use crate::api::ManagedSecret;
 use crate::api::managed_secret::{ReplicaOf, SourceCluster};
@@ -19,7 +19,7 @@ use crate::audit::{Entry, EventSource, Identity};
 use crate::controllers::context::{Context, jitter, request_id};
 use crate::controllers::error::{Error, call};
 use crate::controllers::remote::{Access, AskError, ask};
-use crate::controllers::uses::Uses;
+use crate::controllers::uses::{REPLICATION, Uses, resource_of};
 use crate::crypto::{Limits, OpenError, open_sealed, peek_sealed};
 use crate::secrets::SecretValue;
 
@@ -191,7 +191,7 @@ fn not_opened(error: &OpenError) -> &'static str {
 fn line(seen: &Observed, source: &ReplicaOf) -> Entry {
     let replica = resource_of(&seen.secret);
     let mut who = Identity::secret(&replica.namespace, &replica.name);
-    who.via = Some("replication".to_owned());
+    who.via = Some(REPLICATION.to_owned());
     let event = EventSource::SecretsManager;
     let mut entry = Entry::allowed(event, "OpenSealedValue", who, &request_id());
     entry.resources = vec![replica];

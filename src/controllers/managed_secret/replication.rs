@@ -21,7 +21,7 @@ use crate::api::{ManagedSecret, Reason};
 use crate::audit::{Decision, Entry, EventSource, Identity, Resource, ResourceType};
 use crate::controllers::context::{Context, request_id};
 use crate::controllers::error::{Error, call};
-use crate::controllers::uses::{KeyAccess, Uses};
+use crate::controllers::uses::{KeyAccess, REPLICATION, Reader, Uses};
 use crate::keys::SecretUser;
 use crate::secrets::{Manifest, ManifestError, ReplicaRecord, SecretValue, VersionId};
 use crate::truth::Stored;
@@ -100,7 +100,7 @@ fn denial(replica: &ManagedSecret, source: &ReplicaOf, reason: &str) -> Entry {
         &replica.namespace().unwrap_or_default(),
         &replica.name_any(),
     );
-    who.via = Some("replication".to_owned());
+    who.via = Some(REPLICATION.to_owned());
     let source = Resource {
         type_: ResourceType::ManagedSecret,
         namespace: source.namespace.clone(),
@@ -151,7 +151,11 @@ pub(super) async fn observe(
         let reason = "nothing is stored of a ManagedSecret of that name";
         return Ok(nothing(not_shared(source, reason)));
     };
-    let uses = Uses::of_source(source, &stored.claim.object_uid, resource_of(&seen.secret));
+    let uses = Uses::of_source(
+        source,
+        &stored.claim.object_uid,
+        Reader::replica(&seen.secret),
+    );
     let user = user_of_source(found.as_ref(), &stored, ctx.now());
     let offer = offer(
         seen,
@@ -165,17 +169,6 @@ pub(super) async fn observe(
         uses,
         opened: None,
     })
-}
-
-/// A replica, as the audit trail names it.
-pub(super) fn resource_of(replica: &ManagedSecret) -> Resource {
-    Resource {
-        type_: ResourceType::ManagedSecret,
-        namespace: replica.namespace().unwrap_or_default(),
-        name: replica.name_any(),
-        uid: replica.uid(),
-        arn: None,
-    }
 }
 
 /// The source as a user of its own key.

@@ -234,7 +234,7 @@ async fn search(
     }
     let delivered = Delivered {
         target: target_name(&seen.secret),
-        secret: seen.secret.name_any(),
+        secret: Some(seen.secret.name_any()),
     };
     workloads.using(&delivered, since).await
 }

@@ -11,10 +11,10 @@ use super::base::base;
 use super::observe::Observed;
 use super::step::{Refusal, context_refused};
 use crate::api::{KeyState, Reason};
-use crate::audit::{Entry, EventSource, Identity, Resource, ResourceType};
+use crate::audit::{Entry, EventSource, Identity};
 use crate::controllers::context::{Context, request_id};
 use crate::controllers::error::Error;
-use crate::controllers::uses::KeyAccess;
+use crate::controllers::uses::{KeyAccess, resource_of};
 use crate::crypto::{
     EncryptionContext, KeyId, Limits, MaterialId, OpenError, SealingKeys, SecretBytes, open_sealed,
     peek, peek_sealed,
@@ -124,20 +124,11 @@ pub(super) async fn record(seen: &Observed, ctx: &Context) -> Result<(), Error> 
     if count == 0 {
         return Ok(());
     }
-    let (namespace, name) = (
-        seen.secret.namespace().unwrap_or_default(),
-        seen.secret.name_any(),
-    );
-    let who = Identity::secret(&namespace, &name);
+    let secret = resource_of(&seen.secret);
+    let who = Identity::secret(&secret.namespace, &secret.name);
     let event = EventSource::SecretsManager;
     let mut entry = Entry::allowed(event, "OpenSealedValue", who, &request_id());
-    entry.resources = vec![Resource {
-        type_: ResourceType::ManagedSecret,
-        namespace,
-        name,
-        uid: seen.secret.uid(),
-        arn: None,
-    }];
+    entry.resources = vec![secret];
     entry.count = (count > 1).then_some(count);
     "sealed for this place with the installation's public key".clone_into(&mut entry.reason);
     ctx.trail.write(entry).await.map_err(Error::Audit)

@@ -12,7 +12,7 @@ use super::observe::Observed;
 use super::source::plain;
 use super::spec::{form, user_context};
 use crate::api::ManagedSecret;
-use crate::api::managed_secret::{DeletionPolicy, Existing, Form};
+use crate::api::managed_secret::{DeletionPolicy, Existing, Form, TemplateMetadata};
 use crate::api::names::{
     ANNOTATION_DELETION_POLICY, ANNOTATION_EXISTING, ANNOTATION_MANAGED_BY, ANNOTATION_TARGET,
     FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX,
@@ -104,11 +104,11 @@ pub(super) fn read(secret: Secret, seen: &Observed, ctx: &Context) -> Target {
         type_: secret.type_.clone().unwrap_or_else(|| "Opaque".to_owned()),
         immutable: secret.immutable.unwrap_or(false),
         existing,
-        owned: owned_keys(fields),
+        owned: owned(fields, &["f:data"]),
         applied: ours(fields)
             .filter_map(|entry| Some(entry.time.as_ref()?.0))
             .max(),
-        dressed: owner == Owner::Us && is_dressed(&secret, managed, existing),
+        dressed: owner == Owner::Us && is_dressed(&secret, fields, managed, existing),
         owner,
         materials: materials(&secret),
         delivered: delivered(secret, seen, ctx),
@@ -171,7 +171,27 @@ pub(super) fn annotations(
     if existing != Existing::Fail {
         annotations.insert(ANNOTATION_EXISTING.to_owned(), existing.as_str().to_owned());
     }
+    let asked = metadata(managed).into_iter().flat_map(|m| &m.annotations);
+    // Ours cannot be among them: the schema refuses their names.
+    for (key, value) in asked {
+        annotations
+            .entry(key.clone())
+            .or_insert_with(|| value.clone());
+    }
     annotations
+}
+
+/// The labels of a target.
+pub(super) fn labels(managed: &ManagedSecret) -> BTreeMap<String, String> {
+    let asked = metadata(managed).into_iter().flat_map(|m| &m.labels);
+    let mut labels: BTreeMap<_, _> = asked.map(|(k, v)| (k.clone(), v.clone())).collect();
+    labels.insert(LABEL_MANAGED_BY.to_owned(), MANAGED_BY.to_owned());
+    labels
+}
+
+/// The labels and annotations that a spec asks for.
+fn metadata(managed: &ManagedSecret) -> Option<&TemplateMetadata> {
+    managed.spec.template.as_ref()?.metadata.as_ref()
 }
 
 /// The owner reference of a target, unless it must survive its owner.
@@ -205,32 +225,46 @@ pub(super) fn deletion_policy(managed: &ManagedSecret) -> DeletionPolicy {
         .unwrap_or_default()
 }
 
-fn is_dressed(secret: &Secret, managed: &ManagedSecret, existing: Existing) -> bool {
-    let wanted = annotations(managed, &secret.name_any(), existing);
-    let found = secret.annotations();
+fn is_dressed(
+    secret: &Secret,
+    fields: &[ManagedFieldsEntry],
+    managed: &ManagedSecret,
+    existing: Existing,
+) -> bool {
     let owner = owner_reference(managed, existing);
     let uid = managed.uid().unwrap_or_default();
-    let owned = secret
+    let has_owner = secret
         .owner_references()
         .iter()
         .any(|reference| reference.uid == uid);
-    wanted
-        .iter()
-        .all(|(key, value)| found.get(key) == Some(value))
-        && secret
-            .labels()
-            .get(LABEL_MANAGED_BY)
-            .is_some_and(|value| value == MANAGED_BY)
-        && owned == owner.is_some()
+    // What is ours and is not wanted any more has to go, too.
+    let wears = |part, wanted: &BTreeMap<String, String>, found: &BTreeMap<String, String>| {
+        wanted
+            .iter()
+            .all(|(key, value)| found.get(key) == Some(value))
+            && owned(fields, &["f:metadata", part])
+                .iter()
+                .all(|key| wanted.contains_key(key))
+    };
+    let wanted = annotations(managed, &secret.name_any(), existing);
+    wears("f:annotations", &wanted, secret.annotations())
+        && wears("f:labels", &labels(managed), secret.labels())
+        && has_owner == owner.is_some()
 }
 
-/// The keys of `data` that we applied.
-fn owned_keys(fields: &[ManagedFieldsEntry]) -> BTreeSet<String> {
-    let data =
-        ours(fields).filter_map(|entry| entry.fields_v1.as_ref()?.0.get("f:data")?.as_object());
-    data.flat_map(|data| data.keys())
-        .filter_map(|key| key.strip_prefix("f:"))
-        .map(str::to_owned)
+/// The keys of a map in an object that we applied.
+fn owned(fields: &[ManagedFieldsEntry], path: &[&str]) -> BTreeSet<String> {
+    let map = |entry: &ManagedFieldsEntry| {
+        let fields = &entry.fields_v1.as_ref()?.0;
+        let map = path
+            .iter()
+            .try_fold(fields, |fields, part| fields.get(part));
+        Some(map?.as_object()?.keys().cloned().collect::<Vec<_>>())
+    };
+    ours(fields)
+        .filter_map(map)
+        .flatten()
+        .filter_map(|key| key.strip_prefix("f:").map(str::to_owned))
         .collect()
 }
 

@@ -7,6 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::export;
+use super::issuers::Issuers;
 use super::key::KeySeen;
 use super::observe::Observed;
 use super::plan::{Plan, plan};
@@ -16,7 +17,7 @@ use super::source::{Found, Source};
 use super::spec::{form, target_name};
 use super::status::status;
 use super::step::{Step, TargetWrite, TruthWrite};
-use super::target::{Owner, Target, deletion_policy};
+use super::target::{Owner, Target, deletion_policy, labels};
 use super::truth::{Truth, TruthSeen};
 use crate::api::managed_secret::Existing;
 use crate::api::names::SEALED_SUFFIX;
@@ -75,6 +76,7 @@ impl World {
             sources: Vec::new(),
             sealed: Vec::new(),
             target: None,
+            users: Ok(Vec::new()),
             leftovers: Vec::new(),
             export: None,
             home: None,
@@ -85,6 +87,7 @@ impl World {
             }),
             uses: Uses::default(),
             replication: None,
+            issuers: Issuers::default(),
             shared_with: BTreeMap::new(),
             replicas: None,
         };
@@ -112,6 +115,7 @@ impl World {
         let mut all: Vec<_> = all.chain(self.seen.leftovers.drain(..)).collect();
         for target in &mut all {
             target.dressed &= deletion_policy(&old) == deletion_policy(&self.seen.secret);
+            target.dressed &= labels(&old) == labels(&self.seen.secret);
             if form(&old) != form(&self.seen.secret) {
                 target.delivered.clear();
             }
@@ -174,7 +178,8 @@ impl World {
         annotations.insert(annotation.to_owned(), value.to_owned());
     }
 
-    fn at(&self) -> Timestamp {
+    /// The time.
+    pub(super) fn at(&self) -> Timestamp {
         Timestamp::from_second(self.now).unwrap()
     }
 

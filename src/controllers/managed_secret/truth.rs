@@ -116,7 +116,8 @@ pub(super) fn open(stored: Option<Result<Stored, String>>, access: &KeyAccess<'_
     }
 }
 
-fn open_stored(
+/// Opens the manifest, and the value of the current version.
+pub(super) fn open_stored(
     stored: &Stored,
     access: &KeyAccess<'_>,
 ) -> Result<(Manifest, SecretValue), (Reason, String)> {

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::base::Base;
+use super::base::{Base, base};
 use super::generated::{self, generators};
 use super::history::fit;
 use super::imports::{WantedImport, wanted_imports};
+use super::key::KeySeen;
 use super::observe::Observed;
 use super::replication;
 use super::requests::{Rollback, regeneration, rollback};
@@ -20,8 +21,9 @@ use crate::api::managed_secret::StoredKeys;
 use crate::api::names::ANNOTATION_ROLLBACK;
 use crate::crypto::{KeyId, Random, SecretBytes};
 use crate::secrets::{
-    AssembleError, Assembled, Kept, Manifest, NamedGenerator, NewVersion, SealedKey, SecretValue,
-    Sources, StageLabel, Stored, VersionId, assemble, derivations,
+    AssembleError, Assembled, Authorities, IssuerRef, Kept, Manifest, NamedGenerator, NewVersion,
+    RecipeError, SealedKey, SecretValue, Sources, StageLabel, Stored, VersionId, assemble,
+    derivations,
 };
 
 /// What the truth becomes.
@@ -139,6 +141,7 @@ impl<'a> Wanted<'a> {
     fn assemble(
         &self,
         (current, previous): (Option<&SecretValue>, Option<Stored<'_>>),
+        issuers: &Authorities,
         seen: &Observed,
         now: Timestamp,
         random: &mut dyn Random,
@@ -151,6 +154,7 @@ impl<'a> Wanted<'a> {
             Some(StoredKeys { keys: Some(keys) }) => Kept::Keys(keys),
         };
         let sources = Sources {
+            issuers,
             current,
             previous,
             literals: &spec.literals,
@@ -191,7 +195,9 @@ fn go_back<'a>(
         value: earlier,
         derivations: &record.derivations,
     });
-    let conflict = match wanted.assemble((Some(earlier), previous), seen, now, random) {
+    // Whose certificates would have to be signed anew does not say what is asked for: nobody is asked to sign.
+    let unasked = Authorities::new();
+    let conflict = match wanted.assemble((Some(earlier), previous), &unasked, seen, now, random) {
         Ok(Assembled::Unchanged) => None,
         Ok(Assembled::Changed(other)) => Some(differing(earlier, &other)),
         Err(error) => Some(with_causes(&error)),
@@ -238,11 +244,14 @@ fn go_on(
     let previous = base.truth().and_then(generated::stored);
     let value = match &seen.replication {
         Some(replication) => replication::value(replication, base)?,
-        None => match wanted.assemble((current.as_ref(), previous), seen, now, random) {
-            Ok(Assembled::Changed(value)) => Some(value),
-            Ok(Assembled::Unchanged) => current.filter(|_| base.truth().is_none()),
-            Err(error) => return Err(refused(&error)),
-        },
+        None => {
+            let issuers = &seen.issuers.authorities;
+            match wanted.assemble((current.as_ref(), previous), issuers, seen, now, random) {
+                Ok(Assembled::Changed(value)) => Some(value),
+                Ok(Assembled::Unchanged) => current.filter(|_| base.truth().is_none()),
+                Err(error) => return Err(refused(&error)),
+            }
+        }
     };
     // An import that brings what was there already changes nothing but the record.
     let value = value.filter(|value| base.truth().is_none_or(|truth| truth.current != *value));
@@ -273,6 +282,29 @@ fn go_on(
         .map_err(|error| internal(&error))?;
     next.imported = wanted.imports.iter().any(|import| import.reading.is_some());
     Ok(())
+}
+
+/// The authorities of other secrets that have to sign for the next version. None, where there will be no next version.
+pub(super) fn needed_authorities(seen: &Observed, now: Timestamp) -> BTreeSet<IssuerRef> {
+    let KeySeen::Usable { .. } = &seen.key else {
+        return BTreeSet::new();
+    };
+    let needed = || {
+        let base = base(seen)?;
+        let wanted = Wanted::of(seen, &base)?;
+        let none = Manifest::default();
+        let manifest = base.truth().map_or(&none, |truth| &truth.manifest);
+        let anew = regeneration(&seen.secret, manifest).is_some();
+        let current = kept(&base, &wanted, taken_over(seen, &base)?.as_ref(), anew)?;
+        let previous = base.truth().and_then(generated::stored);
+        let generators = wanted.generators.iter();
+        let needed = generators
+            .filter_map(|named| named.needs_authority(current.as_ref(), previous, now))
+            .cloned();
+        Ok(needed.collect())
+    };
+    // What is refused here is refused by the plan, which says so.
+    needed().unwrap_or_else(|_: Refusal| BTreeSet::new())
 }
 
 /// The labels that the spec wants, and on which versions.
@@ -358,10 +390,14 @@ pub(super) fn refused(error: &AssembleError) -> Refusal {
         AssembleError::ImportMissing { .. } => Reason::ImportSourceMissing,
         AssembleError::SealedMissing { .. } => Reason::SourceLost,
         AssembleError::Value(_) => Reason::ValueTooLarge,
+        AssembleError::Generate { source, .. } => match source {
+            RecipeError::IssuerNotReady { .. } => Reason::IssuerNotReady,
+            RecipeError::SignedAnew { .. } => Reason::Waiting,
+            _ => Reason::InvalidSpec,
+        },
         AssembleError::Empty
         | AssembleError::KeyName { .. }
-        | AssembleError::StoredMissing { .. }
-        | AssembleError::Generate { .. } => Reason::InvalidSpec,
+        | AssembleError::StoredMissing { .. } => Reason::InvalidSpec,
     };
     Refusal(reason, with_causes(error))
 }

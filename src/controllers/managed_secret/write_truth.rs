@@ -54,6 +54,7 @@ pub(super) async fn write_truth(
     if let Some(replication) = &seen.replication {
         replication.record(ctx).await?;
     }
+    seen.issuers.record(ctx).await?;
     seen.uses.record(ctx).await?;
     sealed::record(seen, ctx).await?;
     // Once more, since that may have taken a while.

@@ -1,11 +1,11 @@
 //! Looks at workloads, and restarts them. Nothing is watched and nothing kept: a secret at rest asks nothing.
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::Status;
 use kube::runtime::events::{Event, EventType};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tracing::warn;
@@ -53,19 +53,58 @@ impl Workloads<'_> {
         delivered: &Delivered,
         before: Timestamp,
     ) -> Result<Vec<Consumer>, Error> {
+        let uses = |workload: &Workload| {
+            workload.was_before(before) && workload.pods_are(|pod| delivered.is_used_by(pod))
+        };
+        self.those_that(uses).await
+    }
+
+    /// The workloads, and the pods that have not ended, that refer to the native Secret: their kinds and names, at most `limit`.
+    pub(crate) async fn referring(
+        &self,
+        delivered: &Delivered,
+        limit: usize,
+    ) -> Result<Vec<String>, Error> {
+        let refers =
+            |workload: &Workload| workload.pods_are(|pod| delivered.is_referred_to_by(pod));
+        let workloads = self.those_that(refers).await?.into_iter();
+        let mut named: Vec<_> = workloads
+            .map(|workload| format!("{} {}", workload.kind, workload.name))
+            .collect();
+        let unended = "status.phase!=Succeeded,status.phase!=Failed";
+        let mut params = ListParams::default().fields(unended).limit(LIST_PAGE);
+        let api: Api<Pod> = Api::namespaced(self.ctx.client.clone(), self.namespace);
+        while named.len() < limit {
+            let what = format!("Pods of {}", self.namespace);
+            let page = call("list", what, api.list(&params)).await?;
+            let pods = page.items.into_iter().filter(|pod| {
+                let spec = pod.spec.as_ref();
+                spec.is_some_and(|spec| delivered.is_referred_to_by(spec))
+            });
+            named.extend(pods.map(|pod| format!("Pod {}", pod.name_any())));
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                break;
+            }
+        }
+        named.truncate(limit);
+        Ok(named)
+    }
+
+    /// All workloads of which that is so, in order.
+    async fn those_that(&self, is_so: impl Fn(&Workload) -> bool) -> Result<Vec<Consumer>, Error> {
         let mut found = Vec::new();
         for kind in WorkloadKind::ALL {
-            self.using_of(kind, delivered, before, &mut found).await?;
+            self.those_of(kind, &is_so, &mut found).await?;
         }
         found.sort();
         Ok(found)
     }
 
-    async fn using_of(
+    async fn those_of(
         &self,
         kind: WorkloadKind,
-        delivered: &Delivered,
-        before: Timestamp,
+        is_so: impl Fn(&Workload) -> bool,
         found: &mut Vec<Consumer>,
     ) -> Result<(), Error> {
         let api = self.api(kind);
@@ -81,11 +120,8 @@ impl Workloads<'_> {
                 .items
                 .into_iter()
                 .filter_map(|o| Workload::read(kind, o));
-            let uses = |workload: &Workload| {
-                let pod = workload.template.as_ref().and_then(|t| t.spec.as_ref());
-                workload.was_before(before) && pod.is_some_and(|pod| delivered.is_used_by(pod))
-            };
-            found.extend(workloads.filter(uses).map(|workload| workload.consumer));
+            let those = workloads.filter(|workload| is_so(workload));
+            found.extend(those.map(|workload| workload.consumer));
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 return Ok(());

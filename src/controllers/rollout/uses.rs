@@ -11,8 +11,8 @@ use crate::api::names::{CSI_ATTRIBUTE_SECRET, CSI_DRIVER};
 pub(crate) struct Delivered {
     /// The name of the native Secret, if it is delivered in one.
     pub(crate) target: Option<String>,
-    /// The name of the `ManagedSecret`.
-    pub(crate) secret: String,
+    /// The name of the `ManagedSecret`, if what gets it by our CSI driver counts.
+    pub(crate) secret: Option<String>,
 }
 
 impl Delivered {
@@ -23,6 +23,12 @@ impl Delivered {
             .flatten()
             .any(|volume| self.in_volume(volume))
             || environments(pod).any(|(env, from)| self.in_environment(env, from))
+    }
+
+    /// Whether a pod of that spec refers to the native Secret, also to pull its images.
+    pub(crate) fn is_referred_to_by(&self, pod: &PodSpec) -> bool {
+        let mut pulls = pod.image_pull_secrets.iter().flatten();
+        self.is_used_by(pod) || pulls.any(|secret| self.is_target(Some(&secret.name)))
     }
 
     fn in_volume(&self, volume: &Volume) -> bool {
@@ -36,7 +42,7 @@ impl Delivered {
                 .any(|secret| self.is_target(Some(&secret.name)))
             || attributes
                 .and_then(|attributes| attributes.get(CSI_ATTRIBUTE_SECRET))
-                .is_some_and(|name| *name == self.secret)
+                .is_some_and(|name| self.secret.as_ref() == Some(name))
     }
 
     fn in_environment(&self, env: &[EnvVar], from: &[EnvFromSource]) -> bool {
@@ -82,7 +88,7 @@ mod tests {
     fn used(pod: Value) -> bool {
         let delivered = Delivered {
             target: Some("orders-db".into()),
-            secret: "orders".into(),
+            secret: Some("orders".into()),
         };
         delivered.is_used_by(&serde_json::from_value(pod).unwrap())
     }
@@ -165,9 +171,26 @@ mod tests {
         }
         let nothing = Delivered {
             target: None,
-            secret: "orders".into(),
+            secret: Some("orders".into()),
         };
         let pod = with_volume(&json!({"name": "v", "secret": {}}));
         assert!(!nothing.is_used_by(&serde_json::from_value(pod).unwrap()));
+    }
+
+    #[test]
+    fn a_pull_secret_refers_to_the_native_secret_and_our_driver_does_not() {
+        let native = Delivered {
+            target: Some("orders-db".into()),
+            secret: None,
+        };
+        let pull = json!({"containers": [], "imagePullSecrets": [{"name": "orders-db"}]});
+        let csi = with_volume(
+            &json!({"name": "v", "csi": {"driver": "secrets.keystead.dev",
+            "volumeAttributes": {"secret": "orders"}}}),
+        );
+        for (pod, expected) in [(pull, true), (csi, false)] {
+            let pod = serde_json::from_value(pod).unwrap();
+            assert_eq!(native.is_referred_to_by(&pod), expected);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A workload as it was found: its pods' template, and how far its rollout is. Pure.
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{DynamicObject, ObjectMeta};
 use serde_json::Value;
@@ -42,6 +42,12 @@ impl Workload {
     /// Whether it was there at that time, by the API server's clock, which shows seconds.
     pub(crate) fn was_before(&self, time: Timestamp) -> bool {
         self.created.is_none_or(|created| created <= time)
+    }
+
+    /// Whether that is so of its pods.
+    pub(crate) fn pods_are(&self, is_so: impl Fn(&PodSpec) -> bool) -> bool {
+        let template = self.template.as_ref();
+        template.and_then(|t| t.spec.as_ref()).is_some_and(is_so)
     }
 
     fn new(

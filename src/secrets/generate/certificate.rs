@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    KeyUsagePurpose, SanType, SerialNumber,
 };
 use serde_json::json;
 use time::OffsetDateTime;
 use x509_parser::pem::Pem;
 
+use super::authority::{IssuerName, IssuerRef, Signer};
 use super::digest;
 use super::private_key::{KeyKind, PrivateKey, Unreadable};
 use super::recipe::{Bench, Made, RecipeError};
@@ -63,8 +64,8 @@ pub struct CertificatePolicy {
     pub private_key: String,
     /// The key that gets the root's certificate.
     pub ca: String,
-    /// The key of the certificate that signs it; `None` if it signs itself.
-    pub issuer: Option<String>,
+    /// Who signs it; `None` if it signs itself.
+    pub issuer: Option<IssuerName>,
 }
 
 /// Where the keys of a certificate that signs others are.
@@ -117,6 +118,19 @@ pub(super) fn certificates(pem: &[u8]) -> Option<Vec<Pem>> {
     (only && !all.is_empty()).then_some(all)
 }
 
+/// The name of a certificate's key without its ending.
+fn stem(key: &str) -> &str {
+    key.strip_suffix(".crt").unwrap_or(key)
+}
+
+/// The key beside a certificate's that has its root, if no other is named.
+pub(super) fn default_ca(key: &str) -> String {
+    match key {
+        "tls.crt" => "ca.crt".to_owned(),
+        _ => format!("{}.ca.crt", stem(key)),
+    }
+}
+
 impl CertificatePolicy {
     pub(super) fn new(key: &str, spec: &Certificate) -> Result<Self, RecipeError> {
         let default = CertificateKey::default();
@@ -135,11 +149,6 @@ impl CertificatePolicy {
         } else {
             CertificateKeyRotation::Always
         };
-        let stem = key.strip_suffix(".crt").unwrap_or(key);
-        let ca = match key {
-            "tls.crt" => "ca.crt".to_owned(),
-            _ => format!("{stem}.ca.crt"),
-        };
         let named = private_key.key.clone();
         Ok(Self {
             common_name: spec.common_name.clone(),
@@ -155,9 +164,9 @@ impl CertificatePolicy {
             kind: KeyKind::new(algorithm, private_key.bits)?,
             encoding: private_key.encoding.unwrap_or_default(),
             rotation: private_key.rotation.unwrap_or(rotation),
-            private_key: named.unwrap_or_else(|| format!("{stem}.key")),
-            ca: spec.ca_key.clone().unwrap_or(ca),
-            issuer: spec.issuer.as_ref().map(|issuer| issuer.key.clone()),
+            private_key: named.unwrap_or_else(|| format!("{}.key", stem(key))),
+            ca: spec.ca_key.clone().unwrap_or_else(|| default_ca(key)),
+            issuer: spec.issuer.as_ref().and_then(IssuerName::of),
         })
     }
 
@@ -213,7 +222,7 @@ impl CertificatePolicy {
                     private: self.private_key.clone(),
                 });
             }
-            (Some(certificate), Some(private)) if self.stands(key, certificate, bench, issuer) => (
+            (Some(certificate), Some(private)) if self.stays(key, certificate, bench, issuer) => (
                 SecretBytes::copy_of(certificate),
                 SecretBytes::copy_of(private),
                 bench.kept(&self.ca),
@@ -227,10 +236,11 @@ impl CertificatePolicy {
             }
         };
         // It is its own root, or has that of its issuer.
-        let ca = SecretBytes::copy_of(match (ca, issuer) {
-            (Some(kept), _) => kept,
-            (None, Some(issuer)) => bench.input(issuer.root)?,
-            (None, None) => certificate.expose(),
+        let ca = SecretBytes::copy_of(match (ca, &self.issuer, issuer) {
+            (Some(kept), _, _) => kept,
+            (None, Some(IssuerName::Secret(of)), _) => bench.authority(of)?.root.expose(),
+            (None, _, Some(issuer)) => bench.input(issuer.root)?,
+            (None, _, None) => certificate.expose(),
         });
         Ok(vec![
             (key.to_owned(), certificate),
@@ -239,9 +249,21 @@ impl CertificatePolicy {
         ])
     }
 
-    /// Whether the certificate stays: it says what it should, its issuer is the same, and the next one is not due.
-    /// A clock that was put back is no reason for another.
-    fn stands(
+    /// The authority of another secret that is needed for these keys, if one is.
+    pub(super) fn needs_authority(&self, key: &str, bench: &Bench<'_>) -> Option<&IssuerRef> {
+        let Some(IssuerName::Secret(of)) = &self.issuer else {
+            return None;
+        };
+        let kept = [&self.private_key, &self.ca];
+        let all = kept.into_iter().all(|key| bench.kept(key).is_some());
+        let certificate = bench.kept(key).filter(|_| all);
+        let stays = |certificate| self.stays(key, certificate, bench, None);
+        (!certificate.is_some_and(stays)).then_some(of)
+    }
+
+    /// Whether the certificate stays: it says what it should, its issuer is the same, and the next one is not due, or is due
+    /// and an authority of another secret cannot sign it. A clock that was put back is no reason for another.
+    fn stays(
         &self,
         key: &str,
         certificate: &[u8],
@@ -252,9 +274,13 @@ impl CertificatePolicy {
             .iter()
             .map(|issuer| issuer.certificate.to_owned())
             .collect();
-        bench.is_made_with(key, &self.digest(), &inputs)
-            && CertificateFacts::read(certificate)
-                .is_some_and(|facts| bench.now < self.renewal(&facts))
+        let waits = || match &self.issuer {
+            Some(IssuerName::Secret(of)) => bench.issuers.get(of).is_some_and(Result::is_err),
+            Some(IssuerName::Key(_)) | None => false,
+        };
+        let facts = CertificateFacts::read(certificate);
+        let young = facts.is_some_and(|facts| bench.now < self.renewal(&facts));
+        bench.is_made_with(key, &self.digest(), &inputs) && (young || waits())
     }
 
     /// The private key that was kept, or a new one; and as it is written.
@@ -279,41 +305,45 @@ impl CertificatePolicy {
         issuer: Option<&Authority<'_>>,
         random: &mut dyn Random,
     ) -> Result<SecretBytes, RecipeError> {
-        let key = signing_key(private).ok_or(RecipeError::Certificate)?;
+        let key = private.signing().ok_or(RecipeError::Certificate)?;
         let end = bench.now + days(self.duration_days);
-        let Some(issuer) = issuer else {
+        let beside = match &self.issuer {
+            Some(IssuerName::Secret(_)) => None,
+            Some(IssuerName::Key(_)) | None => issuer,
+        };
+        let beside = beside.map(|issuer| Signer::beside(bench, issuer));
+        let beside = beside.transpose()?;
+        let signer = match &self.issuer {
+            Some(IssuerName::Secret(of)) => Some(self.with_room(of, bench)?),
+            Some(IssuerName::Key(_)) | None => beside.as_ref(),
+        };
+        let Some(signer) = signer else {
             let params = self.params(bench.now, end, random)?;
             let made = params
                 .self_signed(&key)
                 .map_err(|_| RecipeError::Certificate)?;
             return Ok(SecretBytes::from(made.pem()));
         };
-        let (chain, root) = (bench.input(issuer.certificate)?, bench.input(issuer.root)?);
-        let refused = |problem| RecipeError::Issuer {
-            issuer: issuer.certificate.to_owned(),
-            problem,
-        };
-        let unreadable = || refused("it holds no certificate that could be read");
-        let facts = CertificateFacts::read(chain).ok_or_else(unreadable)?;
-        if facts.not_after <= bench.now {
-            return Err(refused("it has expired"));
-        }
-        let signer = PrivateKey::read(bench.input(issuer.private_key)?).ok();
-        let signer = signer.as_ref().and_then(signing_key);
-        let signer = signer.ok_or_else(|| refused("its private key could not be read"))?;
-        let first = certificates(chain).and_then(|all| all.into_iter().next());
-        let first = first.ok_or_else(unreadable)?;
-        let signer = Issuer::from_ca_cert_der(&first.contents.as_slice().into(), signer)
-            .map_err(|_| unreadable())?;
-        let params = self.params(bench.now, end.min(facts.not_after), random)?;
+        let params = self.params(bench.now, end.min(signer.not_after), random)?;
+        let issuer = signer.issuer().ok_or(RecipeError::Certificate)?;
         let made = params
-            .signed_by(&key, &signer)
+            .signed_by(&key, &issuer)
             .map_err(|_| RecipeError::Certificate)?;
         let mut text = SecretBytes::from(made.pem());
-        if chain != root {
-            text.extend_from_slice(chain);
-        }
+        text.extend_from_slice(signer.between.expose());
         Ok(text)
+    }
+
+    /// The authority of another secret, if it may sign this certificate.
+    fn with_room<'a>(&self, of: &IssuerRef, bench: &Bench<'a>) -> Result<&'a Signer, RecipeError> {
+        let signer = bench.authority(of)?;
+        if self.is_ca && signer.room == Some(0) {
+            return Err(RecipeError::IssuerNotReady {
+                secret: of.secret.clone(),
+                problem: "its path length allows no authority below it".to_owned(),
+            });
+        }
+        Ok(signer)
     }
 
     fn params(
@@ -398,10 +428,6 @@ fn purpose(usage: CertificateUsage) -> ExtendedKeyUsagePurpose {
         CertificateUsage::EmailProtection => ExtendedKeyUsagePurpose::EmailProtection,
         CertificateUsage::TimeStamping => ExtendedKeyUsagePurpose::TimeStamping,
     }
-}
-
-fn signing_key(private: &PrivateKey) -> Option<KeyPair> {
-    KeyPair::try_from(private.pkcs8()).ok()
 }
 
 /// 16 random bytes, positive and with no zero byte in front.

@@ -7,6 +7,7 @@
 //! A [`Recipe`] makes all keys of one entry of `spec.generate`: a random value, a key pair, a certificate, or what is
 //! derived from other keys; and says when one is made anew.
 
+mod authority;
 mod certificate;
 mod derived;
 mod encoding;
@@ -21,6 +22,7 @@ mod ssh;
 pub(in crate::secrets) use certificate::Authority;
 pub(in crate::secrets) use recipe::Bench;
 
+pub use authority::{Authorities, IssuerName, IssuerRef, Signer};
 pub use certificate::{CertificateFacts, CertificatePolicy};
 pub use derived::{Derivation, Text};
 pub use pair::{Pair, PairForm};

@@ -174,6 +174,11 @@ impl PrivateKey {
         self.pkcs8.expose()
     }
 
+    /// As certificates are signed with it; `None` if the library cannot read it.
+    pub(super) fn signing(&self) -> Option<rcgen::KeyPair> {
+        rcgen::KeyPair::try_from(self.pkcs8()).ok()
+    }
+
     /// The PKCS#8 structure, in its parts.
     fn info(&self) -> PrivateKeyInfoRef<'_> {
         PrivateKeyInfoRef::try_from(self.pkcs8.expose()).expect("AWS-LC wrote it")

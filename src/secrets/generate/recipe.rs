@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | random value | one | never |
 //! | key pair | a private half, and a public one that is computed from it | never |
-//! | certificate | certificate, private key, root | before it expires; when its names, usages or issuer change |
+//! | certificate | certificate, private key, root | before it expires; when its names, usages or issuer change, unless that is in another secret |
 //! | derived value | one | when one of its inputs or its parameters changes |
 //!
 //! What belongs to a private key is made from it when it is missing. The other way round there is no new private key
@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::authority::{Authorities, IssuerName, IssuerRef, Signer};
 use super::certificate::{Authority, CertificatePolicy};
 use super::derived::Derivation;
 use super::pair::Pair;
@@ -126,6 +127,20 @@ pub enum RecipeError {
         /// Why.
         problem: &'static str,
     },
+    /// An authority of another secret has to sign, and was not asked.
+    #[error("it is to be signed anew by ManagedSecret `{secret}`")]
+    SignedAnew {
+        /// The secret that it names.
+        secret: String,
+    },
+    /// An authority of another secret cannot sign.
+    #[error("its issuer, ManagedSecret `{secret}`, cannot sign: {problem}")]
+    IssuerNotReady {
+        /// The secret that it names.
+        secret: String,
+        /// Why, and the remedy.
+        problem: String,
+    },
     /// A name that a certificate cannot have.
     #[error("{field} has an entry that a certificate cannot have, at position {position}")]
     CertificateName {
@@ -164,6 +179,8 @@ pub(in crate::secrets) struct Bench<'a> {
     pub(in crate::secrets) stored: Option<Stored<'a>>,
     /// The keys of the next version that are there already: every input is.
     pub(in crate::secrets) next: &'a SecretValue,
+    /// The authorities of other secrets that were asked to sign.
+    pub(in crate::secrets) issuers: &'a Authorities,
     /// The time.
     pub(in crate::secrets) now: Timestamp,
 }
@@ -179,6 +196,19 @@ impl<'a> Bench<'a> {
         self.next.get(key).ok_or_else(|| RecipeError::UnknownInput {
             input: key.to_owned(),
         })
+    }
+
+    /// An authority of another secret.
+    pub(super) fn authority(&self, of: &IssuerRef) -> Result<&'a Signer, RecipeError> {
+        let secret = || of.secret.clone();
+        match self.issuers.get(of) {
+            Some(Ok(signer)) => Ok(signer),
+            Some(Err(problem)) => Err(RecipeError::IssuerNotReady {
+                secret: secret(),
+                problem: problem.clone(),
+            }),
+            None => Err(RecipeError::SignedAnew { secret: secret() }),
+        }
     }
 
     /// Whether a key was made with the same parameters from the same inputs. What was taken over from a Secret has no
@@ -211,7 +241,7 @@ impl NamedGenerator {
     pub(in crate::secrets) fn inputs(&self) -> Vec<String> {
         match &self.recipe {
             Recipe::Random(_) | Recipe::Pair(_) => Vec::new(),
-            Recipe::Certificate(policy) => policy.issuer.iter().cloned().collect(),
+            Recipe::Certificate(_) => self.issuer().map(str::to_owned).into_iter().collect(),
             Recipe::Derived(derivation) => derivation.inputs(),
         }
     }
@@ -240,12 +270,36 @@ impl NamedGenerator {
         !matches!(self.recipe, Recipe::Random(_))
     }
 
-    /// The key of the certificate that signs it, if it has one.
+    /// The key of the same secret with the certificate that signs it, if it has one.
     pub(in crate::secrets) fn issuer(&self) -> Option<&str> {
         match &self.recipe {
-            Recipe::Certificate(policy) => policy.issuer.as_deref(),
+            Recipe::Certificate(policy) => match &policy.issuer {
+                Some(IssuerName::Key(key)) => Some(key),
+                Some(IssuerName::Secret(_)) | None => None,
+            },
             Recipe::Random(_) | Recipe::Pair(_) | Recipe::Derived(_) => None,
         }
+    }
+
+    /// The authority of another secret without which the next version cannot be made, if there is one. `current`: values to
+    /// keep.
+    pub fn needs_authority(
+        &self,
+        current: Option<&SecretValue>,
+        stored: Option<Stored<'_>>,
+        now: Timestamp,
+    ) -> Option<&IssuerRef> {
+        let Recipe::Certificate(policy) = &self.recipe else {
+            return None;
+        };
+        let bench = Bench {
+            current,
+            stored,
+            next: &SecretValue::new(),
+            issuers: &Authorities::new(),
+            now,
+        };
+        policy.needs_authority(&self.key, &bench)
     }
 
     /// Where its keys are, if it is a certificate that signs others.

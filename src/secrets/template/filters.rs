@@ -4,32 +4,53 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::MAX_OUTPUT;
+use super::{MAX_OUTPUT, pem};
 use crate::crypto::SecretBytes;
 use crate::secrets::buffer::{Buffer, Full};
 
 /// The names that a user may write, for messages.
-pub(super) const NAMES: &str =
-    "urlencode (urlquery), b64encode, json (tojson), shellquote (shell_quote)";
+pub(super) const NAMES: &str = "urlencode (urlquery), b64encode, b64decode, json (tojson), yaml (toyaml), shellquote \
+                                (shell_quote), pem(\"LABEL\"), filterpem(\"LABEL\")";
 
 /// A way to write text inside of another syntax.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Filter {
     /// RFC 3986: everything but the unreserved characters is percent-encoded.
     UrlEncode,
     /// RFC 4648 section 4, of any bytes.
     Base64Encode,
-    /// A JSON string literal, with its quotes.
+    /// The bytes that standard base64 stands for; white space in it counts for nothing.
+    Base64Decode,
+    /// A JSON string literal, with its quotes: a scalar of YAML, too.
     Json,
     /// One word of a POSIX shell, in single quotes.
     ShellQuote,
+    /// Any bytes in PEM, under that label.
+    Pem(String),
+    /// The blocks of a PEM text that have that label.
+    FilterPem(String),
+}
+
+/// Why there is no such filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NameError {
+    /// No filter has this name.
+    Unknown,
+    /// It takes no argument.
+    Argument,
+    /// It takes a label of PEM.
+    Label,
 }
 
 /// Why a filter cannot write what it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FilterError {
-    /// The bytes are not UTF-8, and only `b64encode` takes such.
+    /// The bytes are not UTF-8, and only `b64encode` and `pem` take such.
     NotText,
+    /// The text is no base64.
+    NotBase64,
+    /// There is no whole block of that label.
+    NoPem,
     /// A NUL, which no shell can hold.
     Nul,
     /// The result would be longer than a rendered key may be.
@@ -43,28 +64,39 @@ impl From<Full> for FilterError {
 }
 
 impl Filter {
-    /// The filter of a name.
-    pub(super) fn named(name: &str) -> Option<Self> {
-        match name {
-            "urlencode" | "urlquery" => Some(Self::UrlEncode),
-            "b64encode" => Some(Self::Base64Encode),
-            "json" | "tojson" => Some(Self::Json),
-            "shellquote" | "shell_quote" => Some(Self::ShellQuote),
-            _ => None,
+    /// The filter of a name, with what is between its parentheses.
+    pub(super) fn named(name: &str, argument: Option<&str>) -> Result<Self, NameError> {
+        let label = || {
+            let label = argument.filter(|label| pem::is_label(label));
+            label.map(str::to_owned).ok_or(NameError::Label)
+        };
+        let filter = match name {
+            "pem" => return label().map(Self::Pem),
+            "filterpem" | "filterPEM" => return label().map(Self::FilterPem),
+            "urlencode" | "urlquery" => Self::UrlEncode,
+            "b64encode" => Self::Base64Encode,
+            "b64decode" => Self::Base64Decode,
+            "json" | "tojson" | "yaml" | "toyaml" => Self::Json,
+            "shellquote" | "shell_quote" => Self::ShellQuote,
+            _ => return Err(NameError::Unknown),
+        };
+        match argument {
+            None => Ok(filter),
+            Some(_) => Err(NameError::Argument),
         }
     }
 
     /// Writes `input` in the filter's form.
-    pub(super) fn apply(self, input: &[u8]) -> Result<SecretBytes, FilterError> {
-        if self == Self::Base64Encode {
-            return base64_encode(input);
-        }
-        let text = std::str::from_utf8(input).map_err(|_| FilterError::NotText)?;
+    pub(super) fn apply(&self, input: &[u8]) -> Result<SecretBytes, FilterError> {
+        let text = || std::str::from_utf8(input).map_err(|_| FilterError::NotText);
         match self {
-            Self::UrlEncode => url_encode(input),
-            Self::Json => json(text),
-            Self::ShellQuote => shell_quote(input),
             Self::Base64Encode => base64_encode(input),
+            Self::Base64Decode => base64_decode(text()?),
+            Self::UrlEncode => text().and_then(|_| url_encode(input)),
+            Self::Json => json(text()?),
+            Self::ShellQuote => text().and_then(|_| shell_quote(input)),
+            Self::Pem(label) => pem::wrap(label, input),
+            Self::FilterPem(label) => pem::filter(label, text()?),
         }
     }
 }
@@ -80,6 +112,18 @@ fn base64_encode(input: &[u8]) -> Result<SecretBytes, FilterError> {
         .expect("length is that of base64");
     debug_assert_eq!(written, length);
     Ok(encoded)
+}
+
+fn base64_decode(text: &str) -> Result<SecretBytes, FilterError> {
+    let mut packed = SecretBytes::with_capacity(text.len());
+    for word in text.split_ascii_whitespace() {
+        packed.extend_from_slice(word.as_bytes());
+    }
+    let mut decoded = SecretBytes::zeroed(packed.len().div_ceil(4) * 3);
+    let length = STANDARD
+        .decode_slice(packed.expose(), decoded.expose_mut())
+        .map_err(|_| FilterError::NotBase64)?;
+    Ok(SecretBytes::copy_of(&decoded.expose()[..length]))
 }
 
 fn url_encode(input: &[u8]) -> Result<SecretBytes, FilterError> {

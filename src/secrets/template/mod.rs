@@ -14,9 +14,10 @@
 //! - A name is a key of the secret; one that the secret does not have is an error. `keys` is all of
 //!   them, even if a key has that name (which is then `keys["keys"]`).
 //! - Values are bytes and go out as they are: nothing is trimmed, appended or escaped unless the
-//!   template says so. A value that is not UTF-8 can only be written through `b64encode`.
-//! - Filters: `urlencode` (or `urlquery`), `b64encode`, `json` (or `tojson`), `shellquote` (or
-//!   `shell_quote`).
+//!   template says so. A value that is not UTF-8 can only be written through `b64encode` or `pem`.
+//! - Filters: `urlencode` (or `urlquery`), `b64encode`, `b64decode`, `json` (or `tojson`), `yaml` (or `toyaml`: the
+//!   same, since a string of JSON is a scalar of YAML), `shellquote` (or `shell_quote`), `pem("CERTIFICATE")` of any
+//!   bytes, such as DER, and `filterpem("CERTIFICATE")` (or `filterPEM`), the blocks of that label.
 //! - Conditions: `==`, `!=`, `in`, `and`, `or`, `not`, `is defined`; a value alone is true if it is
 //!   not empty. The only loop is over `keys`.
 //!
@@ -34,7 +35,10 @@
 
 mod filters;
 mod parse;
+mod pem;
 mod render;
+
+use std::fmt;
 
 use super::value::{MAX_PLAINTEXT, SecretValue, shown};
 use crate::crypto::SecretBytes;
@@ -54,14 +58,31 @@ pub struct Template {
 /// Why a template cannot be compiled or rendered: which one, where, and what is wrong. It holds
 /// names and places, never a value or a piece of rendered text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("template `{key}`, line {line}: {problem}")]
+#[error("template `{key}`, {place}: {problem}")]
 pub struct TemplateError {
     /// The target key that the template is for.
     pub key: String,
-    /// The line in its source, from 1.
-    pub line: usize,
+    /// Where in its source.
+    pub place: Place,
     /// What is wrong.
     pub problem: TemplateProblem,
+}
+
+/// Where in a source something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1; `None` where the parser does not say it.
+    pub column: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}", self.line)?;
+        self.column
+            .map_or(Ok(()), |column| write!(f, ", column {column}"))
+    }
 }
 
 /// What is wrong with a template.
@@ -106,8 +127,8 @@ pub enum TemplateProblem {
     },
     /// A value that is not text where text is needed.
     #[error(
-        "the value of `{name}` is not UTF-8 text; write it with the filter b64encode, which is the \
-         only one that takes any bytes"
+        "the value of `{name}` is not UTF-8 text; write it with the filter b64encode or pem, which take \
+         any bytes"
     )]
     NotText {
         /// The key.
@@ -116,6 +137,20 @@ pub enum TemplateProblem {
     /// A NUL in a shell word.
     #[error("the value of `{name}` has a NUL, which no shell can hold; use the filter b64encode")]
     NulInShell {
+        /// The key.
+        name: String,
+    },
+    /// A value that is no base64, where it is to be decoded.
+    #[error(
+        "the value of `{name}` is no standard base64 (RFC 4648, section 4), which b64decode takes"
+    )]
+    NotBase64 {
+        /// The key.
+        name: String,
+    },
+    /// A value that has no block of PEM with the label.
+    #[error("the value of `{name}` has no whole PEM block of the label that filterpem names")]
+    NoPem {
         /// The key.
         name: String,
     },
@@ -150,10 +185,10 @@ impl Template {
     }
 }
 
-/// A problem and its line, before it is known which template has it.
+/// A problem and its place, before it is known which template has it.
 #[derive(Debug)]
 struct Fault {
-    line: usize,
+    place: Place,
     problem: TemplateProblem,
 }
 
@@ -161,7 +196,7 @@ impl Fault {
     fn of(self, key: &str) -> TemplateError {
         TemplateError {
             key: shown(key),
-            line: self.line,
+            place: self.place,
             problem: self.problem,
         }
     }
@@ -171,22 +206,22 @@ impl Fault {
 #[derive(Debug)]
 enum Node {
     Text {
-        line: usize,
+        place: Place,
         text: String,
     },
     Emit {
-        line: usize,
+        place: Place,
         text: Text,
     },
     If {
-        line: usize,
+        place: Place,
         condition: Condition,
         then: Vec<Self>,
         otherwise: Vec<Self>,
     },
     /// Over all keys. The name of the loop is known by its depth: the number of loops around it.
     For {
-        line: usize,
+        place: Place,
         body: Vec<Self>,
     },
 }

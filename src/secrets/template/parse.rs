@@ -1,11 +1,11 @@
 //! From source to the small language of this module: `minijinja` parses, and only what is listed here
 //! is let through.
 
-use minijinja::machinery::{Token, Tokenizer, WhitespaceConfig, ast};
+use minijinja::machinery::{Span, Token, Tokenizer, WhitespaceConfig, ast};
 use minijinja::syntax::SyntaxConfig;
 
-use super::filters::Filter;
-use super::{Condition, Fault, Key, MAX_SOURCE, Node, TemplateProblem, Text};
+use super::filters::{Filter, NameError};
+use super::{Condition, Fault, Key, MAX_SOURCE, Node, Place, TemplateProblem, Text};
 
 /// Most tokens between two delimiters. The parser, this module and dropping its result recurse into
 /// an expression, so that its length bounds their stack.
@@ -14,6 +14,10 @@ const MAX_EXPRESSION: usize = 64;
 const MAX_BLOCKS: usize = 256;
 
 const ALL_KEYS: &str = "keys";
+const START: Place = Place {
+    line: 1,
+    column: None,
+};
 const WHITESPACE: WhitespaceConfig = WhitespaceConfig {
     keep_trailing_newline: true,
     lstrip_blocks: false,
@@ -24,7 +28,7 @@ const WHITESPACE: WhitespaceConfig = WhitespaceConfig {
 pub(super) fn parse(source: &str) -> Result<Vec<Node>, Fault> {
     if source.len() > MAX_SOURCE {
         return Err(Fault {
-            line: 1,
+            place: START,
             problem: TemplateProblem::SourceTooLong,
         });
     }
@@ -38,7 +42,7 @@ pub(super) fn parse(source: &str) -> Result<Vec<Node>, Fault> {
     let parsed = minijinja::machinery::parse(source, "", syntax, WHITESPACE)
         .map_err(|e| syntax_fault(&e))?;
     let ast::Stmt::Template(template) = parsed else {
-        return Err(unsupported(1, "this block", "a template"));
+        return Err(unsupported(START, "this block", "a template"));
     };
     Compiler { loops: Vec::new() }.nodes(&template.children)
 }
@@ -63,9 +67,8 @@ fn bound(source: &str, syntax: &SyntaxConfig) -> Result<(), Fault> {
         } else {
             continue;
         };
-        let line = usize::from(span.start_line);
         return Err(Fault {
-            line,
+            place: at(span),
             problem: TemplateProblem::TooComplex { what, limit },
         });
     }
@@ -79,14 +82,17 @@ fn syntax_fault(error: &minijinja::Error) -> Fault {
         .unwrap_or("the template cannot be parsed")
         .to_owned();
     Fault {
-        line: error.line().unwrap_or(1),
+        place: Place {
+            line: error.line().unwrap_or(1),
+            column: None,
+        },
         problem: TemplateProblem::Syntax { detail },
     }
 }
 
-fn unsupported(line: usize, what: &'static str, remedy: impl Into<String>) -> Fault {
+fn unsupported(place: Place, what: &'static str, remedy: impl Into<String>) -> Fault {
     Fault {
-        line,
+        place,
         problem: TemplateProblem::Unsupported {
             what,
             remedy: remedy.into(),
@@ -110,38 +116,38 @@ impl<'a> Compiler<'a> {
     fn node(&mut self, statement: &ast::Stmt<'a>) -> Result<Node, Fault> {
         use ast::Stmt;
         const REMEDY: &str = "there are [% if %] and [% for name in keys %]";
-        let refuse = |line: u16, what| Err(unsupported(usize::from(line), what, REMEDY));
+        let refuse = |span, what| Err(unsupported(at(span), what, REMEDY));
         match statement {
             Stmt::EmitRaw(raw) => Ok(Node::Text {
-                line: usize::from(raw.span().start_line),
+                place: at(raw.span()),
                 text: raw.raw.to_owned(),
             }),
             Stmt::EmitExpr(emit) => Ok(Node::Emit {
-                line: line(&emit.expr),
+                place: place(&emit.expr),
                 text: self.text(&emit.expr)?,
             }),
             Stmt::IfCond(block) => Ok(Node::If {
-                line: line(&block.expr),
+                place: place(&block.expr),
                 condition: self.condition(&block.expr)?,
                 then: self.nodes(&block.true_body)?,
                 otherwise: self.nodes(&block.false_body)?,
             }),
             Stmt::ForLoop(block) => self.for_loop(block),
-            Stmt::WithBlock(block) => refuse(block.span().start_line, "[% with %]"),
-            Stmt::Set(block) => refuse(block.span().start_line, "[% set %]"),
-            Stmt::SetBlock(block) => refuse(block.span().start_line, "[% set %]"),
-            Stmt::AutoEscape(block) => refuse(block.span().start_line, "[% autoescape %]"),
-            Stmt::FilterBlock(block) => refuse(block.span().start_line, "[% filter %]"),
-            Stmt::Do(block) => refuse(block.span().start_line, "[% do %]"),
-            Stmt::Template(block) => refuse(block.span().start_line, "a template"),
+            Stmt::WithBlock(block) => refuse(block.span(), "[% with %]"),
+            Stmt::Set(block) => refuse(block.span(), "[% set %]"),
+            Stmt::SetBlock(block) => refuse(block.span(), "[% set %]"),
+            Stmt::AutoEscape(block) => refuse(block.span(), "[% autoescape %]"),
+            Stmt::FilterBlock(block) => refuse(block.span(), "[% filter %]"),
+            Stmt::Do(block) => refuse(block.span(), "[% do %]"),
+            Stmt::Template(block) => refuse(block.span(), "a template"),
             // Which others exist depends on features of the parser that another crate may switch on.
             #[allow(unreachable_patterns, reason = "see above")]
-            _ => refuse(1, "a block of this kind"),
+            _ => Err(unsupported(START, "a block of this kind", REMEDY)),
         }
     }
 
     fn for_loop(&mut self, block: &ast::ForLoop<'a>) -> Result<Node, Fault> {
-        let at = line(&block.iter);
+        let at = place(&block.iter);
         let remedy = "the only loop is [% for name in keys %]";
         let (ast::Expr::Var(name), ast::Expr::Var(over)) = (&block.target, &block.iter) else {
             return Err(unsupported(at, "a loop of this form", remedy));
@@ -156,14 +162,14 @@ impl<'a> Compiler<'a> {
         let body = self.nodes(&block.body);
         self.loops.pop();
         Ok(Node::For {
-            line: at,
+            place: at,
             body: body?,
         })
     }
 
     fn text(&self, expression: &ast::Expr<'a>) -> Result<Text, Fault> {
         use ast::Expr;
-        let at = line(expression);
+        let at = place(expression);
         match expression {
             Expr::Const(constant) => match constant.value.as_str() {
                 Some(text) => Ok(Text::Literal(text.to_owned())),
@@ -186,32 +192,46 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn filtered(&self, filter: &ast::Filter<'a>, at: usize) -> Result<Text, Fault> {
-        let (Some(input), true) = (&filter.expr, filter.args.is_empty()) else {
-            return Err(unsupported(
-                at,
-                "a filter with arguments",
-                "write only its name",
-            ));
+    fn filtered(&self, filter: &ast::Filter<'a>, at: Place) -> Result<Text, Fault> {
+        let form = || {
+            let remedy = "write only its name, or one label in quotes";
+            unsupported(at, "a filter of this form", remedy)
         };
+        let input = filter.expr.as_ref().ok_or_else(form)?;
+        let argument = match filter.args.as_slice() {
+            [] => None,
+            [ast::CallArg::Pos(ast::Expr::Const(text))] => {
+                Some(text.value.as_str().ok_or_else(form)?)
+            }
+            _ => return Err(form()),
+        };
+        let filter = Filter::named(filter.name, argument).map_err(|error| match error {
+            NameError::Unknown => Fault {
+                place: at,
+                problem: TemplateProblem::UnknownFilter {
+                    name: filter.name.to_owned(),
+                },
+            },
+            NameError::Argument => {
+                unsupported(at, "a filter with arguments", "write only its name")
+            }
+            NameError::Label => {
+                let remedy = "write it in quotes and capitals, as pem(\"CERTIFICATE\")";
+                unsupported(
+                    at,
+                    "a filter without the label of PEM that it needs",
+                    remedy,
+                )
+            }
+        })?;
         let input = Box::new(self.text(input)?);
-        let Some(known) = Filter::named(filter.name) else {
-            let name = filter.name.to_owned();
-            return Err(Fault {
-                line: at,
-                problem: TemplateProblem::UnknownFilter { name },
-            });
-        };
-        Ok(Text::Filtered {
-            filter: known,
-            input,
-        })
+        Ok(Text::Filtered { filter, input })
     }
 
     /// A key of the secret: `name`, `keys.name`, `keys["name"]` or `keys[name of a loop]`.
     fn key(&self, expression: &ast::Expr<'a>) -> Result<Key, Fault> {
         use ast::Expr;
-        let at = line(expression);
+        let at = place(expression);
         match expression {
             Expr::Var(name) if name.id != ALL_KEYS && self.depth(name.id).is_none() => {
                 Ok(Key::Named(name.id.to_owned()))
@@ -240,7 +260,7 @@ impl<'a> Compiler<'a> {
 
     fn condition(&self, expression: &ast::Expr<'a>) -> Result<Condition, Fault> {
         use ast::{BinOpKind, Expr, UnaryOpKind};
-        let at = line(expression);
+        let at = place(expression);
         let remedy = "there are ==, !=, in keys, and, or, not, is defined";
         let not = |condition| Condition::Not(Box::new(condition));
         match expression {
@@ -325,6 +345,14 @@ fn dotted(expression: &ast::Expr<'_>) -> Option<String> {
     }
 }
 
-fn line(expression: &ast::Expr<'_>) -> usize {
-    usize::from(expression.span().start_line)
+fn place(expression: &ast::Expr<'_>) -> Place {
+    at(expression.span())
+}
+
+/// Where a piece of the source begins.
+fn at(span: Span) -> Place {
+    Place {
+        line: usize::from(span.start_line),
+        column: Some(usize::from(span.start_col) + 1),
+    }
 }

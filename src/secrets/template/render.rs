@@ -66,34 +66,34 @@ impl<'a> Renderer<'a> {
 
     fn node(&mut self, node: &'a Node) -> Result<(), Fault> {
         match node {
-            Node::Text { line, text } => self.emit(text.as_bytes()).map_err(|problem| Fault {
-                line: *line,
+            Node::Text { place, text } => self.emit(text.as_bytes()).map_err(|problem| Fault {
+                place: *place,
                 problem,
             }),
-            Node::Emit { line, text } => self
+            Node::Emit { place, text } => self
                 .text(text)
                 .and_then(|piece| self.emit_piece(&piece))
                 .map_err(|problem| Fault {
-                    line: *line,
+                    place: *place,
                     problem,
                 }),
             Node::If {
-                line,
+                place,
                 condition,
                 then,
                 otherwise,
             } => {
                 let holds = self.condition(condition).map_err(|problem| Fault {
-                    line: *line,
+                    place: *place,
                     problem,
                 })?;
                 self.nodes(if holds { then } else { otherwise })
             }
-            Node::For { line, body } => {
+            Node::For { place, body } => {
                 let values = self.values;
                 for key in values.keys() {
                     self.spend(0).map_err(|problem| Fault {
-                        line: *line,
+                        place: *place,
                         problem,
                     })?;
                     self.loops.push(key);
@@ -155,6 +155,8 @@ impl<'a> Renderer<'a> {
                 self.spend(piece.bytes().len())?;
                 let bytes = filter.apply(piece.bytes()).map_err(|error| match error {
                     FilterError::NotText => TemplateProblem::NotText { name: piece.name() },
+                    FilterError::NotBase64 => TemplateProblem::NotBase64 { name: piece.name() },
+                    FilterError::NoPem => TemplateProblem::NoPem { name: piece.name() },
                     FilterError::Nul => TemplateProblem::NulInShell { name: piece.name() },
                     FilterError::TooLong => TemplateProblem::OutputTooLong,
                 })?;

@@ -274,14 +274,75 @@ fn a_shell_reads_a_quoted_value_back() {
 }
 
 #[test]
-fn unknown_names_are_told_with_their_line() {
+fn yaml_is_the_form_of_json_that_yaml_reads() {
+    let value = "y: \u{1f511}\"\\ #'\n\t\u{85}\u{2028}-";
+    let text = rendered("a: [[ v | yaml ]]", &[("v", value.as_bytes())]);
+    assert_eq!(
+        text,
+        rendered("a: [[ v | json ]]", &[("v", value.as_bytes())])
+    );
+    let read: std::collections::BTreeMap<String, String> = serde_saphyr::from_str(&text).unwrap();
+    assert_eq!(read["a"], value);
+}
+
+#[test]
+fn only_the_blocks_of_a_label_are_taken_out_of_a_pem_text() {
+    let block = |label: &str| format!("-----BEGIN {label}-----\nQUJD\n-----END {label}-----\n");
+    let (certificate, key) = (block("CERTIFICATE"), block("PRIVATE KEY"));
+    let bundle = format!("a comment\n{certificate}{key}{certificate}").replace('\n', "\r\n");
+    let taken = |label: &str| {
+        let source = format!("[[ v | filterPEM('{label}') ]]");
+        render(&source, &[("v", bundle.as_bytes())]).map(|bytes| String::from_utf8(bytes).unwrap())
+    };
+    assert_eq!(taken("CERTIFICATE").unwrap(), certificate.repeat(2));
+    assert_eq!(taken("PRIVATE KEY").unwrap(), key);
+    let told = taken("EC PRIVATE KEY").unwrap_err().to_string();
+    assert!(
+        told.contains("value of `v` has no whole PEM block"),
+        "{told}"
+    );
+    // What is cut off must not take the next block with it.
+    let cut = format!("-----BEGIN CERTIFICATE-----\nQUJD\n{key}{certificate}");
+    for text in [cut.as_str(), "-----BEGIN CERTIFICATE-----\nQUJD\n"] {
+        refused(
+            "[[ v | filterpem('CERTIFICATE') ]]",
+            &[("v", text.as_bytes())],
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn bytes_come_back_from_base64_and_from_pem(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        use base64::Engine as _;
+        let encoded = base64::engine::general_purpose::STANDARD.encode(&bytes);
+        let wrapped = encoded.as_bytes().chunks(20).collect::<Vec<_>>().join(&b'\n');
+        let again = rendered("[[ v | b64decode | b64encode ]]", &[("v", &wrapped)]);
+        prop_assert_eq!(&again, &encoded);
+        let pem = rendered("[[ v | pem('ENCRYPTED DATA 1') ]]", &[("v", &bytes)]);
+        let (label, read) = pkcs8::der::pem::decode_vec(pem.as_bytes()).unwrap();
+        prop_assert_eq!((label, &read), ("ENCRYPTED DATA 1", &bytes));
+        let filtered = rendered("[[ v | filterpem('ENCRYPTED DATA 1') ]]", &[("v", pem.as_bytes())]);
+        prop_assert_eq!(filtered, pem);
+    }
+
+    #[test]
+    fn any_text_is_decoded_or_filtered_or_refused(text in ".{0,200}") {
+        for filter in ["b64decode", "filterpem('CERTIFICATE')"] {
+            let _ = render(&format!("[[ v | {filter} ]]"), &[("v", text.as_bytes())]);
+        }
+    }
+}
+
+#[test]
+fn unknown_names_are_told_with_their_place() {
     assert_eq!(
         refused("a\n[[ passwort ]]", &[("password", b"x")]),
-        "template `out`, line 2: unknown name `passwort`; the secret has no such key"
+        "template `out`, line 2, column 4: unknown name `passwort`; the secret has no such key"
     );
     assert_eq!(
         refused("a\n\n[% if keys[\"a.c\"] %][% endif %]", &[("a.b", b"x")]),
-        "template `out`, line 3: unknown name `a.c`; the secret has no such key"
+        "template `out`, line 3, column 7: unknown name `a.c`; the secret has no such key"
     );
     // A branch that is not taken is not looked at.
     assert_eq!(rendered("[% if x is defined %][[ x ]][% endif %]", &[]), "");
@@ -295,10 +356,12 @@ fn bytes_that_are_not_text_name_the_key_and_the_remedy() {
         "[[ k | json ]]",
         "[[ keys[\"k\"] | shellquote ]]",
     ] {
-        assert_eq!(
-            refused(source, &[("k", b"\xff")]),
-            "template `out`, line 1: the value of `k` is not UTF-8 text; write it with the filter \
-             b64encode, which is the only one that takes any bytes"
+        let told = refused(source, &[("k", b"\xff")]);
+        assert!(
+            told.contains(": the value of `k` is not UTF-8 text")
+                && told.contains("line 1, column ")
+                && told.contains("write it with the filter b64encode or pem"),
+            "{told}"
         );
     }
     let nul = refused("[[ k | shellquote ]]", &[("k", b"a\0b")]);
@@ -332,7 +395,15 @@ fn what_is_not_part_of_the_language_is_refused_when_compiled() {
             "[[ a | upper ]]",
             "unknown filter `upper`; there are urlencode (urlquery), b64encode",
         ),
-        ("[[ a | json(2) ]]", "a filter with arguments"),
+        ("[[ a | json(2) ]]", "a filter of this form"),
+        ("[[ a | pem(b) ]]", "a filter of this form"),
+        ("[[ a | json('x') ]]", "a filter with arguments"),
+        ("[[ a | pem ]]", "as pem(\"CERTIFICATE\")"),
+        ("[[ a | pem('certificate') ]]", "as pem(\"CERTIFICATE\")"),
+        (
+            "[[ a | filterpem('A  B') ]]",
+            "the label of PEM that it needs",
+        ),
         ("[% set a = b %]", "[% set %]"),
         ("[% set a %][[ b ]][% endset %]", "[% set %]"),
         ("[% with a = b %][% endwith %]", "[% with %]"),
@@ -373,7 +444,7 @@ fn what_is_not_part_of_the_language_is_refused_when_compiled() {
     for (source, expected) in cases {
         let error = Template::compile("out", &format!("\n{source}")).unwrap_err();
         assert!(error.to_string().contains(expected), "{source}: {error}");
-        assert_eq!(error.line, 2, "{source}: {error}");
+        assert_eq!(error.place.line, 2, "{source}: {error}");
     }
 }
 
@@ -409,6 +480,9 @@ fn no_failing_path_tells_a_value() {
         ("[[ a ]][[ a ]]", big),
         ("[[ a | b64encode ]]", big),
         ("[[ a | urlencode ]] [[ a | json | json ]]", big),
+        ("[[ a | b64decode ]]", entries),
+        ("[[ a | filterpem('KEY') ]]", entries),
+        ("[[ a | pem('KEY') ]]", big),
     ];
     for (source, entries) in failing {
         let template = Template::compile("out", source);

@@ -324,6 +324,10 @@ pub(super) fn accepted_secrets() -> Vec<Value> {
         json!({"literals": {long(253): ""}, "target": {"form": "None"}}),
         // What is delivered is what the template makes, so only its keys need room for the suffix.
         json!({"literals": {long(253): ""}, "template": {"data": {"short": "x"}}}),
+        json!({"literals": {"a": ""}, "template": {"type": "kubernetes.io/tls"}, "target": {"form": "Plain"}}),
+        json!({"literals": {"a": ""}, "template": {"metadata": {
+            "labels": {"argocd.argoproj.io/secret-type": "cluster", "app.kubernetes.io/part-of": "x", "a.B_c-9": ""},
+            "annotations": {long(63): long(4096)}}}}),
         json!({"generate": generators(64)}),
         json!({"literals": literals(64)}),
         json!({"literals": {"a": long(65_536)}, "description": "ж".repeat(2048), "encryptionContext": context}),

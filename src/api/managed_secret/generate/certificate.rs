@@ -6,10 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::pairs::{PrivateKeyAlgorithm, PrivateKeyEncoding, bits, encoding};
+use crate::api::schema::OBJECT_NAME;
 
 /// A certificate with its private key, made anew before it expires. The secret's key gets the certificate in PEM,
 /// followed by those between it and its root. A change of the names, the usages, `isCA` or the issuer makes it anew; a
-/// change of the duration or of `privateKey` takes effect with the next one.
+/// change of the duration or of `privateKey` takes effect with the next one, and so does what becomes of an authority of
+/// another secret.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
@@ -129,13 +131,38 @@ pub enum CertificateKeyRotation {
     Never,
 }
 
-/// Who signs a certificate.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+/// Who signs a certificate: an authority of this secret, or one of another secret.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.key) != has(self.secretRef)")
+    .message("exactly one of key and secretRef must be set"))]
 pub struct CertificateIssuer {
     /// The key of this secret with the certificate of the authority, which is generated with `isCA: true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = super::KEY_NAME))]
-    pub key: String,
+    pub key: Option<String>,
+    /// An authority of another `ManagedSecret` of the namespace. It is read only when it has to sign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<CertificateIssuerRef>,
+}
+
+/// A certificate authority among the keys of another `ManagedSecret`. Whoever names one needs `get` on
+/// `managedsecrets/value` for it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateIssuerRef {
+    /// Name of the `ManagedSecret`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
+    pub name: String,
+    /// The key with its certificate, in PEM, and those between it and its root; default `tls.crt`. Its root is taken from the
+    /// key that `caKey` of such a certificate names by default, and otherwise is the last certificate here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = super::KEY_NAME))]
+    pub certificate_key: Option<String>,
+    /// The key with its private key, in PEM; default `tls.key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = super::KEY_NAME))]
+    pub private_key_key: Option<String>,
 }
 
 /// A generated certificate of the current version.

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use certificate::{
-    Certificate, CertificateIssuer, CertificateKey, CertificateKeyRotation, CertificateStatus,
-    CertificateUsage,
+    Certificate, CertificateIssuer, CertificateIssuerRef, CertificateKey, CertificateKeyRotation,
+    CertificateStatus, CertificateUsage,
 };
 pub use derived::{Bcrypt, DockerConfigJson, Htpasswd, Keystore, KeystoreFormat, Registry, Scram};
 pub use pairs::{KeyFormat, KeyPair, PrivateKeyAlgorithm, PrivateKeyEncoding, SshKey};

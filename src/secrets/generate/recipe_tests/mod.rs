@@ -2,10 +2,12 @@
 
 mod certificates;
 mod derived;
+mod issuers;
 mod pairs;
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::rc::Rc;
 
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -52,6 +54,8 @@ struct Spec {
     generate: Value,
     literals: BTreeMap<String, String>,
     imported: BTreeMap<String, String>,
+    /// Other secrets, by name.
+    others: BTreeMap<String, Rc<Version>>,
     now: Timestamp,
 }
 
@@ -61,6 +65,7 @@ fn spec(generate: Value) -> Spec {
         generate,
         literals: BTreeMap::new(),
         imported: BTreeMap::new(),
+        others: BTreeMap::new(),
         now: "2026-03-01T12:00:00Z".parse().unwrap(),
     }
 }
@@ -69,6 +74,28 @@ impl Spec {
     fn literal(mut self, key: &str, text: &str) -> Self {
         self.literals.insert(key.to_owned(), text.to_owned());
         self
+    }
+
+    fn beside(mut self, name: &str, other: &Rc<Version>) -> Self {
+        self.others.insert(name.to_owned(), other.clone());
+        self
+    }
+
+    /// The authorities of other secrets that are needed.
+    fn asked(
+        &self,
+        generators: &[NamedGenerator],
+        current: Option<&SecretValue>,
+        stored: Option<Stored<'_>>,
+    ) -> Authorities {
+        let needed = generators
+            .iter()
+            .filter_map(|named| named.needs_authority(current, stored, self.now));
+        let look = |of: &IssuerRef| match self.others.get(&of.secret) {
+            Some(other) => Signer::read(&other.value, of, self.now),
+            None => Err("it does not exist".to_owned()),
+        };
+        needed.map(|of| (of.clone(), look(of))).collect()
     }
 
     fn after_hours(mut self, hours: i64) -> Self {
@@ -118,6 +145,7 @@ impl Spec {
             imported: &imported,
             sealed: &[],
             generators: &generators,
+            issuers: &self.asked(&generators, current, stored),
             stored: Kept::Nothing,
         };
         match assemble(&sources, self.now, &mut OsRandom) {
