@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
-use kube::core::{Message, Rule};
+use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,29 +56,22 @@ pub struct TemplateMetadata {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// The rule for names of labels and annotations. Its message shows the first name that breaks it.
+/// The rule for names of labels and annotations.
 fn qualified_names() -> Rule {
-    let refused = "!k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$') \
-                   || size(k) > 317 || size(k.split('/')[size(k.split('/')) - 1]) > 63";
-    refused_name(
-        refused,
-        "is no name of a label or annotation: it has 1 to 63 letters, digits, '-', '_' and '.', and may have a DNS name and '/' before it",
+    Rule::new(
+        "self.all(k, k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') \
+         && size(k) <= 317)",
     )
+    .message("a name of a label or annotation has 1 to 63 letters, digits, '-', '_' and '.', begins and ends with a letter or digit, and may have a DNS name and '/' before it")
 }
 
 /// The rule that no name is one of Keystead's, or one that Kubernetes gives a meaning.
 fn no_reserved_names() -> Rule {
-    let refused = "k.matches('^([^/]*[.])?(keystead[.]dev|kubernetes[.]io|k8s[.]io)/') && !k.startsWith('app.kubernetes.io/') \
-                   || k == 'app.kubernetes.io/managed-by'";
-    refused_name(
-        refused,
-        "is reserved: of keystead.dev, kubernetes.io and k8s.io only app.kubernetes.io/ is allowed, without managed-by; take it out",
+    Rule::new(
+        "self.all(k, (!k.matches('^([^/]*[.])?(keystead[.]dev|kubernetes[.]io|k8s[.]io)/') || k.startsWith('app.kubernetes.io/')) \
+         && k != 'app.kubernetes.io/managed-by')",
     )
-}
-
-fn refused_name(refused: &str, why: &str) -> Rule {
-    let message = format!("'\"' + self.filter(k, {refused})[0] + \"\\\" {why}\"");
-    Rule::new(format!("!self.exists(k, {refused})")).message(Message::Expression(message))
+    .message("names of keystead.dev, kubernetes.io and k8s.io are reserved, but for app.kubernetes.io/, of which managed-by is: take them out")
 }
 
 /// The native Secret that the value is delivered in.

@@ -242,15 +242,14 @@ fn go_on(
     let taken = taken_over(seen, base)?;
     let current = kept(base, wanted, taken.as_ref(), anew.is_some())?;
     let previous = base.truth().and_then(generated::stored);
-    let value = match &seen.replication {
-        Some(replication) => replication::value(replication, base)?,
-        None => {
-            let issuers = &seen.issuers.authorities;
-            match wanted.assemble((current.as_ref(), previous), issuers, seen, now, random) {
-                Ok(Assembled::Changed(value)) => Some(value),
-                Ok(Assembled::Unchanged) => current.filter(|_| base.truth().is_none()),
-                Err(error) => return Err(refused(&error)),
-            }
+    let value = if let Some(replication) = &seen.replication {
+        replication::value(replication, base)?
+    } else {
+        let issuers = &seen.issuers.authorities;
+        match wanted.assemble((current.as_ref(), previous), issuers, seen, now, random) {
+            Ok(Assembled::Changed(value)) => Some(value),
+            Ok(Assembled::Unchanged) => current.filter(|_| base.truth().is_none()),
+            Err(error) => return Err(refused(&error)),
         }
     };
     // An import that brings what was there already changes nothing but the record.

@@ -72,8 +72,8 @@ pub struct Signer {
     pub(super) between: SecretBytes,
     /// The certificate of its root, in PEM.
     pub(super) root: SecretBytes,
-    /// How many authorities may be below it; `None` for any number.
-    pub(super) room: Option<u32>,
+    /// How many authorities may be below it.
+    pub(super) room: u32,
 }
 
 impl Signer {
@@ -150,7 +150,7 @@ impl Signer {
             not_after: facts.not_after,
             between: SecretBytes::copy_of(if chain == root { &[] } else { chain }),
             root: SecretBytes::copy_of(root),
-            room: None,
+            room: u32::MAX,
         })
     }
 
@@ -180,15 +180,14 @@ fn may_sign(certificate: &X509Certificate<'_>, key: &str) -> Result<(), String> 
     ))
 }
 
-/// How many authorities the path lengths of a chain leave room for below its first certificate: any number, or so many. `None` if
-/// they allow not even a certificate that signs nothing.
-fn room(chain: &[X509Certificate<'_>]) -> Option<Option<u32>> {
-    let mut room: Option<u32> = None;
+/// How many authorities the path lengths of a chain leave room for below its first certificate. `None` if they allow not even a
+/// certificate that signs nothing.
+fn room(chain: &[X509Certificate<'_>]) -> Option<u32> {
+    let mut room = u32::MAX;
     for (below, certificate) in (0..).zip(chain) {
         let constraints = certificate.basic_constraints().ok().flatten();
         if let Some(limit) = constraints.and_then(|found| found.value.path_len_constraint) {
-            let left = limit.checked_sub(below)?;
-            room = Some(room.map_or(left, |room| room.min(left)));
+            room = room.min(limit.checked_sub(below)?);
         }
     }
     Some(room)

@@ -337,7 +337,7 @@ impl CertificatePolicy {
     /// The authority of another secret, if it may sign this certificate.
     fn with_room<'a>(&self, of: &IssuerRef, bench: &Bench<'a>) -> Result<&'a Signer, RecipeError> {
         let signer = bench.authority(of)?;
-        if self.is_ca && signer.room == Some(0) {
+        if self.is_ca && signer.room == 0 {
             return Err(RecipeError::IssuerNotReady {
                 secret: of.secret.clone(),
                 problem: "its path length allows no authority below it".to_owned(),

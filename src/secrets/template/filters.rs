@@ -28,7 +28,7 @@ pub(super) enum Filter {
     /// Any bytes in PEM, under that label.
     Pem(String),
     /// The blocks of a PEM text that have that label.
-    FilterPem(String),
+    PemBlocks(String),
 }
 
 /// Why there is no such filter.
@@ -72,7 +72,7 @@ impl Filter {
         };
         let filter = match name {
             "pem" => return label().map(Self::Pem),
-            "filterpem" | "filterPEM" => return label().map(Self::FilterPem),
+            "filterpem" | "filterPEM" => return label().map(Self::PemBlocks),
             "urlencode" | "urlquery" => Self::UrlEncode,
             "b64encode" => Self::Base64Encode,
             "b64decode" => Self::Base64Decode,
@@ -96,7 +96,7 @@ impl Filter {
             Self::Json => json(text()?),
             Self::ShellQuote => text().and_then(|_| shell_quote(input)),
             Self::Pem(label) => pem::wrap(label, input),
-            Self::FilterPem(label) => pem::filter(label, text()?),
+            Self::PemBlocks(label) => pem::filter(label, text()?),
         }
     }
 }

@@ -64,57 +64,7 @@ pub(super) fn refused() -> Vec<Refused> {
             &["spec.target.name", "more than 253"],
         ),
     ];
-    let worn = |what: &str, name: &str, value: &str| json!({"literals": {"a": ""}, "template": {"metadata": {what: {name: value}}}});
-    for what in ["labels", "annotations"] {
-        for name in [
-            "",
-            "-a",
-            "a-",
-            "a b",
-            "A/b",
-            "a//b",
-            "a/b/c",
-            "/a",
-            "a/",
-            &long(64),
-        ] {
-            cases.push((
-                worn(what, name, "x"),
-                &[
-                    "spec.template.metadata",
-                    "is no name of a label or annotation",
-                ],
-            ));
-        }
-        for name in [
-            "keystead.dev/managed-by",
-            "x.keystead.dev/y",
-            "kubernetes.io/service-account.name",
-            "kubectl.kubernetes.io/last-applied-configuration",
-            "k8s.io/a",
-            "batch.k8s.io/a",
-            "app.kubernetes.io/managed-by",
-        ] {
-            cases.push((
-                worn(what, name, "x"),
-                &["spec.template.metadata", "is reserved: of keystead.dev"],
-            ));
-        }
-    }
-    for value in ["a b", "-", "a."] {
-        cases.push((
-            worn("labels", "a", value),
-            &["spec.template.metadata.labels.a", "should match"],
-        ));
-    }
-    cases.push((
-        worn("labels", "a", &long(64)),
-        &["spec.template.metadata.labels.a"],
-    ));
-    cases.push((
-        worn("annotations", "a", &long(4097)),
-        &["spec.template.metadata.annotations.a"],
-    ));
+    cases.extend(metadata());
     for extra in [
         json!({"name": "x"}),
         json!({"existing": "Fail"}),
@@ -142,5 +92,65 @@ pub(super) fn refused() -> Vec<Refused> {
             &["spec.template.type", "of kubernetes.io only tls, basic-auth, ssh-auth and dockerconfigjson are allowed, and nothing of keystead.dev"],
         ));
     }
+    cases
+}
+
+/// Labels and annotations that nothing may wear.
+fn metadata() -> Vec<Refused> {
+    let mut cases: Vec<Refused> = Vec::new();
+    let worn = |what: &str, name: &str, value: &str| json!({"literals": {"a": ""}, "template": {"metadata": {what: {name: value}}}});
+    for what in ["labels", "annotations"] {
+        for name in [
+            "",
+            "-a",
+            "a-",
+            "a b",
+            "A/b",
+            "a//b",
+            "a/b/c",
+            "/a",
+            "a/",
+            &long(64),
+        ] {
+            cases.push((
+                worn(what, name, "x"),
+                &[
+                    "spec.template.metadata",
+                    "a name of a label or annotation has 1 to 63",
+                ],
+            ));
+        }
+        for name in [
+            "keystead.dev/managed-by",
+            "x.keystead.dev/y",
+            "kubernetes.io/service-account.name",
+            "kubectl.kubernetes.io/last-applied-configuration",
+            "k8s.io/a",
+            "batch.k8s.io/a",
+            "app.kubernetes.io/managed-by",
+        ] {
+            cases.push((
+                worn(what, name, "x"),
+                &[
+                    "spec.template.metadata",
+                    "names of keystead.dev, kubernetes.io and k8s.io are reserved",
+                ],
+            ));
+        }
+    }
+    for value in ["a b", "-", "a."] {
+        cases.push((
+            worn("labels", "a", value),
+            &["spec.template.metadata.labels.a", "should match"],
+        ));
+    }
+    cases.push((
+        worn("labels", "a", &long(64)),
+        &["spec.template.metadata.labels.a"],
+    ));
+    cases.push((
+        worn("annotations", "a", &long(4097)),
+        &["spec.template.metadata.annotations.a"],
+    ));
     cases
 }
