@@ -216,6 +216,13 @@ async fn who_cannot_sign_is_told_and_nobody_waits_in_a_circle() {
         told.contains("it has no key `tls.key`") && !told.contains("C4N4RY"),
         "{told}"
     );
+
+    bed.apply(include_str!("../../examples/authority.yaml"))
+        .await;
+    bed.wait_ready("shop", "shop-web").await;
+    let made = bed.native("shop", "shop-web").await.unwrap();
+    assert_eq!(made.type_.as_deref(), Some("kubernetes.io/tls"));
+    assert!(bed.native("shop", "shop-ca").await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
