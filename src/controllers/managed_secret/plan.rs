@@ -12,9 +12,7 @@ use super::observe::Observed;
 use super::spec::recovery;
 use super::step::{Refusal, Step, internal};
 use super::truth::TruthSeen;
-use super::{
-    deliver, export, generated, imports, issuers, replication, rollout, sealed, value,
-};
+use super::{deliver, export, generated, imports, issuers, replication, rollout, sealed, value};
 use crate::api::Reason;
 use crate::api::condition::NewCondition;
 use crate::api::managed_secret::CertificateStatus;

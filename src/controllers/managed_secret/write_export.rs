@@ -1,13 +1,12 @@
 //! Writes what waits for replicas in other clusters.
 
-use kube::ResourceExt;
-
 use super::apply::{announce_repair, put};
 use super::export::{ExportWrite, body};
 use super::observe::Observed;
-use crate::audit::{Entry, EventSource, Identity, Resource, ResourceType};
+use crate::audit::{Entry, EventSource, Identity};
 use crate::controllers::context::{Context, request_id};
 use crate::controllers::error::Error;
+use crate::controllers::uses::{REPLICATION, resource_of};
 
 /// Writes it, after the audit trail has a line that names those who can open it.
 pub(super) async fn write_export(
@@ -28,12 +27,9 @@ pub(super) async fn write_export(
 }
 
 fn line(write: &ExportWrite, seen: &Observed) -> Entry {
-    let (namespace, name) = (
-        seen.secret.namespace().unwrap_or_default(),
-        seen.secret.name_any(),
-    );
-    let mut who = Identity::secret(&namespace, &name);
-    who.via = Some("replication".to_owned());
+    let source = resource_of(&seen.secret);
+    let mut who = Identity::secret(&source.namespace, &source.name);
+    who.via = Some(REPLICATION.to_owned());
     let clusters = write.clusters.join(", ");
     let mut entry = Entry::allowed(
         EventSource::SecretsManager,
@@ -41,13 +37,7 @@ fn line(write: &ExportWrite, seen: &Observed) -> Entry {
         who,
         &request_id(),
     );
-    entry.resources = vec![Resource {
-        type_: ResourceType::ManagedSecret,
-        namespace,
-        name,
-        uid: seen.secret.uid(),
-        arn: None,
-    }];
+    entry.resources = vec![source];
     entry.reason = format!("sealed for the clusters {clusters}");
     let version = write.exported.version.to_string();
     let other = &mut entry.request_parameters.other;
