@@ -8,6 +8,7 @@
 mod bed;
 mod examples;
 mod installation;
+mod plugin;
 mod server;
 mod survival;
 mod target;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Write as _;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -20,6 +21,8 @@ pub(crate) struct Tools {
     helm: PathBuf,
     kubeconfig: PathBuf,
     helm_home: tempfile::TempDir,
+    /// Where kubectl and its plugin have the names that people know them by.
+    bin: tempfile::TempDir,
 }
 
 impl Tools {
@@ -29,7 +32,34 @@ impl Tools {
             helm: Binaries::ensure_one("helm").expect("helm is built"),
             kubeconfig: kubeconfig.to_owned(),
             helm_home: tempfile::tempdir().expect("a folder for helm"),
+            bin: tempfile::tempdir().expect("a folder for links"),
         }
+    }
+
+    /// What `kubectl keystead` prints, or why it failed.
+    pub(crate) fn plugin<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<String, String> {
+        let programs = [
+            ("kubectl", self.kubectl.as_path()),
+            (
+                "kubectl-keystead",
+                Path::new(env!("CARGO_BIN_EXE_kubectl-keystead")),
+            ),
+        ];
+        for (name, program) in programs {
+            let link = self.bin.path().join(name);
+            if !link.exists() {
+                symlink(program, link).expect("a link");
+            }
+        }
+        let mut command = self.command(&self.kubectl, ["keystead"]);
+        let rest = std::env::var("PATH").expect("a PATH");
+        command
+            .args(args)
+            .env("PATH", format!("{}:{rest}", self.bin.path().display()));
+        run(command, "")
     }
 
     /// What kubectl prints, when it must succeed.
