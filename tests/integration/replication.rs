@@ -268,10 +268,20 @@ async fn a_replica_follows_a_source_in_another_cluster_and_at_rest_nobody_writes
     older.metadata.managed_fields = None;
     older.metadata.resource_version = None;
     let older = serde_json::to_string(&older).unwrap();
-    source
-        .kubectl_with(&["replace", "-f", "-"], &older)
-        .await
-        .expect_ok();
+    let replace = || source.kubectl_with(&["replace", "-f", "-"], &older);
+    let refused = replace().await.expect_refused();
+    assert!(
+        refused.contains("written by the operator only"),
+        "{refused}"
+    );
+    let label = ["label", "secret", "db.replica", "-n", "shop", "team=orders"];
+    source.kubectl(&label).await.expect_ok();
+    let binding = "validatingadmissionpolicybinding/keystead-replica-writer";
+    source.kubectl(&["delete", binding]).await.expect_ok();
+    eventually("nothing guards it any more", || async {
+        replace().await.ok
+    })
+    .await;
     wait_failed(east, "somebody put older ciphertext back").await;
     assert_eq!(east.value("reports", "db", "password").await, b"two");
     let one = source.operator().await;
