@@ -230,8 +230,12 @@ async fn a_replica_follows_a_source_in_another_cluster_and_at_rest_nobody_writes
     // A change is followed, by nothing but asking; and a key that rotates is none.
     source.apply(&shared("two", &[("east", &pair.key)])).await;
     arrives(east, b"two").await;
+    // The status comes after the value.
+    eventually("the replica tells of two versions", || async {
+        east.versions("reports", "db").await.len() == 2
+    })
+    .await;
     wait_told(east, "reports", "db", ReplicationState::InSync).await;
-    assert_eq!(east.versions("reports", "db").await.len(), 2);
     let envelope = source.native("shop", "db.replica").await.unwrap().data;
     let rotate = json!({"metadata": {"annotations": {"keystead.dev/rotate": "1"}}});
     source
