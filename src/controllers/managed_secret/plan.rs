@@ -35,8 +35,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Whether consumers have what they should once all steps are done. A label on a version that is not kept changes nothing of that, nor does what other
-    /// clusters get.
+    /// Whether consumers have what they should once all steps are done. A label on a version that is not kept changes nothing of
+    /// that, nor does what other clusters get.
     pub(crate) fn is_delivered(&self) -> bool {
         let ready = self.ready.as_ref();
         ready.is_some_and(|ready| {
@@ -126,11 +126,11 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
             "the key of this name belongs to a namespace that was deleted, and waits to be adopted";
         return Err(Refusal(Reason::KeyNotReady, message.to_owned()));
     }
-    let next = value::next(seen, &base, key, now, random)?;
+    let mut next = value::next(seen, &base, key, now, random)?;
+    let mut manifest = std::mem::take(&mut next.manifest);
     let current = next.value(&base)?;
-    let (shown, is_new) = (show(seen, next.manifest.clone(), current), next.is_new());
+    let (shown, is_new) = (show(seen, manifest.clone(), current), next.is_new());
     let content = deliver::render(seen, current)?;
-    let mut manifest = next.manifest.clone();
     rollout::record(seen, &base, &mut manifest, (&content, is_new), now, random)?;
     // What differs from a value that nobody changed is drift; what differs from a new value is only late.
     let stood = !is_new && deliver::was_synced(seen, &base);
