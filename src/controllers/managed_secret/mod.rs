@@ -214,12 +214,7 @@ async fn carry_out(
 /// A target that somebody else keeps changing is repaired at once, then ever more slowly: two writers in a fight
 /// must not wear the API server out.
 fn repair_delay(plan: &Plan, object: &ObjectRef<ManagedSecret>, ctx: &Context) -> Option<Duration> {
-    let repair = plan.steps.iter().any(|step| match step {
-        Step::ApplyTarget(write) => write.repair,
-        Step::ApplyExport(write) => write.repair,
-        _ => false,
-    });
-    if repair {
+    if plan.steps.iter().any(Step::is_repair) {
         ctx.repairs.admit(object, ctx.now())
     } else {
         None

@@ -28,6 +28,22 @@ pub(crate) enum Step {
     DeleteSource(TargetState),
 }
 
+impl Step {
+    /// Whether it undoes what somebody else did to a Secret of ours.
+    pub(crate) fn is_repair(&self) -> bool {
+        match self {
+            Self::ApplyTarget(write) => write.repair,
+            Self::ApplyExport(write) => write.repair,
+            Self::CreateDefaultKey
+            | Self::Archive(_)
+            | Self::WriteTruth(_)
+            | Self::DeleteTarget(_)
+            | Self::ReleaseTarget(_)
+            | Self::DeleteSource(_) => false,
+        }
+    }
+}
+
 /// Truth to be written.
 pub(crate) struct TruthWrite {
     /// The manifest to seal.
