@@ -148,6 +148,50 @@ fn what_somebody_else_put_in_its_place_is_noticed_and_put_right() {
 }
 
 #[test]
+fn wherever_it_is_killed_what_waits_is_in_the_end_what_the_spec_says() {
+    let (east, west) = (cluster(1), cluster(2));
+    let both = spec("two", &[("east", &east), ("west", &west)]);
+    for next in [spec("one", &[("east", &east)]), both, spec("two", &[])] {
+        for first in [false, true] {
+            let mut number = 0;
+            loop {
+                let mut world = World::new(&if first {
+                    next.clone()
+                } else {
+                    spec("one", &[("west", &west)])
+                });
+                if !first {
+                    world.settle();
+                    world.edit(next.clone());
+                }
+                let is_killed = world.killed_before(number);
+                world.settle();
+                is_as_the_spec_says(&world, &next);
+                assert_eq!(world.step(), 0);
+                if !is_killed {
+                    break;
+                }
+                number += 1;
+            }
+            assert!(number > 0, "there was something to do");
+        }
+    }
+}
+
+fn is_as_the_spec_says(world: &World, spec: &Value) {
+    let manifest = world.seen.truth.manifest().unwrap();
+    let listed = spec["shareWith"]["clusters"].as_array();
+    assert_eq!(manifest.export().is_some(), listed.is_some());
+    assert_eq!(world.seen.export.is_some(), listed.is_some());
+    let (Some(record), Some(export)) = (manifest.export(), &world.seen.export) else {
+        return;
+    };
+    assert_eq!(record.version, manifest.current().unwrap().id);
+    assert_eq!(record.recipients.len(), listed.unwrap().len());
+    assert!(export.is(record, &world.seen));
+}
+
+#[test]
 fn it_goes_when_nobody_is_listed_and_is_remembered_until_it_is_gone() {
     let east = cluster(1);
     let mut world = World::new(&spec("one", &[("east", &east)]));

@@ -199,6 +199,16 @@ impl World {
         steps
     }
 
+    /// Plans, and is killed before the step of that number; returns whether there was one.
+    pub(super) fn killed_before(&mut self, number: usize) -> bool {
+        let mut steps = self.plan().steps.into_iter();
+        steps
+            .by_ref()
+            .take(number)
+            .for_each(|step| self.carry_out(step));
+        steps.next().is_some()
+    }
+
     /// Plans and carries out until nothing is left to do.
     pub(super) fn settle(&mut self) {
         for _ in 0..4 {
