@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::crypto::SecretBytes;
 use crate::plugin::exit::Failure;
 use crate::plugin::manifest::read;
 use crate::sealing::Place;
@@ -16,7 +17,9 @@ use crate::sealing::Place;
 /// A file with manifests in it that are looked at or changed.
 pub(super) struct File {
     path: PathBuf,
-    /// All of it.
+    /// What was read.
+    found: SecretBytes,
+    /// All of it, as it is to be.
     text: String,
     documents: Vec<Document>,
 }
@@ -35,7 +38,7 @@ impl File {
         let shown = path.display();
         let text = std::str::from_utf8(bytes.expose())
             .map_err(|_| Failure::error(format!("{shown} is not UTF-8 text")))?;
-        let mut found = Vec::new();
+        let mut all = Vec::new();
         for range in documents(text) {
             let part = &text[range.clone()];
             if !part.contains("ManagedSecret") {
@@ -45,13 +48,14 @@ impl File {
                 Failure::error(format!("{shown}: a ManagedSecret in it is no YAML"))
             })?;
             if manifest["kind"] == "ManagedSecret" {
-                found.push(Document { range, manifest });
+                all.push(Document { range, manifest });
             }
         }
         Ok(Self {
             path: path.to_owned(),
             text: text.to_owned(),
-            documents: found,
+            documents: all,
+            found: bytes,
         })
     }
 
@@ -116,8 +120,14 @@ impl File {
         Ok(())
     }
 
-    /// Writes the whole file, by a new one beside it, so that nobody ever finds half of it.
+    /// Writes the whole file, by a new one beside it, so that nobody ever finds half of it. Not over what somebody else wrote into
+    /// it since it was read, which may be minutes ago.
     pub(super) fn write(&self) -> Result<(), Failure> {
+        if read(&self.path)?.expose() != self.found.expose() {
+            let shown = self.path.display();
+            let message = format!("{shown} was changed meanwhile: run the command again");
+            return Err(Failure::error(message));
+        }
         let written = write(&self.path, self.text.as_bytes());
         written.map_err(|error| {
             Failure::error(format!(
@@ -360,6 +370,9 @@ mod tests {
             .replace("b25l", "1")
             .replace("dGhyZWU=", "2")
             .replace("Zm91cg==", "third");
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        // Somebody else's edit is not lost.
+        assert!(file.write().unwrap_err().message.contains("meanwhile"));
         assert_eq!(fs::read_to_string(&path).unwrap(), expected);
         // A folded one is no piece of the text: its lines are written anew, and a text that is there twice is not mistaken.
         let folded = BTreeMap::from([("b".to_owned(), "five".to_owned())]);

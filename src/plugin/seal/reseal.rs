@@ -1,7 +1,7 @@
 //! Seals what is in a tree of files anew, for other public keys: the newer one after a rotation, or those of another cluster.
 //! Values, scopes and everything else of the files stay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -175,9 +175,8 @@ fn is_for(info: &SealedInfo, recipients: &[SealingPublicKey]) -> bool {
 fn left_out(info: &SealedInfo, recipients: &[SealingPublicKey]) -> Vec<InstallationId> {
     let now = info.recipients.iter().map(|now| now.installation);
     let stays = |id: &InstallationId| recipients.iter().any(|key| key.installation() == *id);
-    let mut left: Vec<_> = now.filter(|id| !stays(id)).collect();
-    left.dedup();
-    left
+    let left: BTreeSet<_> = now.filter(|id| !stays(id)).collect();
+    left.into_iter().collect()
 }
 
 impl Work {
