@@ -6,7 +6,6 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::registry::Unit;
 
 use super::table::{Facts, Shows, Table};
 
@@ -46,24 +45,21 @@ impl Facts for KeyFacts {
     type Urgency = (Reverse<bool>, Reverse<bool>, i64);
 
     const GAUGES: &'static [Shows<Self>] = &[
-        Shows {
-            name: "keystead_key_next_rotation_timestamp",
-            help: "When a key is rotated next by itself",
-            unit: Some(Unit::Seconds),
-            value: |key| key.next_rotation,
-        },
-        Shows {
-            name: "keystead_key_deletion_timestamp",
-            help: "When the pending deletion of a key is due",
-            unit: Some(Unit::Seconds),
-            value: |key| key.deletion,
-        },
-        Shows {
-            name: "keystead_key_last_used_timestamp",
-            help: "When a key was last used, as far as this leader knows",
-            unit: Some(Unit::Seconds),
-            value: |key| key.last_used,
-        },
+        Shows::time(
+            "keystead_key_next_rotation_timestamp",
+            "When a key is rotated next by itself",
+            |key| key.next_rotation,
+        ),
+        Shows::time(
+            "keystead_key_deletion_timestamp",
+            "When the pending deletion of a key is due",
+            |key| key.deletion,
+        ),
+        Shows::time(
+            "keystead_key_last_used_timestamp",
+            "When a key was last used, as far as this leader knows",
+            |key| key.last_used,
+        ),
     ];
     const OMITTED: (&'static str, &'static str) = (
         "keystead_key_metrics_omitted",

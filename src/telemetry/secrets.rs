@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::registry::Unit;
 
 use super::table::{Facts, Shows, Table};
 
@@ -49,47 +48,47 @@ impl Facts for SecretFacts {
     type Urgency = (Reverse<bool>, Reverse<bool>, i64, i64);
 
     const GAUGES: &'static [Shows<Self>] = &[
-        time(
+        Shows::time(
             "keystead_secret_not_ready_timestamp",
             "Since when a secret is not ready",
             |secret| secret.not_ready,
         ),
-        time(
+        Shows::time(
             "keystead_secret_current_timestamp",
             "When the current version of a secret was made",
             |secret| secret.current,
         ),
-        time(
+        Shows::time(
             "keystead_secret_pending_timestamp",
             "When the pending version of a secret was made",
             |secret| secret.pending,
         ),
-        time(
+        Shows::time(
             "keystead_secret_previous_timestamp",
             "When the previous version of a secret was made",
             |secret| secret.previous,
         ),
-        count(
+        Shows::count(
             "keystead_secret_versions",
             "Versions of a secret that are kept",
             |secret| Some(secret.versions),
         ),
-        time(
+        Shows::time(
             "keystead_secret_next_renewal_timestamp",
             "When the first certificate of a secret is due to be renewed",
             |secret| secret.next_renewal,
         ),
-        time(
+        Shows::time(
             "keystead_secret_certificate_expiry_timestamp",
             "When the first certificate of a secret expires",
             |secret| secret.expiry,
         ),
-        count(
+        Shows::count(
             "keystead_secret_restarts_pending",
             "Workloads that wait to be restarted for the newest value of a secret",
             |secret| some(secret.restarts_pending),
         ),
-        count(
+        Shows::count(
             "keystead_secret_restarts_failed",
             "Workloads that could not be restarted for the newest value of a secret, or are not rolled out in time",
             |secret| some(secret.restarts_failed),
@@ -114,32 +113,6 @@ impl Facts for SecretFacts {
             self.expiry.unwrap_or(i64::MAX),
             self.current.unwrap_or(i64::MAX),
         )
-    }
-}
-
-const fn time(
-    name: &'static str,
-    help: &'static str,
-    value: fn(&SecretFacts) -> Option<i64>,
-) -> Shows<SecretFacts> {
-    Shows {
-        name,
-        help,
-        unit: Some(Unit::Seconds),
-        value,
-    }
-}
-
-const fn count(
-    name: &'static str,
-    help: &'static str,
-    value: fn(&SecretFacts) -> Option<i64>,
-) -> Shows<SecretFacts> {
-    Shows {
-        name,
-        help,
-        unit: None,
-        value,
     }
 }
 

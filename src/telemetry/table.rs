@@ -35,13 +35,42 @@ pub(super) trait Facts: Debug + Send + Sync + 'static {
 /// A gauge of each object.
 pub(super) struct Shows<F: ?Sized> {
     /// Its name, without the unit.
-    pub(super) name: &'static str,
-    /// What it is.
-    pub(super) help: &'static str,
-    /// Its unit; a time is in seconds since 1970.
-    pub(super) unit: Option<Unit>,
+    name: &'static str,
+    help: &'static str,
+    unit: Option<Unit>,
     /// Its value, if this object has one.
-    pub(super) value: fn(&F) -> Option<i64>,
+    value: fn(&F) -> Option<i64>,
+}
+
+impl<F: ?Sized> Shows<F> {
+    /// A time, in seconds since 1970.
+    pub(super) const fn time(
+        name: &'static str,
+        help: &'static str,
+        value: fn(&F) -> Option<i64>,
+    ) -> Self {
+        let unit = Some(Unit::Seconds);
+        Self {
+            name,
+            help,
+            unit,
+            value,
+        }
+    }
+
+    /// A number of things.
+    pub(super) const fn count(
+        name: &'static str,
+        help: &'static str,
+        value: fn(&F) -> Option<i64>,
+    ) -> Self {
+        Self {
+            name,
+            help,
+            unit: None,
+            value,
+        }
+    }
 }
 
 /// The objects that are shown. Clones are handles of the same.
