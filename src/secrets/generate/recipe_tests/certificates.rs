@@ -92,23 +92,7 @@ fn a_hierarchy_in_one_secret_is_one_that_openssl_verifies() {
     for key in ["ca.crt", "middle.crt", "server.crt", "server.key"] {
         folder.file(key, &made.get(key));
     }
-    let at = spec.now.as_second().to_string();
-    let verify = [
-        "verify",
-        "-x509_strict",
-        "-attime",
-        &at,
-        "-purpose",
-        "sslserver",
-        "-verify_hostname",
-        "db.shop.svc",
-        "-CAfile",
-        "ca.crt",
-        "-untrusted",
-        "middle.crt",
-        "server.crt",
-    ];
-    folder.ask("openssl", &verify);
+    folder.verifies("server.crt", "middle.crt", spec.now);
     let of_key = folder.ask("openssl", &["pkey", "-in", "server.key", "-pubout"]);
     let of_certificate = folder.ask(
         "openssl",

@@ -210,6 +210,27 @@ impl Folder {
         path
     }
 
+    /// Has openssl verify the certificate of a server, `db.shop.svc`, up to `ca.crt` by way of those in `between`.
+    fn verifies(&self, certificate: &str, between: &str, now: Timestamp) {
+        let at = now.as_second().to_string();
+        let verify = [
+            "verify",
+            "-x509_strict",
+            "-attime",
+            &at,
+            "-purpose",
+            "sslserver",
+            "-verify_hostname",
+            "db.shop.svc",
+            "-CAfile",
+            "ca.crt",
+            "-untrusted",
+            between,
+            certificate,
+        ];
+        self.ask("openssl", &verify);
+    }
+
     /// What a program says; `None` if it is not installed.
     fn ask(&self, program: &str, arguments: &[&str]) -> Option<String> {
         let mut command = Command::new(program);
