@@ -23,7 +23,7 @@ fn on_secrets(verbs: &str, names: &str) -> String {
 }
 
 /// A control plane with a namespace `shop` and an author in it who may do nothing with Secrets.
-async fn bed_with_author() -> Bed {
+pub(crate) async fn bed_with_author() -> Bed {
     let bed = Bed::start().await;
     bed.namespace("shop").await;
     let ann = Person::new(&bed, "ann");

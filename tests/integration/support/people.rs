@@ -90,10 +90,19 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]
 
     /// Waits until RBAC answers `yes` for that question of `kubectl auth can-i`.
     pub(crate) async fn can(&self, question: &[&str]) {
-        let what = format!("{} can {question:?}", self.name);
+        self.wait_answer(question, "yes").await;
+    }
+
+    /// Waits until RBAC answers `no`.
+    pub(crate) async fn cannot(&self, question: &[&str]) {
+        self.wait_answer(question, "no").await;
+    }
+
+    async fn wait_answer(&self, question: &[&str], answer: &str) {
+        let what = format!("whether {} can {question:?}: {answer}", self.name);
         eventually(&what, || async {
             let args = [&["auth", "can-i"], question].concat();
-            self.kubectl(&args).await.out.trim() == "yes"
+            self.kubectl(&args).await.out.trim() == answer
         })
         .await;
     }
