@@ -81,6 +81,11 @@ e2e: image ## Tests on a real node, through the image and the chart; needs root
 bench: ## Benchmarks, and ten thousand secrets on a control plane
 	cargo bench --locked $(patsubst benches/%.rs,--bench %,$(wildcard benches/*.rs))
 
+.PHONY: bench-node
+bench-node: image ## How long pods take to start with their secrets, on a real node; needs root
+	KEYSTEAD_IMAGE_TAR="$(KEYSTEAD_CACHE)/image/keystead.tar" KEYSTEAD_IMAGE="$$(cat "$(KEYSTEAD_CACHE)/image/name")" \
+		cargo test --locked --test e2e numbers:: -- --ignored --nocapture
+
 .PHONY: image
 image: ## Build the static binary and the container image, as a tar file
 	@scripts/image.sh

@@ -51,13 +51,17 @@ async fn main() {
     row("bare Secrets, created", yardstick, 0, None);
 
     let operator = start(&bed).await;
-    let (mark, begun, used) = (bed.cluster.audit_mark(), Instant::now(), cpu(&operator));
+    let (mark, begun, used) = (
+        bed.cluster.audit_mark(),
+        Instant::now(),
+        operator.processor_time(),
+    );
     tokio::join!(
         create_secrets(&bed.client, count),
         all_ready(&bed.client, count)
     );
     let first = begun.elapsed();
-    let writes = writes(&bed, mark);
+    let (writes, reads) = (writes(&bed, mark), reads(&bed, mark));
     row(
         "ManagedSecrets, until all are Ready",
         first,
@@ -67,7 +71,7 @@ async fn main() {
     let per_write = first.as_secs_f64() / (writes + count) as f64;
     let bare_write = yardstick.as_secs_f64() / count as f64;
     let ratio = per_write / bare_write;
-    let each = writes as f64 / count as f64;
+    let each = [writes, reads].map(|requests| requests as f64 / count as f64);
 
     settled(&bed).await;
     operator.stop().await;
@@ -82,7 +86,11 @@ async fn main() {
         Some((&operator, 0.0)),
     );
 
-    let (mark, begun, used) = (bed.cluster.audit_mark(), Instant::now(), cpu(&operator));
+    let (mark, begun, used) = (
+        bed.cluster.audit_mark(),
+        Instant::now(),
+        operator.processor_time(),
+    );
     rotate(&bed).await;
     let rotation = begun.elapsed();
     row(
@@ -93,7 +101,11 @@ async fn main() {
     );
 
     settled(&bed).await;
-    let (mark, begun, used) = (bed.cluster.audit_mark(), Instant::now(), cpu(&operator));
+    let (mark, begun, used) = (
+        bed.cluster.audit_mark(),
+        Instant::now(),
+        operator.processor_time(),
+    );
     sleep(Duration::from_secs(60)).await;
     row(
         "a minute at rest",
@@ -102,7 +114,8 @@ async fn main() {
         Some((&operator, used)),
     );
 
-    println!("\nwrites of the operator for each new secret: {each:.2}");
+    let [written, read] = each;
+    println!("\nwrites of the operator for each new secret: {written:.2}; reads: {read:.2}");
     println!(
         "time for each write (those of the author with it), in that of a bare create: {ratio:.2}"
     );
@@ -119,7 +132,8 @@ fn row(what: &str, time: Duration, writes: usize, of: Option<(&Operator, f64)>) 
         println!("| {what} | {seconds:.1} | | | |");
         return;
     };
-    let (peak, cpu) = (peak(operator), cpu(operator) - used);
+    let peak = operator.peak_memory() / 1024;
+    let cpu = operator.processor_time() - used;
     println!("| {what} | {seconds:.1} | {writes} | {peak} | {cpu:.1} |");
 }
 
@@ -226,6 +240,14 @@ fn writes(bed: &Bed, since: AuditMark) -> usize {
     writes.iter().filter(|event| is_ours(event)).count()
 }
 
+/// What the operator asked for besides its Lease, lists and watches.
+fn reads(bed: &Bed, since: AuditMark) -> usize {
+    let events = bed.cluster.audit_since(since).unwrap();
+    let is_read =
+        |event: &&AuditEvent| event.verb == "get" && event.is_complete() && is_ours(event);
+    events.iter().filter(is_read).count()
+}
+
 fn is_ours(event: &AuditEvent) -> bool {
     event.user == OPERATOR_USER
         && event.resource != "leases"
@@ -241,26 +263,4 @@ async fn settled(bed: &Bed) {
             return;
         }
     }
-}
-
-/// The most memory that the process ever had, in MiB.
-fn peak(operator: &Operator) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", operator.pid())).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    let kibibytes: u64 = line.trim().trim_end_matches(" kB").trim().parse().unwrap();
-    kibibytes / 1024
-}
-
-/// The processor time that the process used, in seconds (proc(5): clock ticks, of which there are 100 a second).
-fn cpu(operator: &Operator) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", operator.pid())).unwrap();
-    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-    let ticks = fields
-        .skip(11)
-        .take(2)
-        .map(|ticks| ticks.parse::<f64>().unwrap());
-    ticks.sum::<f64>() / 100.0
 }

@@ -70,9 +70,10 @@ install() {
     "$helm" upgrade --install keystead charts/keystead --hide-notes \
         --namespace "$operator_namespace" --create-namespace \
         --set "image.repository=${image%:*}" --set-string "image.tag=${image##*:}" \
-        --set image.pullPolicy=Never
+        --set image.pullPolicy=Never --set "node.kubeletRoot=$state/kubelet"
     "$kubectl" -n "$operator_namespace" rollout status deployment/keystead-controller --timeout=180s
     "$kubectl" -n "$operator_namespace" rollout status deployment/keystead-server --timeout=180s
+    "$kubectl" -n "$operator_namespace" rollout status daemonset/keystead-node --timeout=180s
 }
 
 # A value that the demo knows, handed over to Keystead: imported, sealed, and the source deleted. Only
@@ -108,6 +109,26 @@ apply_examples() {
     "$kubectl" -n "$namespace" wait managedsecret --all --for=condition=Ready --timeout=120s
     "$kubectl" -n "$namespace" wait secret/canary-source --for=delete --timeout=60s
     "$kubectl" -n "$namespace" wait pod/orders --for=condition=Ready --timeout=180s
+    "$kubectl" -n "$namespace" rollout status deployment/orders-api --timeout=180s
+    "$kubectl" apply -f - <<YAML
+apiVersion: batch/v1
+kind: Job
+metadata: {name: canary, namespace: $namespace}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
+      containers:
+      - name: canary
+        image: localhost/busybox:1
+        securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+        command: [/bin/sh, -c, 'printf %s "\$CANARY" | sha256sum; sha256sum </etc/canary/value']
+        env: [{name: CANARY, valueFrom: {secretKeyRef: {name: canary, key: value}}}]
+        volumeMounts: [{name: canary, mountPath: /etc/canary}]
+      volumes: [{name: canary, secret: {secretName: canary}}]
+YAML
+    "$kubectl" -n "$namespace" wait job/canary --for=condition=Complete --timeout=180s
 }
 
 secret_value() {
@@ -137,6 +158,19 @@ show_pod() {
         "$("$kubectl" -n "$namespace" exec orders -- cat /secrets/DATABASE_URL)"
 }
 
+# An unchanged Job read the canary by a volume and by a variable, and printed the hash of each.
+show_injection() {
+    local expected printed
+    heading "The sealed Secret $namespace/canary, as an unchanged Job read it"
+    expected="$(printf %s "$canary" | sha256sum | cut -c1-64)"
+    printed="$("$kubectl" -n "$namespace" logs job/canary -c canary | cut -c1-64)"
+    printf '  hash of the value:       %s\n' "$expected"
+    printf '  hash by variable:        %s\n' "$(sed -n 1p <<<"$printed")"
+    printf '  hash by volume:          %s\n' "$(sed -n 2p <<<"$printed")"
+    [[ "$printed" == "$expected"$'\n'"$expected" ]] || die "the Job read something else"
+    say "  the same, and no native Secret holds it: the Job's manifest names the Secret canary as any other would."
+}
+
 # Every current key of etcd is searched for a value, as it is and in base64.
 show_etcd() {
     local found password expected="/registry/secrets/$namespace/orders-db"
@@ -164,6 +198,7 @@ up() {
     begin "a look at the result"
     show_resources
     show_pod
+    show_injection
     show_etcd
     trap - EXIT
     finish

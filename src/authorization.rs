@@ -29,25 +29,25 @@ pub struct Subject {
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
-/// The key that a right is asked about.
+/// The key or secret that a right is asked about.
 #[derive(Clone, Copy, Debug)]
-pub struct KeyPlace<'a> {
+pub struct ObjectPlace<'a> {
     /// Its namespace.
     pub namespace: &'a str,
     /// Its name; empty while the API server is still to make one.
     pub name: &'a str,
 }
 
-/// Whether the subject has that right to that key; `None` if nobody answers in time.
+/// Whether the subject has that right to that key or secret; `None` if nobody answers in time.
 pub async fn ask(
     client: Client,
     subject: &Subject,
-    key: KeyPlace<'_>,
+    object: ObjectPlace<'_>,
     attributes: RbacAttributes,
     patience: Duration,
 ) -> Option<Rbac> {
     let reviews: Api<SubjectAccessReview> = Api::all(client);
-    let (params, review) = (PostParams::default(), review(subject, key, attributes));
+    let (params, review) = (PostParams::default(), review(subject, object, attributes));
     match within(patience, reviews.create(&params, &review)).await {
         Ok(answer) => Some(match answer.status {
             Some(status) if status.allowed => Rbac::Allows,
@@ -61,7 +61,11 @@ pub async fn ask(
     }
 }
 
-fn review(subject: &Subject, key: KeyPlace<'_>, attributes: RbacAttributes) -> SubjectAccessReview {
+fn review(
+    subject: &Subject,
+    object: ObjectPlace<'_>,
+    attributes: RbacAttributes,
+) -> SubjectAccessReview {
     let subject = subject.clone();
     SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
@@ -71,11 +75,11 @@ fn review(subject: &Subject, key: KeyPlace<'_>, attributes: RbacAttributes) -> S
             extra: Some(subject.extra),
             resource_attributes: Some(ResourceAttributes {
                 group: Some(GROUP.to_owned()),
-                resource: Some("managedkeys".to_owned()),
+                resource: Some(attributes.resource.to_owned()),
                 subresource: attributes.subresource.map(str::to_owned),
                 verb: Some(attributes.verb.to_owned()),
-                namespace: Some(key.namespace.to_owned()),
-                name: (!key.name.is_empty()).then(|| key.name.to_owned()),
+                namespace: Some(object.namespace.to_owned()),
+                name: (!object.name.is_empty()).then(|| object.name.to_owned()),
                 ..ResourceAttributes::default()
             }),
             ..SubjectAccessReviewSpec::default()
@@ -96,7 +100,7 @@ mod tests {
             groups: vec!["devs".to_owned()],
             ..Subject::default()
         };
-        let key = KeyPlace {
+        let key = ObjectPlace {
             namespace: "shop",
             name: "orders",
         };

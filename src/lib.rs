@@ -8,7 +8,10 @@
 //!              │     └──▶ truth (what must not be lost), roots (root key), installation
 //!   │          └──▶ leader, telemetry, listen, clock, watching, telling
 //!   └▶ server (replicas that hold the keys and serve the webhooks) ──▶ keys, installation, roots
+//! node: the plugin of each node, which gives pods files (its own binary; asks the server, knows no Kubernetes)
 //! plugin: `kubectl keystead`, by the user's own rights and plain objects of the API
+//! consumers: which pods have which version of a secret (pure)
+//! inject: what becomes of a pod that refers to sealed secrets (pure)
 //! sealing: what is sealed for Git, opened and sealed anew (no Kubernetes)
 //! certificates: what authenticates the server (made by the controller)
 //! policy: who may do what with a key (pure); authorization: what RBAC says
@@ -26,15 +29,20 @@ pub mod calling;
 pub mod certificates;
 pub mod cli;
 pub mod clock;
+mod consumers;
 pub mod controllers;
 pub mod crypto;
 pub mod hex;
+pub mod inject;
 pub mod installation;
 pub mod keys;
 pub mod leader;
 pub mod listen;
+pub mod node;
 pub mod plugin;
 pub mod policy;
+pub mod proof;
+pub mod remember;
 pub mod roots;
 pub mod sealing;
 pub mod secrets;

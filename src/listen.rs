@@ -1,14 +1,17 @@
 //! A listener for HTTP/1.1 with limits, so that nobody who reaches the port can hold up the process: connections, sizes
 //! and times are bounded.
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tower_service::Service;
 use tracing::{debug, warn};
 
 /// The limits of a listener.
@@ -37,13 +41,35 @@ pub struct Limits {
 /// Pause after a failed accept: without it, running out of file descriptors is a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers by `router` until `shutdown` resolves; then ends the connections and returns. Each connection first becomes
+/// What answers requests, as a router of axum does.
+pub trait Answers:
+    Service<Request<Incoming>, Response = Response<Self::Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+    /// The body of an answer.
+    type Body: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+}
+
+impl<S, B> Answers for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    type Body = B;
+}
+
+/// Answers by `answers` until `shutdown` resolves; then ends the connections and returns. Each connection first becomes
 /// what `wrap` makes of it.
 pub async fn serve<W, F, S>(
     limits: Limits,
     listener: TcpListener,
     wrap: W,
-    router: Router,
+    answers: impl Answers,
     shutdown: impl Future<Output = ()>,
 ) where
     W: Fn(TcpStream) -> F,
@@ -66,8 +92,10 @@ pub async fn serve<W, F, S>(
             Some(_) = connections.join_next() => {}
             (permit, accepted) = accept => match accepted {
                 Ok((stream, _)) => {
+                    // An answer is written at once: waiting for more of it only delays it.
+                    let _ = stream.set_nodelay(true);
                     let stream = wrap(stream);
-                    let connection = connection(limits, stream, router.clone(), stop.subscribe());
+                    let connection = connection(limits, stream, answers.clone(), stop.subscribe());
                     connections.spawn(async move {
                         connection.await;
                         drop(permit);
@@ -89,7 +117,7 @@ pub async fn serve<W, F, S>(
 async fn connection<S>(
     limits: Limits,
     stream: impl Future<Output = io::Result<S>>,
-    router: Router,
+    answers: impl Answers,
     mut stop: watch::Receiver<bool>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -108,7 +136,7 @@ async fn connection<S>(
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_time)
             .max_header_size(limits.header_bytes)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(answers))
     );
     tokio::select! {
         result = &mut connection => return report(result),

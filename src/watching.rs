@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use std::fmt::Debug;
 
-use futures::{Stream, StreamExt, future};
+use futures::{Stream, StreamExt, future, stream};
 use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Store;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_objects};
@@ -22,6 +23,44 @@ const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(5);
 /// After that long without a failure the next one counts as the first.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
+
+/// Which namespaces the operator serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    Cluster,
+    /// These.
+    Namespaces(Vec<String>),
+}
+
+impl Scope {
+    /// Whether that namespace is served.
+    pub fn contains(&self, namespace: &str) -> bool {
+        match self {
+            Self::Cluster => true,
+            Self::Namespaces(names) => names.iter().any(|name| name == namespace),
+        }
+    }
+
+    /// The scope of a list of names: all namespaces if it is empty. An empty name, which an empty argument gives, is none.
+    pub fn of(namespaces: &[String]) -> Self {
+        let names = namespaces.iter().filter(|name| !name.is_empty());
+        let names: Vec<_> = names.cloned().collect();
+        if names.is_empty() {
+            Self::Cluster
+        } else {
+            Self::Namespaces(names)
+        }
+    }
+
+    /// Where a watch of all of it has to be: `None` is everywhere.
+    pub fn places(&self) -> Vec<Option<String>> {
+        match self {
+            Self::Cluster => vec![None],
+            Self::Namespaces(names) => names.iter().cloned().map(Some).collect(),
+        }
+    }
+}
 
 /// Watches everything of a kind. An object that this release cannot read (a newer one wrote it) is said and passed
 /// over: it stays as it was last known, and does not hold up all others.
@@ -54,6 +93,30 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     watch_objects(api, config).backoff(WatchPauses::default())
+}
+
+/// The objects that the events of a watch tell of, once `store`, which these events went through before, has them.
+///
+/// What is listed is told when the list is complete. kube's own `applied_objects` tells it at once, while a store keeps an
+/// unfinished list to itself: a controller would look for an object of which only a second list tells (the first was cut, or
+/// its watch expired), not find it, and never look for it again.
+pub fn objects<K>(
+    events: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send,
+    store: Store<K>,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    events.flat_map(move |event| {
+        let (one, all) = match event {
+            Ok(Event::Apply(object)) => (Some(Ok(object)), Vec::new()),
+            Ok(Event::InitDone) => (None, store.state()),
+            Ok(Event::Init | Event::InitApply(_) | Event::Delete(_)) => (None, Vec::new()),
+            Err(error) => (Some(Err(error)), Vec::new()),
+        };
+        let all = all.into_iter().map(|object| Ok(K::clone(&object)));
+        stream::iter(one.into_iter().chain(all))
+    })
 }
 
 /// The event, if its object can be read.
@@ -122,6 +185,12 @@ impl Backoff for WatchPauses {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures::FutureExt;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::runtime::reflector::{self, ObjectRef};
+
     use super::*;
 
     #[test]
@@ -134,6 +203,56 @@ mod tests {
         assert_eq!(lasting[7], LONGEST.mul_f64(1.25));
         assert!(pauses.pause(at(37), 0) >= LONGEST.mul_f64(0.75));
         assert!(pauses.pause(at(68), 255) <= FIRST.mul_f64(1.25));
+    }
+
+    #[tokio::test]
+    async fn what_a_second_list_tells_of_is_told_when_it_is_complete() {
+        let named = |name: &str| {
+            let mut map = ConfigMap::default();
+            map.metadata.name = Some(name.to_owned());
+            map.metadata.namespace = Some("shop".to_owned());
+            map
+        };
+        let (store, writer) = reflector::store();
+        let (sender, events) = futures::channel::mpsc::unbounded();
+        let mut told = pin!(objects(events.reflect(writer), store.clone()));
+        let mut told_after = |events: Vec<Event<ConfigMap>>| {
+            for event in events {
+                sender.unbounded_send(Ok(event)).unwrap();
+            }
+            let mut names = Vec::new();
+            while let Some(Some(object)) = told.next().now_or_never() {
+                let object = object.unwrap();
+                assert!(store.get(&ObjectRef::from_obj(&object)).is_some());
+                names.push(object.name_any());
+            }
+            names.sort();
+            names
+        };
+        assert!(told_after(vec![Event::Init, Event::InitApply(named("a"))]).is_empty());
+        assert_eq!(told_after(vec![Event::InitDone]), ["a"]);
+        assert_eq!(told_after(vec![Event::Apply(named("b"))]), ["b"]);
+        assert!(told_after(vec![Event::Delete(named("b"))]).is_empty());
+        let again = vec![Event::Init, Event::InitApply(named("c"))];
+        assert!(told_after(again).is_empty(), "the store has it not yet");
+        assert_eq!(told_after(vec![Event::InitDone]), ["c"]);
+    }
+
+    #[test]
+    fn the_scope_of_no_name_is_all_namespaces() {
+        let of = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+            Scope::of(&names)
+        };
+        assert_eq!(of(&[""]), Scope::Cluster);
+        assert_eq!(of(&[]).places(), [None]);
+        assert!(of(&[]).contains("shop"));
+        let two = of(&["shop", "", "farm"]);
+        assert_eq!(
+            two.places(),
+            ["shop", "farm"].map(|name| Some(name.to_owned()))
+        );
+        assert!(two.contains("farm") && !two.contains("other") && !two.contains(""));
     }
 
     #[test]

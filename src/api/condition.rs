@@ -43,6 +43,9 @@ pub enum ConditionType {
     RolloutPending,
     /// Of a secret. `True`: restarts do not go on until somebody acts. Absent otherwise.
     RolloutStalled,
+    /// Of a secret that is not of form Plain. `False`: pods cannot get some of its values as environment variables. Absent
+    /// otherwise.
+    EnvDeliverable,
 }
 
 impl ConditionType {
@@ -54,6 +57,7 @@ impl ConditionType {
             Self::UsedWhilePendingDeletion => "UsedWhilePendingDeletion",
             Self::RolloutPending => "RolloutPending",
             Self::RolloutStalled => "RolloutStalled",
+            Self::EnvDeliverable => "EnvDeliverable",
         }
     }
 }
@@ -136,8 +140,10 @@ pub enum Reason {
     TargetOwnedByOther,
     /// The target's type differs and it cannot be made anew.
     TargetTypeConflict,
-    /// The target is plaintext, is to become sealed, and is still used.
+    /// The target is plaintext, is to become sealed, and is still used; or too many former ones of an immutable one are.
     TargetInUse,
+    /// A pod names the native Secret and was made before the secret, so that nothing was put into it.
+    PodNotInjected,
     /// The target is immutable and its content would change.
     TargetImmutable,
     /// The API server refused the target; the message names the fields.
@@ -204,6 +210,8 @@ pub enum Reason {
     RestartRefused,
     /// A workload was restarted (Event only).
     Restarted,
+    /// Values cannot be environment variables of pods; the message names their keys, and what is wrong with them.
+    NotDeliverableByEnv,
 }
 
 impl Reason {
@@ -256,6 +264,7 @@ impl Reason {
             Self::TargetOwnedByOther => "TargetOwnedByOther",
             Self::TargetTypeConflict => "TargetTypeConflict",
             Self::TargetInUse => "TargetInUse",
+            Self::PodNotInjected => "PodNotInjected",
             Self::TargetImmutable => "TargetImmutable",
             Self::TargetRefused => "TargetRefused",
             Self::SourceLost => "SourceLost",
@@ -289,6 +298,7 @@ impl Reason {
             Self::RolloutTimedOut => "RolloutTimedOut",
             Self::RestartRefused => "RestartRefused",
             Self::Restarted => "Restarted",
+            Self::NotDeliverableByEnv => "NotDeliverableByEnv",
         }
     }
 }
@@ -360,6 +370,20 @@ pub fn remove(conditions: &mut Vec<Condition>, condition: ConditionType) {
 /// The condition of that type, if the list has it.
 pub fn find(conditions: &[Condition], condition: ConditionType) -> Option<&Condition> {
     conditions.iter().find(|c| c.type_ == condition.as_str())
+}
+
+/// Of a secret: why `Ready` says that the native Secret of its target's name is somebody else's, if it does.
+pub fn target_taken(conditions: &[Condition]) -> Option<&str> {
+    let ready = find(conditions, ConditionType::Ready)?;
+    let reasons = [Reason::TargetExists, Reason::TargetOwnedByOther];
+    let taken = ready.status == "False" && reasons.iter().any(|it| it.as_str() == ready.reason);
+    taken.then_some(ready.message.as_str())
+}
+
+/// Why `Ready` is `False`, in words, if it is.
+pub fn not_ready(conditions: &[Condition]) -> Option<&str> {
+    let ready = find(conditions, ConditionType::Ready)?;
+    (ready.status == "False").then_some(ready.message.as_str())
 }
 
 fn truncated(mut message: String) -> String {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
+use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,15 +14,8 @@ use super::schema::{NAMESPACE_NAME, OBJECT_NAME};
 /// 131,072 bytes.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new(
-    "!has(self.statements) || has(self.allowPublic) && self.allowPublic || self.statements.all(s, s.effect != 'Allow' \
-     || (!has(s.principals.groups) || s.principals.groups.all(g, !(g in ['system:authenticated', 'system:unauthenticated', \
-     'system:serviceaccounts']))) && (!has(s.principals.users) || !('system:anonymous' in s.principals.users)))"
-).message("a statement allows system:authenticated, system:unauthenticated, system:anonymous or system:serviceaccounts, which is \
-           (nearly) everybody: name narrower principals, or set allowPublic: true").field_path(".statements"))]
-#[x_kube(validation = Rule::new(
-    "!has(self.statements) || self.statements.all(a, !has(a.sid) || self.statements.exists_one(b, has(b.sid) && b.sid == a.sid))"
-).message("two statements have the same sid: give each its own").field_path(".statements"))]
+#[x_kube(validation = not_public())]
+#[x_kube(validation = own_sids())]
 pub struct KeyPolicy {
     /// Whether Kubernetes RBAC may allow what no statement and no grant does; default true. It is asked for `create` on
     /// `managedkeys/encrypt`, `managedkeys/decrypt` and so on, and for `update` on `managedkeys/policy`, `state`,
@@ -77,7 +71,7 @@ pub struct PolicyStatement {
         length(min = 1, max = 16),
         inner(length(min = 1, max = 36), regex(pattern = r"^[A-Za-z*]+$"))
     )]
-    #[x_kube(validation = known_actions())]
+    #[x_kube(validation = known_actions(&ACTION_NAMES, UNKNOWN_ACTION))]
     pub actions: Vec<String>,
 
     /// What else must be so for it to match.
@@ -181,18 +175,38 @@ pub enum Via {
     Secrets,
 }
 
+/// The rule that a policy allows nothing to (nearly) everybody, unless it says so.
+pub(super) fn not_public() -> Rule {
+    Rule::new(
+        "!has(self.statements) || has(self.allowPublic) && self.allowPublic || self.statements.all(s, s.effect != 'Allow' \
+         || (!has(s.principals.groups) || s.principals.groups.all(g, !(g in ['system:authenticated', 'system:unauthenticated', \
+         'system:serviceaccounts']))) && (!has(s.principals.users) || !('system:anonymous' in s.principals.users)))",
+    )
+    .message(
+        "a statement allows system:authenticated, system:unauthenticated, system:anonymous or system:serviceaccounts, which is \
+         (nearly) everybody: name narrower principals, or set allowPublic: true",
+    )
+    .field_path(".statements")
+}
+
+/// The rule that no two statements have the same sid.
+pub(super) fn own_sids() -> Rule {
+    Rule::new(
+        "!has(self.statements) || self.statements.all(a, !has(a.sid) || self.statements.exists_one(b, has(b.sid) && b.sid == a.sid))",
+    )
+    .message("two statements have the same sid: give each its own")
+    .field_path(".statements")
+}
+
 /// The rule that each pattern stands for at least one action, so that a misspelt Deny is refused rather than ignored. The
 /// schema's pattern leaves nothing in it that a regular expression would take for anything else.
-fn known_actions() -> kube::core::Rule {
-    let names: Vec<_> = ACTION_NAMES
-        .iter()
-        .map(|name| format!("'{name}'"))
-        .collect();
+pub(super) fn known_actions(names: &[&str], message: &str) -> Rule {
+    let names: Vec<_> = names.iter().map(|name| format!("'{name}'")).collect();
     let known = format!(
         "[{}].exists(n, n.matches('^' + a.replace('*', '.*') + '$'))",
         names.join(", ")
     );
-    kube::core::Rule::new(format!("self.all(a, {known})")).message(UNKNOWN_ACTION)
+    Rule::new(format!("self.all(a, {known})")).message(message)
 }
 
 /// What is said of an action that is none.

@@ -11,12 +11,15 @@ pub mod key_grant;
 pub mod key_import;
 pub mod key_material;
 pub mod key_policy;
+pub(crate) mod loaded;
 pub mod managed_key;
 pub mod managed_secret;
 pub mod names;
 mod schema;
+pub mod secret_policy;
 pub(crate) mod time;
 pub(crate) mod tokens;
+pub mod volume;
 
 pub use condition::{ConditionType, Reason};
 pub use key_alias::{KeyAlias, KeyAliasSpec, KeyAliasStatus};
@@ -33,3 +36,5 @@ pub use managed_key::{
     ManagedKeySpec, ManagedKeyStatus,
 };
 pub use managed_secret::{ManagedSecret, ManagedSecretSpec, ManagedSecretStatus};
+pub use secret_policy::{Consumers, SecretPolicy, SecretStatement};
+pub use volume::{FileMode, VolumeError, VolumeItem, VolumeRequest, VolumeSource, VolumeStage};

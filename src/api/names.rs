@@ -13,6 +13,13 @@ pub const MANAGED_BY: &str = "keystead";
 pub const LABEL_COMPONENT: &str = "app.kubernetes.io/component";
 /// The value of [`LABEL_COMPONENT`] on what belongs to the server.
 pub const COMPONENT_SERVER: &str = "server";
+/// Label of a namespace that opts in to injection: pods that are made in it get values where they name a native Secret that a
+/// `ManagedSecret` stands behind.
+pub const LABEL_INJECTION: &str = "keystead.dev/injection";
+/// The value of [`LABEL_INJECTION`].
+pub const INJECTION_ENABLED: &str = "enabled";
+/// Namespaces of Kubernetes in which nothing is injected, whatever their labels say. Nor is it in the operator's.
+pub const NEVER_INJECTED: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 /// Label of the operator's namespace and of the CRDs; while it is `enabled`, the shipped guard
 /// policy refuses to delete them and to touch the truth.
 pub const LABEL_GUARD: &str = "keystead.dev/guard";
@@ -88,6 +95,16 @@ pub const ANNOTATION_VERSION: &str = "keystead.dev/version";
 pub const ANNOTATION_SEQUENCE: &str = "keystead.dev/sequence";
 /// On the Lease of a replica of the server: the resourceVersion of the truth about keys that it has applied.
 pub const ANNOTATION_APPLIED: &str = "keystead.dev/applied-resource-version";
+/// On the Lease of a replica of the server: what is new of uses of keys there (see [`crate::keys::Uses`]).
+pub const ANNOTATION_KEY_USES: &str = "keystead.dev/key-uses";
+/// On a pod, by its user: `disabled` leaves its references to Secrets as they are, in a namespace that opted in.
+pub const ANNOTATION_INJECT: &str = "keystead.dev/inject";
+/// The value of [`ANNOTATION_INJECT`] that opts out.
+pub const INJECT_DISABLED: &str = "disabled";
+/// The value of [`ANNOTATION_INJECT`] that says what is so anyway.
+pub const INJECT_ENABLED: &str = "enabled";
+/// On a pod whose references to Secrets were replaced: which ones, as JSON.
+pub const ANNOTATION_INJECTED: &str = "keystead.dev/injected";
 /// What the annotation on the pod template of a workload begins with that restarts it; the rest is a hash of the
 /// `ManagedSecret`'s name. Its value names the change that it was restarted for.
 pub const ANNOTATION_RESTARTED_PREFIX: &str = "keystead.dev/restarted-for-";
@@ -118,6 +135,10 @@ pub const PUBLIC_NAMESPACE: &str = "kube-public";
 pub const ROOT_SECRET: &str = "keystead-root";
 /// The Secret with the authority that signs the server's certificate.
 pub const AUTHORITY_SECRET: &str = "keystead-ca";
+/// The `ConfigMap` with what trusts the server: the certificates of the authorities.
+pub const AUTHORITY_CONFIG_MAP: &str = "keystead-ca";
+/// The key of [`AUTHORITY_CONFIG_MAP`] that holds them, PEM.
+pub const AUTHORITY_KEY: &str = "ca.crt";
 /// The Secret with the server's certificate.
 pub const SERVER_SECRET: &str = "keystead-server-tls";
 /// The Service of the server; its certificate is for the DNS name.
@@ -143,6 +164,8 @@ pub const FIELD_MANAGER_ALIAS: &str = "keystead/key-alias";
 pub const FIELD_MANAGER_GRANT: &str = "keystead/key-grant";
 /// Field manager of the status of `ManagedSecret`.
 pub const FIELD_MANAGER_SECRET: &str = "keystead/managed-secret";
+/// Field manager of what the status of `ManagedSecret` tells of pods, which is written by itself.
+pub const FIELD_MANAGER_CONSUMERS: &str = "keystead/consumers";
 /// What the field manager of restarts begins with; the rest is a hash of the `ManagedSecret`'s name, since an apply takes
 /// back what the same manager applied for another.
 pub const FIELD_MANAGER_ROLLOUT_PREFIX: &str = "keystead/rollout-";
@@ -150,3 +173,54 @@ pub const FIELD_MANAGER_ROLLOUT_PREFIX: &str = "keystead/rollout-";
 pub const CSI_DRIVER: &str = "secrets.keystead.dev";
 /// The attribute of a volume of [`CSI_DRIVER`] that names the `ManagedSecret`.
 pub const CSI_ATTRIBUTE_SECRET: &str = "secret";
+/// The attribute that says which keys become files, as JSON.
+pub const CSI_ATTRIBUTE_ITEMS: &str = "items";
+/// The attribute by which a pod starts without the secret.
+pub const CSI_ATTRIBUTE_OPTIONAL: &str = "optional";
+/// The attribute that says which version is shown.
+pub const CSI_ATTRIBUTE_STAGE: &str = "stage";
+/// The attribute that lists several secrets, as JSON, in place of [`CSI_ATTRIBUTE_SECRET`].
+pub const CSI_ATTRIBUTE_SOURCES: &str = "sources";
+/// The attribute that is `false` where files stay as they were when the pod started.
+pub const CSI_ATTRIBUTE_FOLLOW: &str = "follow";
+/// The attribute with the mode of files that have none of their own.
+pub const CSI_ATTRIBUTE_DEFAULT_MODE: &str = "defaultMode";
+/// What the attributes begin with that kubelet adds.
+pub const CSI_KUBELET_PREFIX: &str = "csi.storage.k8s.io/";
+/// The audience of the tokens that the API takes.
+pub const AUDIENCE: &str = "keystead.dev";
+/// The `ServiceAccount` of the node plugin, in the operator's namespace.
+pub const NODE_ACCOUNT: &str = "keystead-node";
+/// The condition of a pod that says which version of each secret it has.
+pub const POD_CONDITION_LOADED: &str = "keystead.dev/SecretsLoaded";
+
+/// Whether an object of Kubernetes can have that name: a DNS subdomain (RFC 1123).
+pub fn is_object_name(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let label = |label: &str| {
+        let bytes = label.as_bytes();
+        bytes.first().is_some_and(|b| inner(*b))
+            && bytes.last().is_some_and(|b| inner(*b))
+            && bytes.iter().all(|b| inner(*b) || *b == b'-')
+    };
+    (1..=253).contains(&text.len()) && text.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_has_a_name_as_dns_has_them() {
+        let longest = "x".repeat(253);
+        for name in ["a", "0", "orders-db", "a.b-c.d", &longest] {
+            assert!(is_object_name(name), "{name}");
+        }
+        let longer = "x".repeat(254);
+        for name in [
+            "", "-a", "a-", "A", "a_b", "a..b", ".a", "a.", "a/b", "../a", "a\n", "\u{fc}", &longer,
+        ] {
+            assert!(!is_object_name(name), "{name:?}");
+        }
+    }
+}

@@ -175,10 +175,13 @@ impl Trail {
         if entries.is_empty() {
             return Ok(());
         }
+        // The last sink gets the entries themselves, so that one alone costs no copy.
+        let copies = std::iter::repeat_n(entries, self.writers.len());
         let writes = self
             .writers
             .iter()
-            .map(|writer| writer.write(entries.clone(), self.on_failure, self.patience));
+            .zip(copies)
+            .map(|(writer, entries)| writer.write(entries, self.on_failure, self.patience));
         let written = futures::future::join_all(writes).await;
         match self.on_failure {
             OnFailure::Refuse => written.into_iter().collect(),
@@ -304,10 +307,10 @@ impl Writer {
     }
 
     /// Writes a batch, and tells whoever watches and whoever asked.
-    fn attempt(&mut self, batch: Vec<Job>) {
+    fn attempt(&mut self, mut batch: Vec<Job>) {
         let asked = batch.iter().map(|job| job.entries.len() as u64).sum();
         let (before, lost_before) = (self.chain.clone(), *self.account.lost());
-        let written = self.try_write(&batch, lost_before);
+        let written = self.try_write(&mut batch, lost_before);
         let account = self.account.clone();
         let mut lost = account.lost();
         self.failing = written.is_err();
@@ -329,7 +332,8 @@ impl Writer {
         }
     }
 
-    fn try_write(&mut self, batch: &[Job], lost: u64) -> io::Result<u64> {
+    /// Takes the entries out of the jobs.
+    fn try_write(&mut self, batch: &mut [Job], lost: u64) -> io::Result<u64> {
         // A rough guess is enough: files may be a little larger or smaller.
         let size = 600 * batch.iter().map(|job| job.entries.len()).sum::<usize>();
         let place = self.sink.prepare(size)?;
@@ -358,8 +362,8 @@ impl Writer {
                 .insert("lostLines".to_owned(), lost.to_string());
             add(entry, None);
         }
-        for entry in batch.iter().flat_map(|job| &job.entries) {
-            add(entry.clone(), None);
+        for entry in batch.iter_mut().flat_map(|job| job.entries.drain(..)) {
+            add(entry, None);
         }
         self.sink.write(&lines)?;
         Ok(count)

@@ -8,26 +8,28 @@ use std::time::Duration;
 use anyhow::Context as _;
 use k8s_openapi::jiff::SignedDuration;
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tracing::{error, info, warn};
 
+use super::log_args::LogArgs;
 use super::process::{client, stop_signal, stopped};
 use super::root_args::RootArgs;
 use super::trail::{self, TrailArgs};
 use crate::api::names::LEASE;
 use crate::audit::Trail;
 use crate::clock::process_clock;
-use crate::controllers::{self, Context, Precaution, Scope, Server};
+use crate::controllers::{self, Context, Precaution, Server};
 use crate::crypto::{OsRandom, Region};
 use crate::installation::{Bootstrap, Follower, Installation, Records, Suspicion};
 use crate::keys::{KeyChanged, Keyring, Loader};
 use crate::leader::{self, Leadership};
 use crate::roots::Providers;
 use crate::secrets::generate;
-use crate::telemetry::{self, Component, Format, Metrics, Readiness};
+use crate::telemetry::{self, Component, Metrics, Readiness};
 use crate::truth::{KeyMaterials, SealedSecrets};
+use crate::watching::Scope;
 
 /// How long to wait before the installation is looked for again.
 const RETRY_BOOTSTRAP: Duration = Duration::from_secs(5);
@@ -54,12 +56,8 @@ pub(super) struct Args {
     /// Where health and metrics are served.
     #[arg(long, env = "KEYSTEAD_HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
-    /// How log lines look.
-    #[arg(long, env = "KEYSTEAD_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
-    log_format: Format,
-    /// What is logged, in the syntax of `RUST_LOG`.
-    #[arg(long, env = "RUST_LOG", default_value = "info")]
-    log: String,
+    #[command(flatten)]
+    log: LogArgs,
     /// How many objects of one kind are reconciled at once.
     #[arg(long, env = "KEYSTEAD_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
@@ -83,11 +81,24 @@ pub(super) struct Args {
     /// How many seconds until a source in another cluster is asked for again.
     #[arg(long, env = "KEYSTEAD_REPLICATION_POLL_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(10..=86_400))]
     replication_poll_seconds: u32,
+    #[command(flatten)]
+    delivery: DeliveryArgs,
     /// Further DNS names of the server's certificate, separated by commas.
     #[arg(long, env = "KEYSTEAD_SERVER_NAMES", value_delimiter = ',')]
     server_names: Vec<String>,
     #[command(flatten)]
     trail: TrailArgs,
+}
+
+/// What there is beside the controllers that gives pods values.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct DeliveryArgs {
+    /// Namespaces can opt in to injection: the server's webhooks are asked about their pods.
+    #[arg(long, env = "KEYSTEAD_INJECTION")]
+    injection: bool,
+    /// There is a node plugin: which versions of secrets pods have is counted, and told in the status of each secret.
+    #[arg(long, env = "KEYSTEAD_NODE_PLUGIN")]
+    node_plugin: bool,
 }
 
 /// 0, or 30 to 3650.
@@ -103,7 +114,7 @@ fn trim_after(days: u16) -> Option<SignedDuration> {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    telemetry::init(args.log_format, &args.log)?;
+    args.log.init()?;
     let client = client().await?;
     let stop = stop_signal()?;
     let (readiness, metrics) = (Readiness::new(), Metrics::new());
@@ -330,7 +341,7 @@ impl Operator {
             instance: Some(self.args.identity.clone()),
         };
         Context {
-            scope: scope(&self.args.watch_namespaces),
+            scope: Scope::of(&self.args.watch_namespaces),
             concurrency: self.args.concurrency,
             records: Records::new(client.clone(), &namespace),
             record_changes,
@@ -338,7 +349,7 @@ impl Operator {
             sealed: SealedSecrets::new(client.clone(), &namespace),
             census: controllers::Census::default(),
             parked: controllers::Parked::default(),
-            recorder: Recorder::new(client.clone(), reporter),
+            events: controllers::Events::new(client.clone(), reporter),
             clock: process_clock(),
             trim_after: trim_after(self.args.trim_after_days),
             sealing: controllers::Sealing {
@@ -353,6 +364,9 @@ impl Operator {
                 self.args.replication_cluster.clone(),
                 Duration::from_secs(self.args.replication_poll_seconds.into()),
             ),
+            homes: controllers::Homes::default(),
+            opted_in: controllers::OptedIn::new(self.args.delivery.injection),
+            node_plugin: self.args.delivery.node_plugin,
             creations: controllers::Creations::default(),
             key_uses: controllers::KeyUses::default(),
             trail,
@@ -407,13 +421,4 @@ fn non_empty(names: &[String]) -> Vec<String> {
         .filter(|name| !name.is_empty())
         .cloned()
         .collect()
-}
-
-fn scope(namespaces: &[String]) -> Scope {
-    let names = non_empty(namespaces);
-    if names.is_empty() {
-        Scope::Cluster
-    } else {
-        Scope::Namespaces(names)
-    }
 }

@@ -4,6 +4,7 @@ pub(crate) mod audit;
 mod check_file;
 mod controller;
 mod crds;
+pub(crate) mod log_args;
 pub(crate) mod policy;
 pub(crate) mod process;
 mod root;

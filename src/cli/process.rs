@@ -15,7 +15,7 @@ pub(super) async fn client() -> anyhow::Result<Client> {
 }
 
 /// Resolves when the process is asked to stop.
-pub(super) fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
+pub(crate) fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let (sender, receiver) = watch::channel(false);
@@ -31,7 +31,7 @@ pub(super) fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
 }
 
 /// Resolves when it says that the process shall stop.
-pub(super) async fn stopped(mut stop: watch::Receiver<bool>) {
+pub(crate) async fn stopped(mut stop: watch::Receiver<bool>) {
     // An error means that the sender is gone, and the process with it.
     let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -6,14 +6,17 @@ use anyhow::Context as _;
 use futures::FutureExt;
 use tokio::net::TcpListener;
 
+use super::log_args::LogArgs;
 use super::process::{client, stop_signal, stopped};
 use super::root_args::RootArgs;
 use super::trail::{self, TrailArgs};
 use crate::clock::process_clock;
 use crate::crypto::InstallationId;
+use crate::inject::Copier;
 use crate::roots::Providers;
-use crate::server::{Replica, Server};
-use crate::telemetry::{self, Format, Metrics, Readiness};
+use crate::server::{Listeners, Replica, Server};
+use crate::telemetry::{self, Metrics, Readiness};
+use crate::watching::Scope;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -26,6 +29,9 @@ pub(super) struct Args {
     /// The pod's UID, so that this replica's Lease goes with the pod.
     #[arg(long, env = "POD_UID")]
     pod_uid: Option<String>,
+    /// The namespaces whose secrets are delivered, separated by commas; empty means all.
+    #[arg(long, env = "KEYSTEAD_WATCH_NAMESPACES", value_delimiter = ',')]
+    watch_namespaces: Vec<String>,
     #[command(flatten)]
     root: RootArgs,
     /// Where health and metrics are served.
@@ -34,23 +40,31 @@ pub(super) struct Args {
     /// Where the webhooks are served.
     #[arg(long, env = "KEYSTEAD_WEBHOOK_ADDRESS", default_value = "0.0.0.0:9443")]
     webhook_address: SocketAddr,
-    /// How log lines look.
-    #[arg(long, env = "KEYSTEAD_LOG_FORMAT", value_enum, default_value_t = Format::Json)]
-    log_format: Format,
-    /// What is logged, in the syntax of `RUST_LOG`.
-    #[arg(long, env = "RUST_LOG", default_value = "info")]
-    log: String,
+    /// Where the API is served.
+    #[arg(long, env = "KEYSTEAD_API_ADDRESS", default_value = "0.0.0.0:8443")]
+    api_address: SocketAddr,
+    /// The image of Keystead, for the init container that gives pods their variables.
+    #[arg(long, env = "KEYSTEAD_IMAGE", default_value = "keystead")]
+    image: String,
+    /// When kubelet pulls it for such a pod: Always, `IfNotPresent` or Never; by default as Kubernetes has it.
+    #[arg(long, env = "KEYSTEAD_IMAGE_PULL_POLICY")]
+    image_pull_policy: Option<String>,
+    #[command(flatten)]
+    log: LogArgs,
     #[command(flatten)]
     trail: TrailArgs,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    telemetry::init(args.log_format, &args.log)?;
+    args.log.init()?;
     let client = client().await?;
     let stop = stop_signal()?;
     let (readiness, metrics) = (Readiness::new(), Metrics::new());
     let listener = listen(args.http_address).await?;
-    let webhooks = listen(args.webhook_address).await?;
+    let listeners = Listeners {
+        webhooks: listen(args.webhook_address).await?,
+        api: listen(args.api_address).await?,
+    };
     let http = tokio::spawn(telemetry::serve(
         listener,
         readiness.clone(),
@@ -73,8 +87,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         })
     };
     let server = Server {
+        clock: process_clock(),
         client,
         namespace: &args.operator_namespace,
+        scope: Scope::of(&args.watch_namespaces),
+        copier: Copier {
+            image: args.image.clone(),
+            pull_policy: args.image_pull_policy.clone(),
+        },
         roots,
         replica: Replica {
             name: args.identity.clone(),
@@ -84,7 +104,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         metrics: metrics.clone(),
         start_trail: &start_trail,
     };
-    Box::pin(server.run(webhooks, stopped(stop).boxed().shared())).await?;
+    Box::pin(server.run(listeners, stopped(stop).boxed().shared())).await?;
     http.await.context("the health listener failed")
 }
 

@@ -158,7 +158,9 @@ fn delay_after(failures: u32, class: Class) -> Duration {
     match class {
         // A conflict that keeps coming back is a fight with another writer: wait longer each time.
         Class::Conflict => (CONFLICT_DELAY * 2_u32.pow(failures.min(7))).min(LONGEST_DELAY),
-        Class::Transient => (FIRST_DELAY * 2_u32.pow(failures.min(6))).min(LONGEST_DELAY),
+        Class::Transient | Class::Refused => {
+            (FIRST_DELAY * 2_u32.pow(failures.min(6))).min(LONGEST_DELAY)
+        }
         Class::Permanent => PERMANENT_DELAY,
     }
 }
@@ -171,6 +173,13 @@ pub fn jittered(delay: Duration, jitter: u8) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_is_tried_again_soon_at_first_and_what_is_invalid_is_not() {
+        assert_eq!(delay_after(0, Class::Refused), FIRST_DELAY);
+        assert_eq!(delay_after(9, Class::Refused), LONGEST_DELAY);
+        assert_eq!(delay_after(0, Class::Permanent), PERMANENT_DELAY);
+    }
 
     #[test]
     fn delays_grow_to_the_cap_and_start_over_after_a_reset() {

@@ -1,7 +1,7 @@
 //! How much of what is stored needs each key, kept up to date by the watch of the truth: to be shown. What decides about a key's
 //! end counts anew.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,7 +34,9 @@ pub struct Census {
 #[derive(Default)]
 struct Stock {
     /// By the name of the truth.
-    needs: HashMap<String, Materials>,
+    needs: HashMap<Box<str>, Arc<Materials>>,
+    /// Each of them once: most secrets of a namespace need the same.
+    each: HashSet<Arc<Materials>>,
     in_use: HashMap<KeyId, KeyInUse>,
     /// Whether there was a complete list.
     is_complete: bool,
@@ -42,15 +44,19 @@ struct Stock {
 
 /// What one watch of the truth tells the census.
 #[derive(Default)]
-pub(crate) struct Counting(Inventory<Materials>);
+pub(crate) struct Counting(Inventory<Arc<Materials>>);
 
 impl Counting {
     /// Takes note of an event.
     pub(crate) fn follow(&mut self, event: &Event<PartialObjectMeta<Secret>>, census: &Census) {
-        match self.0.follow(event, |truth| all_needs(&truth.metadata)) {
+        let read = |truth: &PartialObjectMeta<Secret>| {
+            let needs = all_needs(&truth.metadata)?;
+            Some(census.stock().once(needs))
+        };
+        match self.0.follow(event, read) {
             None => return,
             Some(Change::All(listed)) => *census.stock() = Stock::new(listed),
-            Some(Change::One(name, need)) => census.stock().set(name, need),
+            Some(Change::One(name, need)) => census.stock().set(&name, need),
         }
         census.changed.send_replace(());
     }
@@ -63,6 +69,12 @@ impl Census {
         let told = in_use.as_ref().map(|in_use| in_use.secrets);
         self.told().insert(key, told);
         in_use
+    }
+
+    /// Whether there is no truth of that name, as far as the watch knows: what does not say what it needs is not known of.
+    pub(crate) fn lacks(&self, truth: &str) -> bool {
+        let stock = self.stock();
+        stock.is_complete && !stock.needs.contains_key(truth)
     }
 
     /// Keys of which something else was told than what is true now. Those that are not `known` are forgotten.
@@ -109,34 +121,51 @@ impl Stock {
         self.is_complete.then_some(in_use)
     }
 
-    fn new(listed: HashMap<String, Materials>) -> Self {
+    fn new(listed: HashMap<String, Arc<Materials>>) -> Self {
         let mut stock = Self {
             is_complete: true,
             ..Self::default()
         };
         for (name, need) in listed {
-            stock.set(name, Some(need));
+            stock.each.insert(need.clone());
+            stock.set(&name, Some(need));
         }
         stock
     }
 
-    fn set(&mut self, name: String, need: Option<Materials>) {
+    /// The same, kept once however many need it.
+    fn once(&mut self, needs: Materials) -> Arc<Materials> {
+        if let Some(known) = self.each.get(&needs) {
+            return known.clone();
+        }
+        let new = Arc::new(needs);
+        self.each.insert(new.clone());
+        new
+    }
+
+    fn set(&mut self, name: &str, need: Option<Arc<Materials>>) {
         let before = match &need {
-            Some(need) => self.needs.insert(name, need.clone()),
-            None => self.needs.remove(&name),
+            Some(need) => self.needs.insert(name.into(), need.clone()),
+            None => self.needs.remove(name),
         };
         // Added before the other is taken away, so that nothing that stays is removed and put in again.
-        for (key, materials) in need.into_iter().flatten() {
-            self.in_use.entry(key).or_default().add(&materials);
+        for (key, materials) in need.iter().flat_map(|need| need.iter()) {
+            self.in_use.entry(*key).or_default().add(materials);
         }
-        for (key, materials) in before.into_iter().flatten() {
-            let Some(in_use) = self.in_use.get_mut(&key) else {
+        let Some(before) = before else { return };
+        for (key, materials) in before.iter() {
+            let Some(in_use) = self.in_use.get_mut(key) else {
                 continue;
             };
-            in_use.take_away(&materials);
+            in_use.take_away(materials);
             if in_use.secrets == 0 {
-                self.in_use.remove(&key);
+                self.in_use.remove(key);
             }
+        }
+        drop(need);
+        // Ours and that of the collection: no truth needs that any more.
+        if Arc::strong_count(&before) == 2 {
+            self.each.remove(&before);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::{Event, EventType};
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{broadcast, watch};
 use tokio_stream::wrappers::BroadcastStream;
@@ -15,8 +15,11 @@ use super::backoff::{Failures, Pace, Repairs};
 use super::census::Census;
 use super::creations::Creations;
 use super::error::Error;
+use super::events::Events;
+use super::homes::Homes;
 use super::key_uses::KeyUses;
-use super::managed_secret::purge::Parked;
+use super::managed_secret::truth::purge::Parked;
+use super::namespace::OptedIn;
 use super::references::References;
 use super::remote::Remotes;
 use super::replicas::Replicas;
@@ -30,25 +33,7 @@ use crate::keys::{KeyChanged, Keyring};
 use crate::leader::Leadership;
 use crate::telemetry::Metrics;
 use crate::truth::{KeyMaterials, SealedSecrets};
-
-/// Which namespaces the operator serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// All of them.
-    Cluster,
-    /// These.
-    Namespaces(Vec<String>),
-}
-
-impl Scope {
-    /// Whether that namespace is served.
-    pub fn contains(&self, namespace: &str) -> bool {
-        match self {
-            Self::Cluster => true,
-            Self::Namespaces(names) => names.iter().any(|name| name == namespace),
-        }
-    }
-}
+use crate::watching::Scope;
 
 /// What is done with sealing keys.
 #[derive(Clone, Copy, Debug)]
@@ -104,13 +89,19 @@ pub struct Context {
     /// What is remembered of the uses of keys.
     pub key_uses: KeyUses,
     /// Publishes Events.
-    pub recorder: Recorder,
+    pub events: Events,
     /// Who waits for what.
     pub references: References,
     /// Which secrets are replicas of which.
     pub sharing: Sharing,
     /// Which other clusters may be asked for sources.
     pub remotes: Remotes,
+    /// The namespaces of new secrets.
+    pub homes: Homes,
+    /// Which namespaces opt in to injection.
+    pub opted_in: OptedIn,
+    /// Whether there is a node plugin, which tells what pods have.
+    pub node_plugin: bool,
     /// What is being made.
     pub creations: Creations,
     /// Consecutive failures of keys.
@@ -177,8 +168,7 @@ impl Context {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        let published =
-            super::error::call("create", "Event", self.recorder.publish(&event, object));
+        let published = super::error::call("create", "Event", self.events.publish(&event, object));
         if let Err(error) = published.await {
             warn!(%error, "an event was lost");
         }

@@ -76,7 +76,7 @@ impl From<Class> for crate::telemetry::Outcome {
         match class {
             Class::Transient => Self::Transient,
             Class::Conflict => Self::Conflict,
-            Class::Permanent => Self::Permanent,
+            Class::Refused | Class::Permanent => Self::Permanent,
         }
     }
 }
@@ -88,6 +88,9 @@ pub enum Class {
     Transient,
     /// Look again and try again soon: somebody else wrote.
     Conflict,
+    /// A right is missing, or a quota is used up: somebody has to act. But an API server that has just started refuses for a moment
+    /// what it allows as soon as it has read the rights, so that the first refusals count for little.
+    Refused,
     /// Trying again soon will not help; somebody has to act.
     Permanent,
 }
@@ -120,7 +123,7 @@ impl Error {
         match self.class() {
             Class::Transient if matches!(self, Self::Audit(_)) => true,
             Class::Permanent => true,
-            Class::Transient => answered && failures >= FAILURES_TOLD,
+            Class::Transient | Class::Refused => answered && failures >= FAILURES_TOLD,
             Class::Conflict => false,
         }
     }
@@ -160,7 +163,9 @@ impl Error {
 fn class_of(error: &kube::Error) -> Class {
     if is(error, Status::is_conflict) || is(error, Status::is_already_exists) {
         Class::Conflict
-    } else if is(error, Status::is_forbidden) || is(error, Status::is_invalid) {
+    } else if is(error, Status::is_forbidden) {
+        Class::Refused
+    } else if is(error, Status::is_invalid) {
         Class::Permanent
     } else {
         Class::Transient
@@ -195,5 +200,34 @@ pub(super) fn call_within<T>(
             object: object.to_string(),
             source: Box::new(source),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(code: u16, reason: &str) -> Error {
+        let status = Status {
+            code,
+            reason: reason.to_owned(),
+            ..Status::default()
+        };
+        Error::Api {
+            operation: "get",
+            object: "Secret shop/db".to_owned(),
+            source: Box::new(kube::Error::Api(Box::new(status))),
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_when_it_lasts_and_what_is_invalid_at_once() {
+        let told = |error: &Error| [0, 1, 2].map(|failures| error.is_told(failures));
+        let forbidden = answered(403, "Forbidden");
+        assert_eq!(told(&forbidden), [false, false, true]);
+        assert_eq!(forbidden.reason(), Reason::Forbidden);
+        assert_eq!(told(&answered(422, "Invalid")), [true; 3]);
+        assert_eq!(told(&answered(500, "InternalError")), [false, false, true]);
+        assert_eq!(told(&answered(409, "Conflict")), [false; 3]);
     }
 }

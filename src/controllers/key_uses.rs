@@ -112,6 +112,17 @@ impl KeyUses {
         before != Some(now.as_second().div_euclid(DAY))
     }
 
+    /// A use was let through elsewhere, at that time; whether that is news.
+    fn used_elsewhere(&self, key: KeyId, operation: Action, time: Timestamp) -> bool {
+        let mut memory = self.memory();
+        let last = &mut memory.keys.entry(key).or_default().last;
+        let is_later = last.is_none_or(|(_, before)| day(before) < day(time));
+        if is_later {
+            *last = Some((operation, time));
+        }
+        is_later
+    }
+
     /// A use was refused while the key waits for its deletion; what is new about it.
     fn refused(&self, key: KeyId, user: &str, operation: Action, now: Timestamp) -> Alarm {
         let told = Told {
@@ -190,6 +201,18 @@ fn floor(time: Timestamp, seconds: i64) -> Timestamp {
 }
 
 impl Context {
+    /// A use of a key was let through by another process, and is in its audit trail.
+    pub(crate) fn used_elsewhere(&self, key: KeyId, operation: Action, time: Timestamp) {
+        // A clock that is ahead is not believed.
+        let time = time.min(self.now());
+        if let Some(key) = self.keyring.get(key)
+            && self.key_uses.used_elsewhere(key.id, operation, time)
+        {
+            let spec = &key.truth.spec;
+            self.key_uses.announce(&spec.namespace, &spec.name);
+        }
+    }
+
     /// A use of a key was let through and is in the audit trail.
     pub(crate) fn used(&self, key: KeyId, operation: Action) {
         if self.key_uses.used(key, operation, self.now())

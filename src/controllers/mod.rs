@@ -7,11 +7,14 @@ mod adoption;
 pub mod backoff;
 mod census;
 mod certificates;
+mod consumers;
 mod context;
 mod count;
 mod crds;
 mod creations;
 mod error;
+mod events;
+mod homes;
 mod inventory;
 mod key_alias;
 mod key_changes;
@@ -30,6 +33,7 @@ mod rollout;
 mod root;
 mod run;
 mod sealing;
+mod server_uses;
 mod sharing;
 mod status;
 mod tables;
@@ -45,12 +49,15 @@ use kube::{Api, Resource};
 use tokio::sync::watch;
 
 pub use census::Census;
-pub use context::{Context, Scope, Sealing};
+pub use context::{Context, Sealing};
 pub use crds::apply as apply_crds;
 pub use creations::Creations;
 pub use error::{Class, Error};
+pub use events::Events;
+pub use homes::Homes;
 pub use key_uses::KeyUses;
-pub use managed_secret::purge::Parked;
+pub use managed_secret::truth::purge::Parked;
+pub use namespace::OptedIn;
 pub use references::{Reference, References};
 pub use remote::{Remotes, Server, ServerError};
 pub use restore::Precaution;
@@ -58,7 +65,7 @@ pub use sharing::Sharing;
 
 use self::key_grant::absence::GrantTruths;
 use self::managed_key::absence::KeyTruths;
-use self::managed_secret::absence::SecretTruths;
+use self::managed_secret::truth::absence::SecretTruths;
 use self::parking::Presence;
 use crate::installation::watch_approvals;
 
@@ -74,7 +81,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
     let (aliases, _) = Presence::new();
     let (approved, approvals) = watch::channel(());
     let mut controllers: Vec<Task> = Vec::new();
-    for place in places(&ctx.scope) {
+    for place in ctx.scope.places() {
         let stop = ctx.leadership.stopping();
         let api = api_in(&ctx, place.as_deref());
         controllers.push(Box::pin(managed_key::run(
@@ -127,13 +134,15 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             count::run(&grants, &ctx.metrics),
             count::run(&secrets, &ctx.metrics),
             tables::run(&ctx, &keys, &secrets),
+            consumers::run(&ctx, &secrets),
             managed_key::destruction::run(ctx.clone()),
             managed_key::trimming::run(ctx.clone()),
-            managed_secret::purge::run(ctx.clone()),
+            managed_secret::truth::purge::run(ctx.clone()),
             root::run(ctx.clone()),
             sealing::run(ctx.clone()),
             restore::run(ctx.clone()),
             certificates::run(ctx.clone()),
+            server_uses::run(ctx.clone()),
             parking::run::<KeyTruths>(ctx.clone(), keys.clone(), key_news),
             parking::run::<GrantTruths>(ctx.clone(), grants.clone(), grant_news),
             parking::run::<SecretTruths>(ctx.clone(), secrets.clone(), secret_news),
@@ -146,13 +155,6 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
     tokio::select! {
         _ = join_all(controllers) => {}
         () = beside => {}
-    }
-}
-
-fn places(scope: &Scope) -> Vec<Option<String>> {
-    match scope {
-        Scope::Cluster => vec![None],
-        Scope::Namespaces(names) => names.iter().cloned().map(Some).collect(),
     }
 }
 

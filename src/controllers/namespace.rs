@@ -1,5 +1,7 @@
 //! What matters of a namespace: names can be re-used, UIDs cannot.
 
+use std::time::{Duration, Instant};
+
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
@@ -7,7 +9,9 @@ use kube::Api;
 
 use super::context::Context;
 use super::error::{Error, call, is};
+use crate::api::names::{INJECTION_ENABLED, LABEL_INJECTION, NEVER_INJECTED};
 use crate::installation::approved_before;
+use crate::remember::Remembered;
 
 /// What matters of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +22,17 @@ pub(crate) struct NamespaceFacts {
     pub(crate) created: Option<Timestamp>,
     /// The instant before which namespaces were approved to adopt.
     pub(crate) approved_before: Option<Timestamp>,
+}
+
+impl NamespaceFacts {
+    /// Where only the UID matters, since there is nothing to adopt.
+    pub(crate) fn of(uid: String) -> Self {
+        Self {
+            uid,
+            created: None,
+            approved_before: None,
+        }
+    }
 }
 
 /// Looks at a namespace.
@@ -35,6 +50,45 @@ pub(crate) async fn namespace_facts(name: &str, ctx: &Context) -> Result<Namespa
 /// The UID of a namespace.
 pub(crate) async fn namespace_uid(name: &str, ctx: &Context) -> Result<String, Error> {
     Ok(metadata(name, ctx).await?.uid.unwrap_or_default())
+}
+
+/// How long it is remembered whether a namespace opts in.
+const REMEMBERED: Duration = Duration::from_secs(10);
+/// Most namespaces of which that is remembered.
+const MOST: usize = 4096;
+
+/// Which namespaces opt in to injection.
+pub struct OptedIn {
+    /// Whether there are webhooks that inject at all.
+    injects: bool,
+    known: Remembered<String, bool>,
+}
+
+impl OptedIn {
+    /// `injects`: whether there are webhooks that inject at all. Without them a namespace's label means nothing.
+    pub fn new(injects: bool) -> Self {
+        Self {
+            injects,
+            known: Remembered::new(REMEMBERED, MOST),
+        }
+    }
+
+    /// Whether pods of that namespace are injected as they are made. At most ten seconds old.
+    pub(crate) async fn contains(&self, name: &str, ctx: &Context) -> Result<bool, Error> {
+        if !self.injects || name == ctx.namespace || NEVER_INJECTED.contains(&name) {
+            return Ok(false);
+        }
+        let (namespace, asked) = (name.to_owned(), Instant::now());
+        if let Some(known) = self.known.get(&namespace, asked) {
+            return Ok(known);
+        }
+        let labels = metadata(name, ctx).await?.labels.unwrap_or_default();
+        let enabled = labels
+            .get(LABEL_INJECTION)
+            .is_some_and(|value| value == INJECTION_ENABLED);
+        self.known.put(namespace, asked, enabled);
+        Ok(enabled)
+    }
 }
 
 async fn metadata(name: &str, ctx: &Context) -> Result<ObjectMeta, Error> {

@@ -5,13 +5,13 @@ use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, ValidationDirective};
 use kube::core::object::HasStatus;
 use kube::runtime::events::EventType;
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::context::Context;
 use super::error::{Error, call, is};
@@ -32,6 +32,9 @@ pub(crate) trait Reported:
     /// The field manager of this kind's status.
     const MANAGER: &'static str;
 
+    /// Fields of the status that another manager writes.
+    const OF_OTHERS: &'static [&'static str];
+
     /// The conditions of a status.
     fn conditions(status: &Self::Status) -> &[Condition];
 
@@ -40,9 +43,10 @@ pub(crate) trait Reported:
 }
 
 macro_rules! reported {
-    ($($kind:ty: $manager:expr),+ $(,)?) => {$(
+    ($($kind:ty: $manager:expr, without $others:expr;)+) => {$(
         impl Reported for $kind {
             const MANAGER: &'static str = $manager;
+            const OF_OTHERS: &'static [&'static str] = &$others;
 
             fn conditions(status: &Self::Status) -> &[Condition] {
                 &status.conditions
@@ -56,10 +60,10 @@ macro_rules! reported {
 }
 
 reported! {
-    ManagedKey: FIELD_MANAGER_KEY,
-    KeyAlias: FIELD_MANAGER_ALIAS,
-    KeyGrant: FIELD_MANAGER_GRANT,
-    ManagedSecret: FIELD_MANAGER_SECRET,
+    ManagedKey: FIELD_MANAGER_KEY, without [];
+    KeyAlias: FIELD_MANAGER_ALIAS, without [];
+    KeyGrant: FIELD_MANAGER_GRANT, without [];
+    ManagedSecret: FIELD_MANAGER_SECRET, without ["consumers"];
 }
 
 /// Publishes what `object` shall say, if that is anything new; `ready` is its summary. An object that is gone meanwhile needs no
@@ -74,6 +78,32 @@ pub(crate) async fn publish<K: Reported>(
     if old == Some(new) {
         return Ok(());
     }
+    let mut own = json!(new);
+    if let Some(fields) = own.as_object_mut() {
+        fields.retain(|field, _| !K::OF_OTHERS.contains(&field.as_str()));
+    }
+    if apply(object, K::MANAGER, own, ctx).await? == Applied::Yes {
+        announce(object, old, ready, ctx).await;
+    }
+    Ok(())
+}
+
+/// Whether a status was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// It was.
+    Yes,
+    /// The object is gone meanwhile, and needs none.
+    Gone,
+}
+
+/// Applies what a manager says in a status, which is all that it says there.
+pub(crate) async fn apply<K: Reported>(
+    object: &K,
+    manager: &str,
+    status: Value,
+    ctx: &Context,
+) -> Result<Applied, Error> {
     ctx.check_leadership()?;
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let api: Api<K> = Api::namespaced(ctx.client.clone(), &namespace);
@@ -82,19 +112,21 @@ pub(crate) async fn publish<K: Reported>(
         "kind": K::kind(&()),
         // The UID makes sure that a status never lands on another object of the same name.
         "metadata": { "name": name, "namespace": namespace, "uid": object.uid() },
-        "status": new,
+        "status": status,
     });
-    let params = PatchParams::apply(K::MANAGER).force();
+    let params = PatchParams {
+        // What is not known of would only be warned of, for which the API server reads the body a second time.
+        field_validation: Some(ValidationDirective::Ignore),
+        ..PatchParams::apply(manager).force()
+    };
     let what = format!("status of {} {namespace}/{name}", K::kind(&()));
     let patch = Patch::Apply(body);
     match call("apply", what, api.patch_status(&name, &params, &patch)).await {
         Err(Error::Api { source, .. }) if is(&source, kube::core::Status::is_not_found) => {
-            return Ok(());
+            Ok(Applied::Gone)
         }
-        other => other.map(|_| ())?,
+        other => other.map(|_| Applied::Yes),
     }
-    announce(object, old, ready, ctx).await;
-    Ok(())
 }
 
 /// Puts what failed into the status, unless trying again soon will mend it; what else was known stays.

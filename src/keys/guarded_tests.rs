@@ -89,7 +89,7 @@ fn a_guarded_keyring_uses_keys_only_while_its_proof_is_fresh() {
     keyring.insert(key());
     assert_eq!(refused(seal(&keyring)), NotFresh::Unproven);
 
-    freshness.replaced(Instant::now(), 1);
+    freshness.proof().replaced(Instant::now(), 1);
     assert_eq!(refused(seal(&keyring)), NotFresh::Unannounced);
 
     freshness.announced(Instant::now());
@@ -103,7 +103,7 @@ fn a_guarded_keyring_uses_keys_only_while_its_proof_is_fresh() {
 fn a_guarded_keyring_refuses_at_the_moment_of_use_without_anybody_telling_it() {
     let freshness = Arc::new(Freshness::new());
     freshness.announced(Instant::now());
-    freshness.replaced(ago(14), 1);
+    freshness.proof().replaced(ago(14), 1);
     let keyring = Keyring::guarded(freshness.clone());
     keyring.insert(key());
     let sealed = seal(&keyring).unwrap();
@@ -113,9 +113,9 @@ fn a_guarded_keyring_refuses_at_the_moment_of_use_without_anybody_telling_it() {
     let opened = keyring.open(&sealed, &user(), &EncryptionContext::default());
     assert!(matches!(refused(opened.map(drop)), NotFresh::Old(_)));
 
-    freshness.asked(Instant::now(), 2);
+    freshness.proof().asked(Instant::now(), 2);
     assert!(matches!(refused(seal(&keyring)), NotFresh::Old(_)));
-    freshness.applied(2);
+    freshness.proof().applied(2);
     assert!(seal(&keyring).is_ok());
 }
 

@@ -252,18 +252,27 @@ impl Keyring {
     ) -> Result<Used<SecretBytes>, UseError> {
         let info = crypto::peek(message).map_err(UseError::Open)?;
         let (key, basis) = self.usable(info.key, user, Action::Decrypt, context)?;
-        let opened = crypto::open(message, context, &*key, Limits::default());
-        let opened = opened.map_err(|error| match error {
-            OpenError::MaterialMissing { key, material } => {
-                UseError::MaterialMissing { key, material }
-            }
-            other => UseError::Open(other),
-        })?;
+        let opened = opened(message, context, &key)?;
         self.fresh()?;
         Ok(Used {
             result: opened,
             basis,
         })
+    }
+
+    /// Decrypts what has no value in it and is what somebody decides by who may read one: the manifest of a secret. The key's state counts;
+    /// its policy does not, since the decision about the value is still to come.
+    pub fn open_to_decide(
+        &self,
+        message: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<SecretBytes, UseError> {
+        self.fresh()?;
+        let id = crypto::peek(message).map_err(UseError::Open)?.key;
+        let key = self.get(id).ok_or(UseError::NotFound { key: id })?;
+        let state = key.state();
+        permitted(state, Action::Decrypt).map_err(|_| UseError::State { key: id, state })?;
+        opened(message, context, &key)
     }
 
     /// Refuses while what this replica knows may be too old.
@@ -298,6 +307,13 @@ impl Keyring {
             Err(_) => Err(UseError::State { key: id, state }),
         }
     }
+}
+
+fn opened(message: &[u8], context: &EncryptionContext, key: &Key) -> Result<SecretBytes, UseError> {
+    crypto::open(message, context, key, Limits::default()).map_err(|error| match error {
+        OpenError::MaterialMissing { key, material } => UseError::MaterialMissing { key, material },
+        other => UseError::Open(other),
+    })
 }
 
 fn place(key: &Key) -> (String, String) {

@@ -21,6 +21,7 @@ mod state_table;
 #[cfg(test)]
 mod testing;
 mod user;
+mod uses;
 mod wrapped;
 
 pub use freshness::{Freshness, NotFresh};
@@ -36,4 +37,5 @@ pub use sealing::{
 };
 pub use state_table::{StateRefusal, permitted};
 pub use user::{NotAllowed, SecretUser};
+pub use uses::{RefusedUse, ToldUses, Uses, read_told};
 pub use wrapped::roots_of;

@@ -9,9 +9,13 @@ use k8s_openapi::jiff::Timestamp;
 use super::connection::Connection;
 use super::exit::{Exit, Failure};
 use super::report;
-use crate::api::ManagedKey;
-use crate::cli::policy::{Explain, answer, groups_of, place_of, read, rules_of_manifest};
-use crate::policy::{Basis, Principal, Rbac, check_policy, lockout_check, namespace_of_user};
+use crate::api::{ManagedKey, ManagedSecret};
+use crate::cli::policy::{
+    Explain, Manifest, answer, groups_of, place_of, read_any, rules_of_manifest,
+};
+use crate::policy::{
+    Basis, Principal, Rbac, check_policy, check_secret_policy, lockout_check, namespace_of_user,
+};
 
 /// Arguments of `policy`.
 #[derive(Debug, clap::Args)]
@@ -22,7 +26,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Say whether somebody may do something with a key, and why. Exit code 0: he may; 1: he may not; 2: it cannot be said.
+    /// Say whether somebody may do something with a key, or read a secret by the API, and why. Exit code 0: he may; 1: he may not; 2: it cannot be said.
     Explain(Box<InCluster>),
     /// Check the policy in a manifest, before it is applied. No cluster is asked. Exit code 0: it can be applied; 1: it cannot.
     Check(Check),
@@ -42,10 +46,10 @@ struct InCluster {
 
 #[derive(Debug, clap::Args)]
 struct Check {
-    /// The manifest of a `ManagedKey`.
+    /// The manifest of a `ManagedKey` or `ManagedSecret`.
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
-    /// Who will apply it: whether he could still change the policy then.
+    /// Who will apply it: whether he could still change the policy of a key then.
     #[arg(long = "author", value_name = "USER")]
     author: Option<String>,
     /// A group of the author; can be given several times.
@@ -65,8 +69,11 @@ pub(crate) async fn run(args: Args) -> ExitCode {
 }
 
 fn check(args: &Check, out: &mut impl Write) -> Result<Exit, Failure> {
-    let key = read(&args.file).map_err(|error| Failure::error(format!("{error:#}")))?;
-    let problems = problems(&key, args)?;
+    let manifest = read_any(&args.file).map_err(|error| Failure::error(format!("{error:#}")))?;
+    let problems = match manifest {
+        Manifest::Key(key) => problems(&key, args)?,
+        Manifest::Secret(secret) => problems_of_secret(&secret),
+    };
     for problem in &problems {
         writeln!(out, "{problem}")?;
     }
@@ -78,6 +85,13 @@ fn check(args: &Check, out: &mut impl Write) -> Result<Exit, Failure> {
         "the policy can be read, and nobody that was asked about is locked out"
     )?;
     Ok(Exit::Ok)
+}
+
+/// What is wrong with the secret's policy. Nobody is locked out by it: who may change it, RBAC decides.
+fn problems_of_secret(secret: &ManagedSecret) -> Vec<String> {
+    let policy = secret.spec.policy.as_ref();
+    let problem = policy.and_then(|policy| check_secret_policy(policy).err());
+    problem.iter().map(ToString::to_string).collect()
 }
 
 /// What is wrong with the key's policy.

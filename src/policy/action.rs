@@ -1,17 +1,31 @@
-//! The actions a policy speaks of, patterns of them, and what each one is called in Kubernetes RBAC.
+//! The actions that policies speak of, patterns of them, and what each one is called in Kubernetes RBAC.
 
 use std::fmt;
 
-/// Declares the actions once: variant, subresource of `managedkeys`, RBAC verb.
-macro_rules! actions {
-    ($($action:ident => $subresource:expr, $verb:literal;)*) => {
-        /// Something that can be done with a key. The names are those of AWS KMS: its grant operations, then
-        /// its administrative calls.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[allow(missing_docs)] // Each is the AWS KMS call of the same name.
-        pub enum Action { $($action,)* }
+/// Actions on one kind of resource.
+pub trait ActionSet: Copy + Eq + fmt::Debug + fmt::Display + 'static {
+    /// Every action, in the order of declaration; at most 32.
+    const ALL: &'static [Self];
 
-        impl Action {
+    /// The name as it is written in policies and grants: that of the AWS call.
+    fn name(self) -> &'static str;
+
+    /// Its place in [`Self::ALL`].
+    fn index(self) -> usize;
+}
+
+/// Most actions of one kind of resource.
+pub(super) const MAX_ACTIONS: usize = 32;
+
+/// Declares the actions on a resource once: variant, subresource, RBAC verb.
+macro_rules! actions {
+    ($(#[$about:meta])* $set:ident of $resource:literal; $($action:ident => $subresource:expr, $verb:literal;)*) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[allow(missing_docs)] // Each is the AWS call of the same name.
+        pub enum $set { $($action,)* }
+
+        impl $set {
             /// Every action, in the order of declaration.
             pub const ALL: &[Self] = &[$(Self::$action,)*];
 
@@ -22,15 +36,39 @@ macro_rules! actions {
 
             /// What Kubernetes RBAC is asked when a policy delegates to it.
             pub const fn rbac(self) -> RbacAttributes {
+                let resource = $resource;
                 match self {
-                    $(Self::$action => RbacAttributes { subresource: $subresource, verb: $verb },)*
+                    $(Self::$action => RbacAttributes { resource, subresource: $subresource, verb: $verb },)*
                 }
+            }
+        }
+
+        impl ActionSet for $set {
+            const ALL: &'static [Self] = Self::ALL;
+
+            fn name(self) -> &'static str {
+                self.name()
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+
+        const _: () = assert!($set::ALL.len() <= MAX_ACTIONS);
+
+        impl fmt::Display for $set {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
             }
         }
     };
 }
 
 actions! {
+    /// Something that can be done with a key. The names are those of AWS KMS: its grant operations, then its administrative
+    /// calls.
+    Action of "managedkeys";
     Encrypt => Some("encrypt"), "create";
     Decrypt => Some("decrypt"), "create";
     GenerateDataKey => Some("generatedatakey"), "create";
@@ -59,6 +97,14 @@ actions! {
     UpdateAlias => Some("alias"), "update";
 }
 
+actions! {
+    /// Something that can be done with a secret by a call of its own. The names are those of AWS Secrets Manager.
+    SecretAction of "managedsecrets";
+    GetSecretValue => Some("value"), "get";
+    DescribeSecret => None, "get";
+    ListSecretVersionIds => None, "get";
+}
+
 impl Action {
     /// Whether it changes the key itself. Such an action is decided in the API server, which knows no UID of another namespace.
     pub const fn is_administrative(self) -> bool {
@@ -77,16 +123,12 @@ impl Action {
     }
 }
 
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// The part of a `SubjectAccessReview` that depends on the action; the resource is always `managedkeys`.
+/// The part of a `SubjectAccessReview` that depends on the action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RbacAttributes {
-    /// Subresource of `managedkeys`; none for reading the resource itself.
+    /// `managedkeys` or `managedsecrets`.
+    pub resource: &'static str,
+    /// Its subresource; none for reading the resource itself.
     pub subresource: Option<&'static str>,
     /// RBAC verb.
     pub verb: &'static str,
@@ -94,7 +136,7 @@ pub struct RbacAttributes {
 
 impl fmt::Display for RbacAttributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on managedkeys", self.verb)?;
+        write!(f, "{} on {}", self.verb, self.resource)?;
         self.subresource
             .iter()
             .try_for_each(|subresource| write!(f, "/{subresource}"))
@@ -107,41 +149,23 @@ pub struct UnknownAction;
 
 impl fmt::Display for UnknownAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "matches no action; write the name of an AWS KMS call, with * for any characters",
-        )
+        f.write_str("matches no action; write the name of an AWS call, with * for any characters")
     }
 }
 
 impl std::error::Error for UnknownAction {}
 
-/// The actions that a name or wildcard stands for, worked out once so that matching is one bit test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ActionPattern(u32);
-
-impl ActionPattern {
-    /// Reads a name (`Decrypt`) or a wildcard (`Generate*`, `*`); upper and lower case differ.
-    ///
-    /// # Errors
-    /// When it matches no action.
-    pub fn parse(pattern: &str) -> Result<Self, UnknownAction> {
-        let matching = Action::ALL
-            .iter()
-            .filter(|action| matches_wildcard(pattern, action.name()));
-        match matching.fold(0, |bits, action| bits | bit(*action)) {
-            0 => Err(UnknownAction),
-            bits => Ok(Self(bits)),
-        }
+/// The actions that a name (`Decrypt`) or a wildcard (`Generate*`, `*`) stands for; upper and lower case differ.
+///
+/// # Errors
+/// It matches no action.
+pub(super) fn matching_actions<A: ActionSet>(pattern: &str) -> Result<Vec<A>, UnknownAction> {
+    let matching = |action: &A| matches_wildcard(pattern, action.name());
+    let found: Vec<_> = A::ALL.iter().copied().filter(matching).collect();
+    if found.is_empty() {
+        return Err(UnknownAction);
     }
-
-    /// Whether the pattern stands for `action`.
-    pub const fn matches(self, action: Action) -> bool {
-        self.0 & bit(action) != 0
-    }
-}
-
-const fn bit(action: Action) -> u32 {
-    1 << action as u32
+    Ok(found)
 }
 
 /// Whether `name` is `pattern` with each `*` replaced by any characters, or none.
@@ -212,10 +236,10 @@ mod tests {
     #[test]
     fn a_name_matches_only_its_own_action() {
         for action in Action::ALL {
-            let pattern = ActionPattern::parse(action.name()).unwrap();
-            for other in Action::ALL {
-                assert_eq!(pattern.matches(*other), action == other, "{action} {other}");
-            }
+            assert_eq!(matching_actions(action.name()), Ok(vec![*action]));
+        }
+        for action in SecretAction::ALL {
+            assert_eq!(matching_actions(action.name()), Ok(vec![*action]));
         }
     }
 
@@ -223,20 +247,32 @@ mod tests {
     fn the_schema_knows_the_same_names() {
         let names: Vec<_> = Action::ALL.iter().map(|action| action.name()).collect();
         assert_eq!(names, crate::api::key_policy::ACTION_NAMES);
+        let names: Vec<_> = SecretAction::ALL.iter().map(|a| a.name()).collect();
+        assert_eq!(names, crate::api::secret_policy::ACTION_NAMES);
     }
 
     #[test]
     fn a_star_matches_every_action() {
-        let pattern = ActionPattern::parse("*").unwrap();
-        assert!(Action::ALL.iter().all(|action| pattern.matches(*action)));
+        assert_eq!(matching_actions("*"), Ok(Action::ALL.to_vec()));
+        assert_eq!(
+            matching_actions("*Secret*"),
+            Ok(SecretAction::ALL.to_vec()),
+            "each speaks of its own kind only"
+        );
     }
 
     #[test]
     fn a_pattern_that_matches_nothing_is_refused() {
         for pattern in ["", "decrypt", "Decrypts", "Foo*", "kms:Decrypt", "*Nothing"] {
             assert_eq!(
-                ActionPattern::parse(pattern),
+                matching_actions::<Action>(pattern),
                 Err(UnknownAction),
+                "{pattern}"
+            );
+        }
+        for pattern in ["Decrypt", "getSecretValue", "Put*"] {
+            assert!(
+                matching_actions::<SecretAction>(pattern).is_err(),
                 "{pattern}"
             );
         }
@@ -245,19 +281,24 @@ mod tests {
     #[test]
     fn use_is_created_and_administration_is_an_update() {
         let expected = RbacAttributes {
+            resource: "managedkeys",
             subresource: Some("generatedatakey"),
             verb: "create",
         };
         assert_eq!(Action::GenerateDataKey.rbac(), expected);
         let expected = RbacAttributes {
+            resource: "managedkeys",
             subresource: Some("policy"),
             verb: "update",
         };
         assert_eq!(Action::PutKeyPolicy.rbac(), expected);
         let expected = RbacAttributes {
+            resource: "managedkeys",
             subresource: None,
             verb: "get",
         };
         assert_eq!(Action::DescribeKey.rbac(), expected);
+        let asked = SecretAction::GetSecretValue.rbac();
+        assert_eq!(asked.to_string(), "get on managedsecrets/value");
     }
 }

@@ -6,8 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::grant::Context;
 use super::pairs::Found;
-use super::principal::namespace_of_group;
-use super::rules::{KeyRules, NamedGrant, Statement, Statements};
+use super::rules::{KeyRules, NamedGrant};
 use super::{Action, Principal, RbacAttributes};
 use crate::api::Via;
 
@@ -148,10 +147,11 @@ pub fn decide(request: &Request<'_>, rules: &KeyRules, rbac: Rbac) -> Decision {
         allow: false,
         reason,
     };
-    let named = Named::in_statements(request, rules);
-    let found = rules.pairs.found(request.context);
-    let first = |statements| first(statements, request, &found, rules);
-    if let Some(statement) = first(named.by_name & rules.denies) {
+    let (table, action) = (&rules.table, request.action);
+    let named = table.about(request.principal, action, action.is_administrative());
+    let found = table.pairs.found(request.context);
+    let first = |statements| table.first(statements, &found, request.via);
+    if let Some(statement) = first(named.by_name & table.denies) {
         return deny(Basis::DeniedBy(statement));
     }
     if rules.is_default {
@@ -161,7 +161,7 @@ pub fn decide(request: &Request<'_>, rules: &KeyRules, rbac: Rbac) -> Decision {
     if let Some(grant) = granted {
         return allow(Basis::GrantedBy(grant));
     }
-    if let Some(statement) = first(named.by_identity & rules.allows) {
+    if let Some(statement) = first(named.by_identity & table.allows) {
         return allow(Basis::AllowedBy(statement));
     }
     if is_own_secret(request, rules) {
@@ -174,13 +174,13 @@ pub fn decide(request: &Request<'_>, rules: &KeyRules, rbac: Rbac) -> Decision {
             Rbac::DoesNotAllow => {}
         }
     }
-    let was_allowed = || first(named.by_name & rules.allows).is_some();
+    let was_allowed = || first(named.by_name & table.allows).is_some();
     if let Some(namespace) = request.principal.namespace()
         && (was_granted || was_allowed())
     {
         let namespace = namespace.to_owned();
         let foreign =
-            request.action.is_administrative() && !is_own_namespace(request.principal, rules);
+            request.action.is_administrative() && !table.is_own_namespace(request.principal);
         return deny(if foreign {
             Basis::ForeignAdministrator(namespace)
         } else {
@@ -206,92 +206,6 @@ fn default_key(request: &Request<'_>, rules: &KeyRules, rbac: Rbac) -> Decision 
         (false, false, _) => (false, Basis::DefaultKey),
     };
     Decision { allow, reason }
-}
-
-/// The statements that speak of the principal and the action.
-struct Named {
-    /// By names alone.
-    by_name: Statements,
-    /// Those of them that speak of the very namespace that the principal is in, where they speak of one.
-    by_identity: Statements,
-}
-
-impl Named {
-    fn in_statements(request: &Request<'_>, rules: &KeyRules) -> Self {
-        let acted = rules.by_action[request.action as usize];
-        if acted == 0 {
-            return Self {
-                by_name: 0,
-                by_identity: 0,
-            };
-        }
-        let principal = request.principal;
-        let is_home_same = is_home_same(principal, rules)
-            && (!request.action.is_administrative() || is_own_namespace(principal, rules));
-        let (mut bound, mut free) = (0, 0);
-        let user = rules.by_user.get(&principal.user).copied();
-        match &principal.home {
-            Some(home) => {
-                bound |= user.unwrap_or_default();
-                let whole = rules.by_namespace.get(&home.namespace);
-                bound |= whole.copied().unwrap_or_default();
-            }
-            None => free |= user.unwrap_or_default(),
-        }
-        for group in &principal.groups {
-            let statements = rules.by_group.get(group).copied().unwrap_or_default();
-            match namespace_of_group(group) {
-                // Somebody of no namespace, or of another, who is put into such a group is not of the one that was accepted.
-                Some(namespace) if principal.namespace() != Some(namespace) => {
-                    free |= statements & rules.denies;
-                }
-                Some(_) => bound |= statements,
-                None => free |= statements,
-            }
-        }
-        Self {
-            by_name: acted & (bound | free),
-            by_identity: acted & (free | if is_home_same { bound } else { 0 }),
-        }
-    }
-}
-
-/// Whether the principal is of the key's own namespace.
-fn is_own_namespace(principal: &Principal, rules: &KeyRules) -> bool {
-    principal.namespace() == Some(&rules.namespace)
-}
-
-/// Whether the principal's namespace is the very one that was accepted: names can be re-used, UIDs cannot.
-fn is_home_same(principal: &Principal, rules: &KeyRules) -> bool {
-    let Some(home) = &principal.home else {
-        return false;
-    };
-    home.uid.is_some() && home.uid.as_ref() == rules.uids.get(&home.namespace)
-}
-
-/// The first of these statements whose conditions hold.
-fn first(
-    mut statements: Statements,
-    request: &Request<'_>,
-    found: &Found,
-    rules: &KeyRules,
-) -> Option<StatementName> {
-    while statements != 0 {
-        let index = statements.trailing_zeros() as usize;
-        let statement = rules.statements.get(index)?;
-        if holds(statement, request, found) {
-            let sid = statement.sid.clone();
-            return Some(StatementName { index, sid });
-        }
-        statements &= statements - 1;
-    }
-    None
-}
-
-fn holds(statement: &Statement, request: &Request<'_>, found: &Found) -> bool {
-    let via = |way| request.via == Some(way);
-    (statement.via.is_empty() || statement.via.iter().copied().any(via))
-        && found.has_all(&statement.context)
 }
 
 /// The name of the grant that gives it; and whether one would, if the grantee's namespace were still the same.
@@ -325,8 +239,8 @@ fn granted(request: &Request<'_>, found: &Found, rules: &KeyRules) -> (Option<St
 fn is_own_secret(request: &Request<'_>, rules: &KeyRules) -> bool {
     request.principal.is_secret
         && request.via == Some(Via::Secrets)
-        && is_own_namespace(request.principal, rules)
-        && is_home_same(request.principal, rules)
+        && rules.table.is_own_namespace(request.principal)
+        && rules.table.is_home_same(request.principal)
         && matches!(request.action, Action::GenerateDataKey | Action::Decrypt)
 }
 

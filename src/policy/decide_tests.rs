@@ -7,7 +7,8 @@ use crate::api::{
     Effect, GrantConstraints, GrantOperation, GrantRecord, KeyPolicy, NamespaceRecord,
     PolicyRecord, PolicyStatement, Principals, ServiceAccountName, StatementConditions,
 };
-use crate::policy::{ActionPattern, service_account};
+use crate::policy::action::matching_actions;
+use crate::policy::{namespace_of_group, service_account};
 
 const SHOP: &str = "uid-of-shop";
 const FARM: &str = "uid-of-farm";
@@ -433,8 +434,8 @@ fn matches(statement: &PolicyStatement, asked: &Asked, bound: bool) -> bool {
     let lives =
         home.is_some_and(|home| said.namespaces.contains(&home.namespace)) && (!bound || is_same);
     let acts = statement.actions.iter().any(|pattern| {
-        let pattern = ActionPattern::parse(pattern).unwrap();
-        pattern.matches(asked.action)
+        let matching = matching_actions::<Action>(pattern).unwrap();
+        matching.contains(&asked.action)
     });
     let conditions = statement.conditions.clone().unwrap_or_default();
     let pairs = conditions.encryption_context.iter();

@@ -1,4 +1,4 @@
-//! Who may do what with a key, as pure data and functions; nothing here does I/O.
+//! Who may do what with a key or a secret, as pure data and functions; nothing here does I/O.
 //!
 //! ```text
 //! truth of a key ──KeyRules::of──▶ rules ─┐
@@ -17,8 +17,10 @@ mod lockout;
 mod pairs;
 mod principal;
 mod rules;
+mod secret;
+mod table;
 
-pub use action::{Action, ActionPattern, RbacAttributes, UnknownAction};
+pub use action::{Action, ActionSet, RbacAttributes, SecretAction, UnknownAction};
 pub use decide::{Basis, Decision, Rbac, Request, StatementName, decide};
 pub use grant::{Context, Grant};
 pub use lockout::{Lockout, lockout_check};
@@ -26,3 +28,7 @@ pub use principal::{
     Principal, ReservedName, namespace_of_group, namespace_of_user, service_account,
 };
 pub use rules::{KeyRules, RuleError, check_policy, foreign_namespaces};
+pub use secret::{
+    AccessRecord, Reading, SecretBasis, SecretDecision, SecretRules, check_secret_policy,
+    decide_reading, foreign_namespaces_of_secret,
+};

@@ -1,51 +1,25 @@
-//! What one key's policy and grants say, compiled once so that each decision is a few look-ups.
-//!
-//! Statements are bits: for each principal, group, namespace and action there is a mask of the statements that speak of
-//! it, so that those that match both are found by AND, and only their conditions are compared. Pairs of the encryption context
-//! that they ask for are numbers.
+//! What one key's policy and grants say, compiled once.
 
 use std::collections::HashMap;
 
 use super::grant::Grant;
 use super::pairs::Pairs;
-use super::principal::{namespace_of_group, namespace_of_user, service_account};
-use super::{Action, ActionPattern, Principal};
+use super::principal::{namespace_of_group, namespace_of_user};
+use super::table::{Said, Table};
+use super::{Action, Principal};
 use crate::api::names::DEFAULT_KEY;
 use crate::api::{
-    Effect, GrantOperation, GrantRecord, KeyMaterialSpec, KeyPolicy, PolicyRecord, PolicyStatement,
-    Via,
+    GrantOperation, GrantRecord, KeyMaterialSpec, KeyPolicy, PolicyRecord, PolicyStatement,
+    Principals,
 };
 
-/// A set of statements, by their place in the policy.
-pub(super) type Statements = u64;
-
 /// What one key's policy and grants say.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct KeyRules {
-    pub(super) namespace: String,
     pub(super) is_default: bool,
     pub(super) delegates: bool,
-    pub(super) statements: Vec<Statement>,
-    pub(super) allows: Statements,
-    pub(super) denies: Statements,
-    pub(super) by_action: [Statements; Action::ALL.len()],
-    pub(super) by_user: HashMap<String, Statements>,
-    pub(super) by_group: HashMap<String, Statements>,
-    pub(super) by_namespace: HashMap<String, Statements>,
-    /// The namespaces of principals as they were when they were accepted, the key's own among them.
-    pub(super) uids: HashMap<String, String>,
+    pub(super) table: Table<Action>,
     pub(super) grants: HashMap<String, Vec<NamedGrant>>,
-    /// The pairs that statements and grants ask for.
-    pub(super) pairs: Pairs,
-}
-
-/// What is compared of a statement after its principals and actions matched.
-#[derive(Clone, Debug)]
-pub(super) struct Statement {
-    pub(super) sid: Option<String>,
-    /// The pairs that it asks for.
-    pub(super) context: Vec<u32>,
-    pub(super) via: Vec<Via>,
 }
 
 /// A grant and its name.
@@ -63,8 +37,13 @@ pub(super) struct NamedGrant {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     /// More statements than a policy may have.
-    #[error("spec.policy.statements has {0} items, at most {max} are allowed: merge some", max = KeyPolicy::MAX_STATEMENTS)]
-    TooManyStatements(usize),
+    #[error("spec.policy.statements has {count} items, at most {most} are allowed: merge some")]
+    TooManyStatements {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// A pattern that no action matches.
     #[error("spec.policy.statements[{statement}].actions: {pattern:?} {UnknownAction}", UnknownAction = super::UnknownAction)]
     UnknownAction {
@@ -74,8 +53,15 @@ pub enum RuleError {
         pattern: String,
     },
     /// The policy is larger than one may be.
-    #[error("spec.policy has {0} bytes as JSON, at most {max} are allowed: use fewer statements or principals, or groups", max = KeyPolicy::MAX_BYTES)]
-    TooLarge(usize),
+    #[error(
+        "spec.policy has {size} bytes as JSON, at most {most} are allowed: use fewer statements or principals, or groups"
+    )]
+    TooLarge {
+        /// How many bytes it has.
+        size: usize,
+        /// How many it may have.
+        most: usize,
+    },
 }
 
 /// Checks a policy as a whole: what its schema cannot say.
@@ -83,18 +69,32 @@ pub enum RuleError {
 /// # Errors
 /// It is too large, or an action pattern stands for nothing.
 pub fn check_policy(policy: &KeyPolicy) -> Result<(), RuleError> {
+    bounded(policy, KeyPolicy::MAX_BYTES)?;
+    let mut table = Table::new("", None, &[]);
+    add_policy(&mut table, policy)
+}
+
+/// Refuses a policy of more than `most` bytes as JSON.
+pub(super) fn bounded(policy: &impl serde::Serialize, most: usize) -> Result<(), RuleError> {
     let size = serde_json::to_vec(policy).map_or(usize::MAX, |json| json.len());
-    if size > KeyPolicy::MAX_BYTES {
-        return Err(RuleError::TooLarge(size));
+    if size > most {
+        return Err(RuleError::TooLarge { size, most });
     }
-    let mut rules = KeyRules::default();
-    rules.add_policy(policy)
+    Ok(())
 }
 
 /// The namespaces other than the key's own that a policy's principals belong to, in order and each once.
 pub fn foreign_namespaces(policy: &KeyPolicy, own: &str) -> Vec<String> {
+    namespaces_of(policy.statements.iter().map(|s| &s.principals), own)
+}
+
+/// The namespaces other than `own` that these belong to, in order and each once.
+pub(super) fn namespaces_of<'a>(
+    principals: impl Iterator<Item = &'a Principals>,
+    own: &str,
+) -> Vec<String> {
     let mut found = Vec::new();
-    for principals in policy.statements.iter().map(|s| &s.principals) {
+    for principals in principals {
         let accounts = principals.service_accounts.iter();
         found.extend(accounts.map(|account| account.namespace.as_str()));
         found.extend(principals.users.iter().filter_map(|u| namespace_of_user(u)));
@@ -129,75 +129,21 @@ impl KeyRules {
         policy: &PolicyRecord,
         grants: &[GrantRecord],
     ) -> Result<Self, RuleError> {
-        let recorded = policy.namespaces.iter();
-        let mut uids: HashMap<_, _> = recorded.map(|n| (n.name.clone(), n.uid.clone())).collect();
-        uids.remove(namespace);
-        uids.extend(uid.map(|uid| (namespace.to_owned(), uid.to_owned())));
         let mut rules = Self {
-            namespace: namespace.to_owned(),
             is_default: name == DEFAULT_KEY,
             delegates: true,
-            uids,
-            ..Self::default()
+            table: Table::new(namespace, uid, &policy.namespaces),
+            grants: HashMap::new(),
         };
         if let Some(accepted) = &policy.accepted {
-            rules.add_policy(accepted)?;
+            rules.delegates = accepted.delegates_to_rbac();
+            add_policy(&mut rules.table, accepted)?;
         }
         for record in grants.iter().filter(|record| !record.expired) {
             let granted = rules.grants.entry(record.grantee.clone()).or_default();
-            granted.push(NamedGrant::of(record, &mut rules.pairs));
+            granted.push(NamedGrant::of(record, &mut rules.table.pairs));
         }
         Ok(rules)
-    }
-
-    fn add_policy(&mut self, policy: &KeyPolicy) -> Result<(), RuleError> {
-        let count = policy.statements.len();
-        if count > KeyPolicy::MAX_STATEMENTS {
-            return Err(RuleError::TooManyStatements(count));
-        }
-        self.delegates = policy.delegates_to_rbac();
-        for (index, statement) in policy.statements.iter().enumerate() {
-            self.add_statement(index, statement)?;
-        }
-        Ok(())
-    }
-
-    fn add_statement(&mut self, index: usize, said: &PolicyStatement) -> Result<(), RuleError> {
-        let bit = 1 << index;
-        match said.effect {
-            Effect::Allow => self.allows |= bit,
-            Effect::Deny => self.denies |= bit,
-        }
-        for pattern in &said.actions {
-            let parsed = ActionPattern::parse(pattern).map_err(|_| RuleError::UnknownAction {
-                statement: index,
-                pattern: pattern.clone(),
-            })?;
-            for action in Action::ALL.iter().filter(|action| parsed.matches(**action)) {
-                self.by_action[*action as usize] |= bit;
-            }
-        }
-        let principals = &said.principals;
-        for account in &principals.service_accounts {
-            let user = service_account(&account.namespace, &account.name);
-            *self.by_user.entry(user).or_default() |= bit;
-        }
-        for user in &principals.users {
-            *self.by_user.entry(user.clone()).or_default() |= bit;
-        }
-        for group in &principals.groups {
-            *self.by_group.entry(group.clone()).or_default() |= bit;
-        }
-        for namespace in &principals.namespaces {
-            *self.by_namespace.entry(namespace.clone()).or_default() |= bit;
-        }
-        let conditions = said.conditions.clone().unwrap_or_default();
-        self.statements.push(Statement {
-            sid: said.sid.clone(),
-            context: self.pairs.asked(&conditions.encryption_context),
-            via: conditions.via,
-        });
-        Ok(())
     }
 
     /// Whether RBAC may allow what nothing else does.
@@ -207,29 +153,33 @@ impl KeyRules {
 
     /// Whether some statement denies one of these actions to somebody.
     pub fn denies_any(&self, actions: &[Action]) -> bool {
-        self.denying(actions) != 0
+        self.table.denies_any(actions)
     }
 
     /// Whether a statement may deny one of these actions to somebody of whom only the name is known: conditions are left aside, and
     /// any group may be one of his.
     pub fn may_deny(&self, user: &Principal, actions: &[Action]) -> bool {
-        let by_user = self.by_user.get(user.name());
-        let home = user
-            .namespace()
-            .and_then(|home| self.by_namespace.get(home));
-        let spoken = by_user
-            .into_iter()
-            .chain(home)
-            .chain(self.by_group.values());
-        self.denying(actions) & spoken.fold(0, |mask, statements| mask | statements) != 0
+        self.table.may_deny(user, actions)
     }
+}
 
-    /// The statements that deny one of these actions.
-    fn denying(&self, actions: &[Action]) -> u64 {
-        let by_action = actions
-            .iter()
-            .map(|action| self.by_action[*action as usize]);
-        self.denies & by_action.fold(0, |mask, statements| mask | statements)
+fn add_policy(table: &mut Table<Action>, policy: &KeyPolicy) -> Result<(), RuleError> {
+    let said = |statement| Said::from(statement);
+    table.add_all(
+        policy.statements.iter().map(said),
+        KeyPolicy::MAX_STATEMENTS,
+    )
+}
+
+impl<'a> From<&'a PolicyStatement> for Said<'a> {
+    fn from(statement: &'a PolicyStatement) -> Self {
+        Self {
+            sid: statement.sid.as_ref(),
+            effect: statement.effect,
+            principals: &statement.principals,
+            actions: &statement.actions,
+            conditions: statement.conditions.as_ref(),
+        }
     }
 }
 

@@ -13,23 +13,27 @@
 //! ```
 
 mod buffer;
+mod contexts;
+mod delivered;
 pub mod generate;
 pub mod manifest;
 pub mod merge;
 mod order;
 pub mod template;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod value;
 
+pub use contexts::{manifest_context, version_context};
+pub use delivered::{DeliveredError, delivered};
 pub use generate::{
     Authorities, CertificateFacts, Derivations, Generator, GeneratorError, IssuerRef,
     NamedGenerator, PasswordPolicy, Recipe, RecipeError, Signer, Stored,
 };
 pub use manifest::{
-    Consumer, ExportRecord, ImportRecord, Manifest, ManifestError, NewVersion, ReplicaRecord,
-    Restarted, Retention, Rolling, RolloutRecord, Search, ShareRecord, Stage, StageLabel,
-    TargetRecord, VersionId, VersionRecord,
+    Consumer, ContentMark, ExportRecord, FixedContent, ImportRecord, Manifest, ManifestError,
+    NewVersion, ReplicaRecord, Restarted, Retention, Rolling, RolloutRecord, Search, ShareRecord,
+    Stage, StageLabel, TargetRecord, VersionId, VersionRecord,
 };
 pub use merge::{
     AssembleError, Assembled, ImportedKey, Kept, SealedKey, Source, Sources, assemble, derivations,

@@ -1,6 +1,30 @@
-//! Sources of randomness for tests.
+//! Sources of randomness and manifests for tests.
 
+use super::{Derivations, Manifest, NewVersion};
 use crate::crypto::{Random, RandomError};
+
+/// Ids of versions, in the order in which a test makes them.
+pub(crate) const IDS: [&str; 3] = [
+    "00000000-0000-4000-8000-000000000001",
+    "00000000-0000-4000-8000-000000000002",
+    "00000000-0000-4000-8000-000000000003",
+];
+
+/// A manifest of versions of these ids, the last of which is the current one.
+pub(crate) fn with_versions(ids: &[&str]) -> Manifest {
+    let mut manifest = Manifest::new();
+    for id in ids {
+        let version = NewVersion {
+            id: id.parse().unwrap(),
+            created: "2026-01-02T03:04:05Z".parse().unwrap(),
+            key_id: "key".to_owned(),
+            context: std::collections::BTreeMap::new(),
+            derivations: Derivations::new(),
+        };
+        manifest.add_current(version).unwrap();
+    }
+    manifest
+}
 
 /// What a closure fills in.
 pub(super) struct Filled<F>(pub(super) F);

@@ -1,4 +1,4 @@
-//! Follows the truth about keys and proves that nothing of it was missed.
+//! Follows objects of the API server and proves that nothing of them was missed.
 //!
 //! A watch alone is not enough: a connection that went silent is noticed only when the watch's time is over, and a
 //! quiet watch names no state. So watches are short, and before each one the API server is asked for its newest state by
@@ -7,20 +7,19 @@
 //! it. An API server that sends none has everything read anew instead.
 
 use std::collections::HashSet;
+use std::fmt::Debug;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, pin_mut};
 use kube::api::{ListParams, WatchEvent, WatchParams};
-use kube::core::DeserializeGuard;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use crate::api::KeyMaterial;
 use crate::calling::within;
-use crate::keys::{Freshness, Loader};
+use crate::proof::Proof;
 use crate::telling::describe;
 
 /// How long one watch lasts, in seconds. The API server sends the bookmark two seconds before its end, so that a proof
@@ -61,36 +60,65 @@ enum Broken {
     Ended(String),
 }
 
-/// Follows the truth.
-pub(super) struct Follower {
-    api: Api<DeserializeGuard<KeyMaterial>>,
-    loader: Loader,
-    freshness: Arc<Freshness>,
+/// What is kept of the objects that are followed.
+pub(super) trait Kept {
+    /// The objects, as they are read.
+    type Object: Resource + Clone + DeserializeOwned + Debug + Send + 'static;
+
+    /// What messages call them.
+    fn what(&self) -> &'static str;
+
+    /// What is proven of what is kept.
+    fn proof(&self) -> &Proof;
+
+    /// Keeps what is to be kept of an object, in the place of what was kept of it before.
+    async fn put(&self, object: Self::Object);
+
+    /// Keeps nothing of the object of that name any more.
+    fn remove(&self, name: &str);
+
+    /// Keeps nothing of any other object.
+    fn remove_all_but(&self, names: &HashSet<String>);
+
+    /// Is told of each change that is applied and counted.
+    fn changed(&self) {}
+
+    /// Is asked between two watches.
+    async fn look_after(&mut self) {}
 }
 
-impl Follower {
-    /// Fills the loader's keyring from the truth in `namespace` and tells `freshness` how far it is.
-    pub(super) fn new(
-        client: Client,
-        namespace: &str,
-        loader: Loader,
-        freshness: Arc<Freshness>,
-    ) -> Self {
+/// Follows objects.
+pub(super) struct Follower<K: Kept> {
+    api: Api<K::Object>,
+    fields: Option<String>,
+    kept: K,
+}
+
+impl<K: Kept> Follower<K> {
+    /// Follows all objects of a kind, and has what is to be kept of them kept.
+    pub(super) fn new(api: Api<K::Object>, kept: K) -> Self {
         Self {
-            api: Api::namespaced(client, namespace),
-            loader,
-            freshness,
+            api,
+            fields: None,
+            kept,
         }
     }
 
+    /// Follows only those that the selector of fields selects.
+    pub(super) fn fields(mut self, selector: String) -> Self {
+        self.fields = Some(selector);
+        self
+    }
+
     /// Runs until the API server is at an earlier state than before: the cluster was restored from a backup.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
+        let what = self.kept.what();
         let mut broken = false;
         loop {
             let followed = match self.read_anew().await {
                 Ok(()) => {
                     if broken {
-                        info!("the truth about keys is followed again");
+                        info!("{what}: followed again");
                     }
                     broken = false;
                     self.follow().await
@@ -103,7 +131,7 @@ impl Follower {
                 Err(error) => error,
             };
             if !broken {
-                warn!(%error, "the truth about keys cannot be followed; trying again");
+                warn!(%error, "{what}: cannot be followed; trying again");
             }
             broken = true;
             sleep(PAUSE).await;
@@ -115,33 +143,34 @@ impl Follower {
         let sent = Instant::now();
         let mut listed = HashSet::new();
         let mut params = ListParams::default().limit(PAGE);
+        params.field_selector.clone_from(&self.fields);
         let revision = loop {
-            let page = answered("list key material", self.api.list(&params)).await?;
+            let page = answered("list", self.api.list(&params)).await?;
             for one in page.items {
-                listed.extend(self.loader.put(one).await);
+                listed.insert(one.name_any());
+                self.kept.put(one).await;
             }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params.continue_token = Some(token),
                 None => break number(page.metadata.resource_version.as_deref())?,
             }
         };
-        if revision < self.freshness.revision() {
+        if revision < self.kept.proof().revision() {
             return Err(Broken::WentBack);
         }
-        self.loader.remove_all_but(&listed);
-        self.freshness.replaced(sent, revision);
+        self.kept.remove_all_but(&listed);
+        self.kept.proof().replaced(sent, revision);
         Ok(())
     }
 
     /// Follows until everything has to be read anew.
-    async fn follow(&self) -> Result<(), Broken> {
-        let mut roots = self.loader.news_of_roots();
+    async fn follow(&mut self) -> Result<(), Broken> {
         loop {
-            self.loader.look_for_roots(&mut roots).await;
+            self.kept.look_after().await;
             self.ask().await?;
             let started = Instant::now();
             self.watch().await?;
-            let age = self.freshness.age(Instant::now());
+            let age = self.kept.proof().age(Instant::now());
             if !WHOLE_WATCH.contains(&started.elapsed())
                 || age.is_none_or(|age| age > READ_ANEW_AFTER)
             {
@@ -156,54 +185,55 @@ impl Follower {
         let params = ListParams::default().limit(1);
         let answer = answered("ask for the newest state", self.api.list_metadata(&params)).await?;
         let revision = number(answer.metadata.resource_version.as_deref())?;
-        if revision < self.freshness.revision() {
+        if revision < self.kept.proof().revision() {
             return Err(Broken::WentBack);
         }
-        self.freshness.asked(sent, revision);
+        self.kept.proof().asked(sent, revision);
         Ok(())
     }
 
     /// One short watch from the state that is applied.
     async fn watch(&self) -> Result<(), Broken> {
-        let params = WatchParams::default().timeout(WATCH_SECONDS);
-        let from = self.freshness.revision().to_string();
-        let events = answered("watch key material", self.api.watch(&params, &from)).await?;
+        let mut params = WatchParams::default().timeout(WATCH_SECONDS);
+        params.field_selector.clone_from(&self.fields);
+        let from = self.kept.proof().revision().to_string();
+        let events = answered("watch", self.api.watch(&params, &from)).await?;
         pin_mut!(events);
         let all = async {
             while let Some(event) = events.next().await {
-                self.apply(event.map_err(refused("watch key material"))?)
-                    .await?;
+                self.apply(event.map_err(refused("watch"))?).await?;
             }
             Ok(())
         };
         let longest = Duration::from_secs(WATCH_SECONDS.into()) + WATCH_GRACE;
         let ended = timeout(longest, all).await;
-        ended.unwrap_or(Err(Broken::Silent("watch key material")))
+        ended.unwrap_or(Err(Broken::Silent("watch")))
     }
 
-    async fn apply(&self, event: WatchEvent<DeserializeGuard<KeyMaterial>>) -> Result<(), Broken> {
-        match event {
+    async fn apply(&self, event: WatchEvent<K::Object>) -> Result<(), Broken> {
+        let revision = match event {
             WatchEvent::Added(one) | WatchEvent::Modified(one) => {
                 let revision = number(one.resource_version().as_deref())?;
-                self.loader.put(one).await;
-                self.freshness.changed(revision);
+                self.kept.put(one).await;
+                revision
             }
             WatchEvent::Deleted(one) => {
-                if let Ok(id) = one.name_any().parse() {
-                    self.loader.remove_id(id);
-                }
-                self.freshness
-                    .changed(number(one.resource_version().as_deref())?);
+                let revision = number(one.resource_version().as_deref())?;
+                self.kept.remove(&one.name_any());
+                revision
             }
             WatchEvent::Bookmark(bookmark) => {
                 let revision = number(Some(&bookmark.metadata.resource_version))?;
-                self.freshness.applied(revision);
+                self.kept.proof().applied(revision);
+                return Ok(());
             }
             WatchEvent::Error(status) => {
                 let told = format!("{} ({})", status.reason, status.code);
                 return Err(Broken::Ended(told));
             }
-        }
+        };
+        self.kept.proof().applied(revision);
+        self.kept.changed();
         Ok(())
     }
 }

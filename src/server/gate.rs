@@ -8,14 +8,14 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 use tracing::warn;
 
-use crate::api::Via;
+use crate::api::{KeyState, Via};
 use crate::audit::{Decision, Entry, EventSource, Identity, Resource, ResourceType, Trail};
-use crate::authorization::{self, KeyPlace, Subject};
+use crate::authorization::{self, ObjectPlace, Subject};
 use crate::calling::within;
 use crate::clock::Clock;
-use crate::crypto::OWN_PREFIX;
-use crate::keys::Key;
+use crate::crypto::{KeyId, OWN_PREFIX};
 use crate::keys::operations::{Caller, Gate, OperationError, Outcome, Refused, Unrecorded, Use};
+use crate::keys::{Key, StateRefusal, Uses};
 use crate::policy::{
     Action, Context, Principal, Rbac, Request, ReservedName, decide, namespace_of_user,
 };
@@ -29,6 +29,7 @@ pub struct PolicyGate {
     client: Client,
     trail: Trail,
     clock: Arc<dyn Clock>,
+    uses: Arc<Uses>,
 }
 
 /// Why it is not known who asks.
@@ -43,12 +44,21 @@ pub enum Unidentified {
 }
 
 impl PolicyGate {
-    /// A gate that asks RBAC by that client.
-    pub fn new(client: Client, trail: Trail, clock: Arc<dyn Clock>) -> Self {
+    /// A gate that asks RBAC by that client, and tells `uses` of what is done with keys.
+    pub fn new(client: Client, trail: Trail, clock: Arc<dyn Clock>, uses: Arc<Uses>) -> Self {
         Self {
             client,
             trail,
             clock,
+            uses,
+        }
+    }
+
+    /// Takes note of what came of a use, for the controller.
+    pub(super) fn note(&self, key: KeyId, user: &str, action: Action, noted: Noted) {
+        match noted {
+            Noted::Used => self.uses.used(key, action, self.clock.now()),
+            Noted::PendingDeletion => self.uses.refused(key, user, action, self.clock.now()),
         }
     }
 
@@ -69,7 +79,11 @@ impl PolicyGate {
         })
     }
 
-    async fn namespace_uid(&self, name: &str) -> Result<Option<String>, Unidentified> {
+    /// The UID that a namespace has now; `None` if there is none.
+    ///
+    /// # Errors
+    /// Nobody could say.
+    pub(super) async fn namespace_uid(&self, name: &str) -> Result<Option<String>, Unidentified> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         match within(PATIENCE, namespaces.get_metadata_opt(name)).await {
             Ok(found) => Ok(found.and_then(|namespace| namespace.metadata.uid)),
@@ -82,6 +96,11 @@ impl PolicyGate {
                 Err(Unidentified::Unanswered)
             }
         }
+    }
+
+    /// Writes a line that is no use of a key by itself.
+    pub(super) async fn write(&self, entry: Entry) -> Result<(), Unrecorded> {
+        self.trail.write(entry).await.map_err(|_| Unrecorded)
     }
 
     async fn decided(&self, key: &Key, action: Action, asked: &Use<'_>) -> Result<String, Refused> {
@@ -111,7 +130,7 @@ impl PolicyGate {
         let mut decision = decide(&request, rules, Rbac::NotAsked);
         if let Some(attributes) = decision.needs_rbac() {
             let truth = &key.truth.spec;
-            let place = KeyPlace {
+            let place = ObjectPlace {
                 namespace: &truth.namespace,
                 name: &truth.name,
             };
@@ -142,9 +161,31 @@ impl Gate for PolicyGate {
     }
 
     async fn record(&self, asked: &Use<'_>, outcome: Outcome<'_>) -> Result<(), Unrecorded> {
-        let written = self.trail.write(entry(asked, outcome)).await;
-        written.map_err(|_| Unrecorded)
+        self.write(entry(asked, outcome)).await?;
+        let noted = match outcome {
+            Ok(_) => Some(Noted::Used),
+            Err(OperationError::State(StateRefusal::Invalid(
+                KeyState::PendingDeletion | KeyState::DestructionDue,
+            ))) => Some(Noted::PendingDeletion),
+            Err(_) => None,
+        };
+        if let (Some(key), Some(action), Some(noted)) = (asked.key, asked.action, noted)
+            && action != Action::DescribeKey
+        {
+            let user = asked.call.caller.principal.name();
+            self.note(key.id, user, action, noted);
+        }
+        Ok(())
     }
+}
+
+/// What of a use the controller is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Noted {
+    /// It was let through.
+    Used,
+    /// It was refused since the deletion of the key is pending.
+    PendingDeletion,
 }
 
 /// The audit line of a use.
@@ -158,7 +199,7 @@ fn entry(asked: &Use<'_>, outcome: Outcome<'_>) -> Entry {
     };
     let name = asked.action.map_or("GenerateRandom", Action::name);
     let mut entry = Entry::allowed(EventSource::Kms, name, who, asked.call.request_id);
-    entry.resources.extend(asked.key.map(resource));
+    entry.resources.extend(asked.key.map(resource_of));
     if let (None, Some(id)) = (asked.key, asked.key_id) {
         let asked_for = [("keyId".to_owned(), id.to_string())];
         entry.request_parameters.other.extend(asked_for);
@@ -195,7 +236,8 @@ fn was_let_through(error: &OperationError) -> bool {
     )
 }
 
-fn resource(key: &Key) -> Resource {
+/// A key, as the audit trail names it.
+pub(super) fn resource_of(key: &Key) -> Resource {
     let spec = &key.truth.spec;
     Resource {
         type_: ResourceType::ManagedKey,

@@ -15,12 +15,12 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::api::names::{
-    ANNOTATION_APPLIED, COMPONENT_SERVER, FIELD_MANAGER, LABEL_COMPONENT, LABEL_MANAGED_BY,
-    MANAGED_BY, SERVER_LEASE_PREFIX,
+    ANNOTATION_APPLIED, ANNOTATION_KEY_USES, COMPONENT_SERVER, FIELD_MANAGER, LABEL_COMPONENT,
+    LABEL_MANAGED_BY, MANAGED_BY, SERVER_LEASE_PREFIX,
 };
 use crate::calling::within;
 use crate::clock::{Clock as _, SystemClock};
-use crate::keys::Freshness;
+use crate::keys::{Freshness, Uses};
 use crate::telling::describe;
 
 /// How often a replica says how far it is.
@@ -44,6 +44,7 @@ pub(super) struct Presence {
     api: Api<Lease>,
     replica: Replica,
     freshness: Arc<Freshness>,
+    uses: Arc<Uses>,
     held: Option<Lease>,
 }
 
@@ -53,11 +54,13 @@ impl Presence {
         namespace: &str,
         replica: Replica,
         freshness: Arc<Freshness>,
+        uses: Arc<Uses>,
     ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             replica,
             freshness,
+            uses,
             held: None,
         }
     }
@@ -100,12 +103,21 @@ impl Presence {
     }
 
     fn lease(&self, holder: Option<&str>) -> Lease {
-        lease(
+        let now = SystemClock.now();
+        let mut lease = lease(
             &self.replica,
             holder,
-            self.freshness.revision(),
-            SystemClock.now(),
-        )
+            self.freshness.proof().revision(),
+            now,
+        );
+        let told = self.uses.told(now);
+        let told = told.map(|told| (ANNOTATION_KEY_USES.to_owned(), told));
+        lease
+            .metadata
+            .annotations
+            .get_or_insert_default()
+            .extend(told);
+        lease
     }
 
     /// Writes the Lease: its name is this replica's alone.

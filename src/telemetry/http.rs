@@ -16,7 +16,8 @@ use tokio::net::TcpListener;
 use super::{Metrics, Readiness};
 use crate::listen::{self, Limits};
 
-const LIMITS: Limits = Limits {
+/// The limits of a listener for health and metrics.
+pub(crate) const LIMITS: Limits = Limits {
     connections: 64,
     header_time: Duration::from_secs(10),
     header_bytes: 16 * 1024,
@@ -24,7 +25,7 @@ const LIMITS: Limits = Limits {
     grace: Duration::from_secs(5),
 };
 /// The media type of the text format, as its specification writes it.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Answers `/livez`, `/readyz` and `/metrics` until `shutdown` resolves; then ends the connections
 /// and returns.

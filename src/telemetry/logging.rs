@@ -8,8 +8,9 @@ use std::io;
 
 use clap::ValueEnum;
 use thiserror::Error;
-use tracing::Metadata;
-use tracing_subscriber::filter::{FilterExt as _, FilterFn, ParseError};
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterExt as _, FilterFn, ParseError, Targets};
+use tracing_subscriber::layer::Filter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
@@ -45,7 +46,17 @@ pub enum InitError {
 /// Sends the log lines of this process to standard output. `filter` is in the syntax of
 /// `RUST_LOG`; empty means `info`.
 pub fn init(format: Format, filter: &str) -> Result<(), InitError> {
-    let layer = layer(format, filter, io::stdout)?;
+    install(layer(format, filter, io::stdout)?)
+}
+
+/// As [`init`], for the node plugin, which runs on every node and shall be small: of the syntax it
+/// knows what says no more than targets and levels (`info,keystead=debug`), and anything else means
+/// `info`. A parser of the rest would be a twentieth of the program.
+pub(crate) fn init_small(format: Format, filter: &str) -> Result<(), InitError> {
+    install(shown(format, targets(filter), io::stdout))
+}
+
+fn install(layer: Box<dyn Layer<Registry> + Send + Sync>) -> Result<(), InitError> {
     Registry::default()
         .with(layer)
         .try_init()
@@ -60,19 +71,35 @@ fn layer<W>(
 where
     W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
+    let filter = EnvFilter::try_new(directives(filter)).map_err(InitError::ParseFilter)?;
+    Ok(shown(format, filter, writer))
+}
+
+/// The caller's directives after ours: of two for the same target the later one counts.
+fn directives(filter: &str) -> String {
     let filter = match filter.trim() {
         "" => DEFAULT_FILTER,
         filter => filter,
     };
-    // Of two directives for the same target the later one counts, so the caller's does.
-    let filter =
-        EnvFilter::try_new(format!("{LIBRARIES},{filter}")).map_err(InitError::ParseFilter)?;
+    format!("{LIBRARIES},{filter}")
+}
+
+fn targets(filter: &str) -> Targets {
+    let parsed = directives(filter).parse();
+    parsed.unwrap_or_else(|_| Targets::new().with_default(Level::INFO))
+}
+
+fn shown<F, W>(format: Format, filter: F, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    F: Filter<Registry> + Send + Sync + 'static,
+    W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
+{
     let filter = filter.and(FilterFn::new(is_free_of_bodies));
     let layer = fmt::layer().with_writer(writer);
-    Ok(match format {
+    match format {
         Format::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
         Format::Text => layer.with_ansi(false).with_filter(filter).boxed(),
-    })
+    }
 }
 
 fn is_free_of_bodies(metadata: &Metadata<'_>) -> bool {
@@ -176,6 +203,32 @@ mod tests {
         );
         assert!(!lines.contains("aHVudGVyMg"), "{lines}");
         assert!(lines.contains("failed with status 503"), "{lines}");
+    }
+
+    #[test]
+    fn the_small_filter_knows_targets_and_levels() {
+        let logged = |filter: &str| {
+            let sink = Sink::default();
+            let writer = sink.clone();
+            let layer = shown(Format::Text, targets(filter), move || writer.clone());
+            with_default(Registry::default().with(layer), || {
+                debug!(target: "keystead::node", "detail");
+                info!(target: "keystead::node", "event");
+                info!(target: "h2::codec", "frame");
+            });
+            let bytes = sink.0.lock().unwrap().clone();
+            String::from_utf8(bytes).unwrap()
+        };
+        let shows = |filter: &str| {
+            let lines = logged(filter);
+            ["detail", "event", "frame"].map(|word| lines.contains(word))
+        };
+        assert_eq!(shows(""), [false, true, false]);
+        assert_eq!(shows("warn"), [false, false, false]);
+        assert_eq!(shows("info,keystead=debug"), [true, true, false]);
+        assert_eq!(shows("warn,h2=info"), [false, false, true]);
+        // What it does not know is no reason not to start.
+        assert_eq!(shows("[span{field=1}]=loud"), [false, true, true]);
     }
 
     #[test]

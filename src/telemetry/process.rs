@@ -10,7 +10,7 @@ use prometheus_client::registry::Unit;
 /// Shows the metrics that every Prometheus client library shows. What `/proc` does not tell is
 /// left out.
 #[derive(Debug)]
-pub(super) struct Process;
+pub(crate) struct Process;
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {

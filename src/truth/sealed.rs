@@ -99,6 +99,13 @@ pub fn is_truth(meta: &ObjectMeta) -> bool {
     })
 }
 
+/// Which page of a list is next.
+enum Page {
+    First,
+    After(String),
+    Last,
+}
+
 /// The store of sealed secrets in the operator's namespace.
 #[derive(Clone)]
 pub struct SealedSecrets {
@@ -150,14 +157,19 @@ impl SealedSecrets {
         }
     }
 
-    /// The metadata of all truth, page by page.
-    pub async fn list(&self) -> kube::Result<Vec<PartialObjectMeta<Secret>>> {
-        let selector = format!("type={SECRET_TYPE_SEALED}");
-        let mut all = self
-            .list_with(ListParams::default().fields(&selector))
-            .await?;
-        all.retain(|item| is_truth(&item.metadata));
-        Ok(all)
+    /// Whose truth there is that does not wait to be adopted.
+    pub async fn owners_in_use(&self) -> kube::Result<Vec<ObjectRef<ManagedSecret>>> {
+        let mut owners = Vec::new();
+        let mut page = Page::First;
+        while let Some(items) = self.next(&mut page).await? {
+            let in_use = items.iter().map(|item| &item.metadata).filter(|meta| {
+                let annotations = meta.annotations.as_ref();
+                is_truth(meta)
+                    && annotations.is_none_or(|a| !a.contains_key(ANNOTATION_PARKED_SINCE))
+            });
+            owners.extend(in_use.filter_map(owner_of));
+        }
+        Ok(owners)
     }
 
     /// What stored secrets need of each key, among them those that wait to be adopted. Reads what is written beside the
@@ -166,16 +178,17 @@ impl SealedSecrets {
     /// # Errors
     /// Those of the API server.
     pub async fn keys_in_use(&self) -> kube::Result<HashMap<KeyId, KeyInUse>> {
-        let selector = format!("type={SECRET_TYPE_SEALED}");
-        let all = self.list_with(ListParams::default().fields(&selector));
         let mut counted: HashMap<_, KeyInUse> = HashMap::new();
-        for truth in all.await? {
-            let needed = match all_needs(&truth.metadata) {
-                Some(needed) => needed,
-                None => self.needed_by(&truth).await?,
-            };
-            for (key, materials) in needed {
-                counted.entry(key).or_default().add(&materials);
+        let mut page = Page::First;
+        while let Some(items) = self.next(&mut page).await? {
+            for truth in items {
+                let needed = match all_needs(&truth.metadata) {
+                    Some(needed) => needed,
+                    None => self.needed_by(&truth).await?,
+                };
+                for (key, materials) in needed {
+                    counted.entry(key).or_default().add(&materials);
+                }
             }
         }
         Ok(counted)
@@ -193,17 +206,21 @@ impl SealedSecrets {
         Ok(needed)
     }
 
-    async fn list_with(&self, params: ListParams) -> kube::Result<Vec<PartialObjectMeta<Secret>>> {
-        let mut params = params.limit(500);
-        let mut all = Vec::new();
-        loop {
-            let page = self.api.list_metadata(&params).await?;
-            all.extend(page.items);
-            match page.metadata.continue_ {
-                Some(token) if !token.is_empty() => params.continue_token = Some(token),
-                _ => return Ok(all),
-            }
+    /// The metadata of the next truth; `None` if that was all. Whoever asks keeps of it what he needs: all metadata at once is
+    /// many times as large.
+    async fn next(&self, page: &mut Page) -> kube::Result<Option<Vec<PartialObjectMeta<Secret>>>> {
+        let selector = format!("type={SECRET_TYPE_SEALED}");
+        let params = ListParams::default().fields(&selector).limit(500);
+        let params = match std::mem::replace(page, Page::Last) {
+            Page::First => params,
+            Page::After(token) => params.continue_token(&token),
+            Page::Last => return Ok(None),
+        };
+        let found = self.api.list_metadata(&params).await?;
+        if let Some(token) = found.metadata.continue_.filter(|token| !token.is_empty()) {
+            *page = Page::After(token);
         }
+        Ok(Some(found.items))
     }
 
     /// Whether there is any truth at all.
@@ -246,6 +263,12 @@ impl SealedSecrets {
 }
 
 impl Stored {
+    /// When it comes to its end, at the earliest; `None` if it does not wait, or never comes to it.
+    pub fn end(&self) -> Option<Timestamp> {
+        let window = self.recovery.window_for(&self.claim.object_uid);
+        self.parked_since?.checked_add(window).ok()
+    }
+
     /// The key and the material that the envelopes need, by their own headers.
     pub fn needed(&self) -> Needs {
         let key = peek(&self.manifest).ok().map(|info| info.key);

@@ -19,9 +19,10 @@ pub(crate) const RELEASE: &str = "keystead";
 pub(crate) const PODS: &str =
     "app.kubernetes.io/name=keystead,app.kubernetes.io/component=controller";
 
-const DEPLOYMENTS: [&str; 2] = [
+const PARTS: [&str; 3] = [
     "deployment/keystead-controller",
     "deployment/keystead-server",
+    "daemonset/keystead-node",
 ];
 
 /// The bed of the tests that run or wait. It ends with the last of them; a static handle would never be dropped.
@@ -102,9 +103,10 @@ impl Bed {
         assert_eq!(found, None, "Keystead is installed in this cluster already");
         println!("the cluster is there after {:?}", started.elapsed());
         bed.tools.kubectl(["create", "namespace", SYSTEM]);
-        let restricted = "pod-security.kubernetes.io/enforce=restricted";
+        // The node plugin mounts, for which it needs privileges; nothing else there does.
+        let privileged = "pod-security.kubernetes.io/enforce=privileged";
         bed.tools
-            .kubectl(["label", "namespace", SYSTEM, restricted]);
+            .kubectl(["label", "namespace", SYSTEM, privileged]);
         bed.install(RELEASE);
         println!("Keystead is there after {:?}", started.elapsed());
         bed
@@ -130,24 +132,34 @@ impl Bed {
             &format!("image.repository={name}"),
             "--set-string",
             &format!("image.tag={tag}"),
+            "--set",
+            &format!("node.kubeletRoot={}", self.target.kubelet_root().display()),
         ])
     }
 
-    /// Waits until the Deployments are as they should be.
+    /// Waits until all parts are as they should be.
     pub(crate) fn rolled_out(&self) {
-        for deployment in DEPLOYMENTS {
+        for part in PARTS {
             self.tools
-                .kubectl(["-n", SYSTEM, "rollout", "status", deployment, TIMEOUT]);
+                .kubectl(["-n", SYSTEM, "rollout", "status", part, TIMEOUT]);
         }
     }
 
     /// Replaces the pods.
     pub(crate) fn restart(&self) {
-        for deployment in DEPLOYMENTS {
+        for part in PARTS {
             self.tools
-                .kubectl(["-n", SYSTEM, "rollout", "restart", deployment]);
+                .kubectl(["-n", SYSTEM, "rollout", "restart", part]);
         }
         self.rolled_out();
+    }
+
+    /// Ends all pods of a component at once, without a warning.
+    pub(crate) fn kill_pods(&self, component: &str) {
+        let selector = format!("--selector=app.kubernetes.io/component={component}");
+        let force = ["--force", "--grace-period=0"];
+        let delete = ["-n", SYSTEM, "delete", "pods", &selector];
+        self.tools.kubectl([&delete[..], &force[..]].concat());
     }
 
     /// `kubectl apply -f -`.
@@ -159,7 +171,8 @@ impl Bed {
     /// Waits as a user does until everything in a namespace is Ready.
     #[track_caller]
     pub(crate) fn all_ready(&self, namespace: &str) {
-        for kind in ["managedkeys", "managedsecrets"] {
+        // A secret that names no key is ready only when the key that is made for it is there.
+        for kind in ["managedsecrets", "managedkeys"] {
             let ready = "--for=condition=Ready";
             self.tools
                 .kubectl(["-n", namespace, "wait", kind, "--all", ready, TIMEOUT]);

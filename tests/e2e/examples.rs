@@ -10,7 +10,7 @@ use crate::tools::{TIMEOUT, eventually};
 
 const SHOP: &str = "shop";
 /// The examples but for the namespace.
-const IN_SHOP: [&str; 9] = [
+const IN_SHOP: [&str; 11] = [
     "key.yaml",
     "secret.yaml",
     "secret-plain.yaml",
@@ -19,7 +19,9 @@ const IN_SHOP: [&str; 9] = [
     "generators.yaml",
     "authority.yaml",
     "rollout.yaml",
+    "reading.yaml",
     "pod.yaml",
+    "injected.yaml",
 ];
 
 /// The examples in a folder, with an image that the cluster has.
@@ -58,6 +60,7 @@ impl Examples {
             "generators.yaml",
             "authority.yaml",
             "rollout.yaml",
+            "reading.yaml",
         ];
         let files = files.map(|file| self.folder.path().join(file));
         let files: Vec<_> = files.iter().map(AsRef::as_ref).collect();
@@ -125,6 +128,7 @@ fn the_examples_lead_to_a_pod_that_reads_the_generated_password() {
     );
     assert_sealed(&bed, "smtp", &["password", "username"]);
     let password = assert_pod_reads_it(&bed);
+    assert_deployment_reads_what_is_sealed(&bed);
 
     // In etcd, the plain password is where it was asked for and nowhere else, and the log never has it.
     if let Some(keys) = bed.etcd_keys_containing(&password) {
@@ -137,6 +141,7 @@ fn the_examples_lead_to_a_pod_that_reads_the_generated_password() {
         examples.apply(&bed);
         bed.all_ready(SHOP);
         assert_eq!(assert_pod_reads_it(&bed), password, "after {cascade}");
+        assert_deployment_reads_what_is_sealed(&bed);
     }
 
     // The namespace goes at once, although its resources hold keys.
@@ -192,6 +197,26 @@ fn assert_pod_reads_it(bed: &Bed) -> String {
         url
     );
     password
+}
+
+/// The Deployment has the sealed password as a file and in its environment.
+#[track_caller]
+fn assert_deployment_reads_what_is_sealed(bed: &Bed) {
+    let rollout = ["rollout", "status", "deployment/orders-api", TIMEOUT];
+    bed.tools.kubectl([&["-n", SHOP], &rollout[..]].concat());
+    let compare = "[ ${#API_PASSWORD} = 32 ] && [ \"$API_PASSWORD\" = \"$(cat /etc/orders/password)\" ] \
+                   && [ \"$API_PASSWORD\" = \"$ORDERS_password\" ]";
+    let exec = [
+        "exec",
+        "deployment/orders-api",
+        "-c",
+        "api",
+        "--",
+        "sh",
+        "-c",
+        compare,
+    ];
+    bed.tools.kubectl([&["-n", SHOP], &exec[..]].concat());
 }
 
 /// A namespace of the same name is not the same namespace: what was its predecessor's needs an administrator.

@@ -5,9 +5,39 @@ use crate::target::Target;
 use crate::tools::{TIMEOUT, eventually};
 
 #[test]
-fn two_replicas_run_where_pods_are_restricted_and_one_leads() {
+fn two_replicas_run_and_one_leads_and_only_the_node_plugin_needs_privileges() {
     let bed = Turn::take();
-    // The namespace enforces the restricted standard since before the installation; see Bed::start.
+    let restricted = Namespace::create(&bed, "e2e-restricted");
+    let level = "pod-security.kubernetes.io/enforce=restricted";
+    bed.tools
+        .kubectl(["label", "namespace", "e2e-restricted", level]);
+    let may_run = |part: &str| {
+        let mut pod = bed.get(SYSTEM, part)["spec"]["template"].clone();
+        pod["spec"]["serviceAccountName"] = "default".into();
+        pod["spec"]["priorityClassName"] = "".into();
+        pod["metadata"]["name"] = "copy".into();
+        pod["apiVersion"] = "v1".into();
+        pod["kind"] = "Pod".into();
+        let create = [
+            "-n",
+            "e2e-restricted",
+            "create",
+            "--dry-run=server",
+            "-f",
+            "-",
+        ];
+        bed.tools.try_kubectl_with(create, &pod.to_string())
+    };
+    for part in [
+        "deployment/keystead-controller",
+        "deployment/keystead-server",
+    ] {
+        let made = may_run(part);
+        assert!(made.is_ok(), "{made:?}");
+    }
+    let refused = may_run("daemonset/keystead-node").expect_err("it mounts");
+    assert!(refused.contains("restricted"), "{refused}");
+    drop(restricted);
     let pods = bed.operator_pods();
     assert_eq!(pods.len(), 2, "{pods:?}");
     let deployment = bed.get(SYSTEM, "deployment/keystead-controller");

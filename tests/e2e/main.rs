@@ -7,9 +7,16 @@
 
 mod bed;
 mod examples;
+mod faults;
+mod injection;
 mod installation;
+mod node;
+mod numbers;
 mod plugin;
+mod reading;
 mod server;
+mod skew;
 mod survival;
 mod target;
 mod tools;
+mod workloads;

@@ -12,7 +12,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use keystead_cluster::{Cluster, NodeOptions, images::BUSYBOX};
+use keystead_cluster::{Cluster, Component, NodeOptions, images::BUSYBOX};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -64,6 +64,27 @@ impl Target {
         }
     }
 
+    /// kubelet's root folder.
+    pub(crate) fn kubelet_root(&self) -> PathBuf {
+        match self {
+            Self::Own { cluster, .. } => cluster.kubelet_dir(),
+            Self::Foreign { .. } => "/var/lib/kubelet".into(),
+        }
+    }
+
+    /// Our own node, whose parts may be stopped. `None`, with a reason printed, where the cluster is not ours.
+    pub(crate) fn own(&self) -> Option<OwnNode<'_>> {
+        match self {
+            Self::Own {
+                cluster, runtime, ..
+            } => Some(OwnNode { cluster, runtime }),
+            Self::Foreign { .. } => {
+                println!("NOT CHECKED: what stops parts of a cluster, which is not ours here");
+                None
+            }
+        }
+    }
+
     /// An image with a shell.
     pub(crate) fn busybox(&self) -> &str {
         match self {
@@ -84,6 +105,60 @@ impl Target {
             }
             Self::Foreign { .. } => None,
         }
+    }
+}
+
+/// Our own node.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnNode<'a> {
+    cluster: &'a Cluster,
+    runtime: &'a Runtime,
+}
+
+impl<'a> OwnNode<'a> {
+    /// Its name.
+    pub(crate) fn name(self) -> &'a str {
+        self.cluster.node_name()
+    }
+
+    /// Kills a part of the cluster without a warning.
+    pub(crate) fn kill(self, component: Component) {
+        let killed = self.cluster.component(component).kill();
+        killed.expect("it can be killed");
+    }
+
+    /// Ends a part of the cluster as systems do.
+    pub(crate) fn stop(self, component: Component) {
+        let component = self.cluster.component(component);
+        self.runtime.block_on(component.stop()).expect("it ends");
+    }
+
+    /// Starts it again, and waits until it serves.
+    pub(crate) fn start(self, component: Component) {
+        let component = self.cluster.component(component);
+        self.runtime.block_on(component.start()).expect("it starts");
+    }
+
+    /// Has it run by an older kubelet, which is built when it is first asked for.
+    pub(crate) fn run_older_kubelet(self) {
+        let running = self.runtime.block_on(self.cluster.run_older_kubelet());
+        running.expect("the older kubelet runs");
+    }
+
+    /// Has it run by the usual kubelet again.
+    pub(crate) fn run_usual_kubelet(self) -> anyhow::Result<()> {
+        self.runtime.block_on(self.cluster.run_usual_kubelet())
+    }
+
+    /// Takes away what a reboot takes from the node.
+    pub(crate) fn cut_power(self) {
+        self.cluster.cut_power().expect("nothing is left of it");
+    }
+
+    /// Starts the node again.
+    pub(crate) fn switch_on(self) {
+        let started = self.cluster.switch_on();
+        self.runtime.block_on(started).expect("the node starts");
     }
 }
 

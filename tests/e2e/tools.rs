@@ -154,3 +154,20 @@ pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) 
         sleep(Duration::from_millis(250));
     }
 }
+
+/// Waits until nothing is there any more, or says what still is.
+#[track_caller]
+pub(crate) fn eventually_none(what: &str, mut look: impl FnMut() -> Vec<String>) {
+    let started = Instant::now();
+    loop {
+        let found = look();
+        if found.is_empty() {
+            return;
+        }
+        assert!(
+            started.elapsed() < PATIENCE,
+            "not within {PATIENCE:?}: {what}: {found:#?}"
+        );
+        sleep(Duration::from_millis(250));
+    }
+}

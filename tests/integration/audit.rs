@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use k8s_openapi::jiff::Timestamp;
+use keystead::api::names::ANNOTATION_MATERIALS;
 use keystead::audit::{Report, UsedBy, Users, Verifier, is_audit_line};
 use serde_json::{Value, json};
 
@@ -65,6 +66,15 @@ async fn uses_and_changes_of_keys_are_lines_and_a_look_that_finds_all_well_is_no
     .await;
     eventually("the key is rotated", || async {
         bed.material("shop", "orders").await.spec.generations.len() == 2
+    })
+    .await;
+    // What is stored is encrypted anew in the background: uses of the key that would else come at any time later.
+    let generations = bed.material("shop", "orders").await.spec.generations;
+    let newest = generations
+        .last()
+        .map(|generation| generation.material_id.clone());
+    eventually("the secret is encrypted anew", || async {
+        bed.truth_says("shop", "db", ANNOTATION_MATERIALS).await == newest
     })
     .await;
     let disable = |enabled: bool| json!({"spec": {"enabled": enabled}});

@@ -144,6 +144,7 @@ async fn a_plaintext_target_becomes_sealed_only_when_nothing_refers_to_it() {
     let pods = [
         deployment("db"),
         pod("mounts", mount),
+        NIGHTLY.to_owned(),
         pod("by-driver", csi),
         pod("ended", mount),
     ];
@@ -165,12 +166,14 @@ async fn a_plaintext_target_becomes_sealed_only_when_nothing_refers_to_it() {
     bed.patch("shop", "managedsecret/db", &sealed).await;
     let told = bed.wait_not_ready("shop", "db", "TargetInUse").await;
     assert!(
-        told.contains("Secret db stays as it is, in plaintext")
-            && told.contains("Deployment web, Pod mounts get it")
+        told.contains("Secret db stays in plaintext, with current values")
+            && told.contains("Deployment web, CronJob nightly, Pod mounts get it")
             && told.contains("Or set target.form: Plain"),
         "{told}"
     );
     assert_eq!(bed.native("shop", "db").await, before);
+    everything_else_goes_on(&bed).await;
+    let before = bed.native("shop", "db").await;
 
     // Without the right to look nobody knows, and it waits, too.
     let rights = bed
@@ -203,6 +206,7 @@ async fn a_plaintext_target_becomes_sealed_only_when_nothing_refers_to_it() {
         .await
         .expect_ok();
 
+    bed.delete("shop", "cronjob/nightly").await;
     // When the last one is gone it goes on by itself.
     bed.kubectl(&[
         "delete",
@@ -221,6 +225,38 @@ async fn a_plaintext_target_becomes_sealed_only_when_nothing_refers_to_it() {
     .await;
     bed.wait_ready("shop", "db").await;
 }
+
+/// What waits is the change of the form, and not what is delivered.
+async fn everything_else_goes_on(bed: &Bed) {
+    let more = json!({"spec": {"literals": {"user": "u"}}});
+    bed.patch("shop", "managedsecret/db", &more).await;
+    bed.wait_value("shop", "db", "user", b"u").await;
+    bed.wait_not_ready("shop", "db", "TargetInUse").await;
+    assert_eq!(bed.versions("shop", "db").await.len(), 2);
+    let status = bed.managed("shop", "db").await.status.unwrap();
+    let target = status.target_ref.unwrap();
+    assert_eq!(target.form, keystead::api::managed_secret::Form::Plain);
+    // What somebody else changes is put right, as ever.
+    let theirs = json!({"stringData": {"user": "theirs"}});
+    bed.patch("shop", "secret/db", &theirs).await;
+    bed.wait_value("shop", "db", "user", b"u").await;
+}
+
+/// A `CronJob` that mounts the Secret, and has no job now.
+const NIGHTLY: &str = "---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: nightly, namespace: shop}
+spec:
+  schedule: 0 0 1 1 *
+  suspend: true
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers: [{name: app, image: example.invalid/app, envFrom: [{secretRef: {name: db}}]}]
+";
 
 fn nanoseconds() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

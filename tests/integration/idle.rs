@@ -193,6 +193,62 @@ async fn with_200_secrets_only_the_lease_is_written() {
     assert_eq!(written(&bed, mark), [""; 0], "after a label on a target");
 }
 
+/// What the operator asked of the API server about secrets, besides lists and watches.
+fn asked(bed: &Bed, since: AuditMark, is_counted: impl Fn(&AuditEvent) -> bool) -> Vec<String> {
+    let events = bed.cluster.audit_since(since).unwrap();
+    let of_secrets = events.iter().filter(|event| {
+        event.user == OPERATOR
+            && event.is_complete()
+            && ["secrets", "managedsecrets", "namespaces", "configmaps"]
+                .contains(&event.resource.as_str())
+            && !["list", "watch"].contains(&event.verb.as_str())
+            && is_counted(event)
+    });
+    let describe = |event: &AuditEvent| {
+        format!(
+            "{} {}/{} {}/{} {}",
+            event.verb, event.resource, event.subresource, event.namespace, event.name, event.code
+        )
+    };
+    of_secrets.map(describe).collect()
+}
+
+/// What a new secret costs the API server: its truth, its target and its status are written once; whether there is a target is asked
+/// once, and so is for the namespace, by one secret for all that were there before. Ten thousand secrets pay for every request that is
+/// added here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_secret_costs_a_bounded_number_of_requests() {
+    let bed = Bed::start().await;
+    let _operator = bed.operator().await;
+    let yaml = |names: std::ops::Range<usize>| {
+        names.fold(String::new(), |mut yaml, index| {
+            write!(
+                yaml,
+                "---\napiVersion: keystead.dev/v1alpha1\nkind: ManagedSecret\nmetadata: {{name: s{index}, namespace: shop}}\n\
+                 spec: {{generate: [{{key: password, password: {{}}}}]}}\n"
+            )
+            .unwrap();
+            yaml
+        })
+    };
+    bed.namespace("shop").await;
+    // The namespace's key is made with the first secret.
+    bed.apply(&yaml(0..1)).await;
+    all_ready(&bed, 1).await;
+    settled(&bed).await;
+
+    let mark = bed.cluster.audit_mark();
+    let count = 100;
+    bed.apply(&yaml(1..count + 1)).await;
+    all_ready(&bed, count + 1).await;
+    settled(&bed).await;
+    let writes = asked(&bed, mark, AuditEvent::is_write);
+    assert_eq!(writes.len(), 3 * count, "{writes:#?}");
+    // A few more, for whoever is looked at twice.
+    let reads = asked(&bed, mark, |event| !event.is_write());
+    assert!(reads.len() <= 2 * count + count / 10, "{reads:#?}");
+}
+
 async fn leads(operator: &crate::support::Operator) -> bool {
     let metrics = operator.http("/metrics").await;
     metrics.is_some_and(|(_, metrics)| metrics.lines().any(|line| line == "keystead_leader 1"))

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::idle::{all_ready, mixed};
-use crate::support::{Bed, Operator, eventually, eventually_within};
+use crate::support::{Bed, eventually, eventually_within};
 
 const OPERATOR: &str = "system:serviceaccount:keystead-system:keystead-controller";
 const SECRETS: usize = 200;
@@ -61,18 +61,6 @@ async fn churn(client: &Client) {
     };
     let all = stream::iter(0..500).map(touch).buffer_unordered(8);
     all.try_collect::<Vec<()>>().await.unwrap();
-}
-
-/// The most memory that the process ever had, in KiB.
-fn peak(operator: &Operator) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", operator.pid())).unwrap();
-    // setpriv is replaced by the operator, so this is the operator's.
-    assert!(status.starts_with("Name:\tkeystead"), "{status}");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
 }
 
 /// Bytes that the API server has answered to cluster-wide lists of Secrets.
@@ -125,7 +113,7 @@ async fn life(bed: &Bed, foreign: bool) -> u64 {
     if foreign {
         churn(&bed.client).await;
     }
-    let peak = peak(&operator);
+    let peak = operator.peak_memory();
     operator.stop().await;
     peak
 }

@@ -82,7 +82,12 @@ impl Kms {
             OnFailure::Refuse,
             |_, _| {},
         );
-        let gate = Arc::new(PolicyGate::new(client, trail, process_clock()));
+        let gate = Arc::new(PolicyGate::new(
+            client,
+            trail,
+            process_clock(),
+            Arc::default(),
+        ));
         Self {
             operations: Operations::new(keyring.clone(), gate.clone()),
             keyring,

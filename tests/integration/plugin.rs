@@ -111,6 +111,7 @@ async fn keys_grants_and_secrets_are_listed_described_and_changed() {
     changes_of_keys(&bed).await;
     grants(&bed).await;
     versions(&bed).await;
+    pods(&bed).await;
     values(&bed).await;
 }
 
@@ -246,6 +247,22 @@ async fn versions(bed: &Bed) {
     );
 }
 
+/// The pods that get the secret, and what they have.
+async fn pods(bed: &Bed) {
+    let attributes =
+        "{driver: secrets.keystead.dev, readOnly: true, volumeAttributes: {secret: db}}";
+    bed.apply(&format!(
+        "{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: default, namespace: shop}}}}\n---\n\
+         {{apiVersion: v1, kind: Pod, metadata: {{name: web-0, namespace: shop}}, \
+         spec: {{containers: [{{name: app, image: app}}], volumes: [{{name: db, csi: {attributes}}}]}}}}"
+    ))
+    .await;
+    let args = ["secret", "pods", "db", "--behind", "-o", "name"];
+    assert_eq!(bed.in_shop(&args).await.expect(0), "pod/web-0\n");
+    let none = bed.in_shop(&["secret", "pods", "sealed"]).await;
+    none.refused(3);
+}
+
 /// Names and sizes; a value only when it is asked for; nothing of it on the way.
 async fn values(bed: &Bed) {
     let delivered = bed.value("shop", "db", "password").await;
@@ -374,7 +391,9 @@ async fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
         ("webhooks", "ok"),
         ("root key", "warning"),
         ("secrets", "ok"),
+        // The driver is there, and the namespace did not opt in.
         ("delivery", "warning"),
+        ("injection", "ok"),
         ("waiting truth", "ok"),
     ] {
         assert_eq!(level(&told, check), [expected], "{check}: {told}");

@@ -241,8 +241,12 @@ async fn the_server_has_the_rights_that_it_needs_and_no_others() {
         "get configmaps/keystead-installation",
         "get secrets/keystead-root",
         "get secrets/keystead-root-0123456789abcdef",
-        "watch secrets/keystead-server-tls",
+        "watch secrets",
+        "watch namespaces",
         "create subjectaccessreviews.authorization.k8s.io",
+        "watch managedsecrets.keystead.dev -A",
+        "get pods -A",
+        "patch pods --subresource=status -A",
     ] {
         assert!(may(question).await, "{question}");
     }
@@ -250,17 +254,23 @@ async fn the_server_has_the_rights_that_it_needs_and_no_others() {
         "create keymaterials.keystead.dev",
         "update keymaterials.keystead.dev",
         "delete keymaterials.keystead.dev",
-        "list secrets",
+        "list secrets -A",
         "create secrets",
         "update secrets/keystead-server-tls",
-        "watch secrets/keystead-ca",
         "update secrets/keystead-root",
         "get configmaps/other",
         "list leases",
         "delete leases",
         "list managedkeys.keystead.dev -A",
+        "patch managedsecrets.keystead.dev -A",
+        "patch managedsecrets.keystead.dev --subresource=status -A",
+        "patch pods -A",
+        "delete pods -A",
+        "list pods -A",
+        "get configmaps/keystead-ca",
         "get secrets -A",
         "patch validatingwebhookconfigurations/keystead-server",
+        "patch mutatingwebhookconfigurations/keystead-server",
     ] {
         assert!(!may(question).await, "{question}");
     }

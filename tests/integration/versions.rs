@@ -108,7 +108,7 @@ async fn values_are_made_anew_and_had_back_as_asked_each_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_may_not_put_a_value_has_none_put_in_force_for_him() {
+async fn whoever_may_not_put_a_value_or_say_who_reads_has_none_of_it_done_for_him() {
     let bed = Bed::start().await;
     bed.namespace("shop").await;
     let ann = Person::new(&bed, "ann");
@@ -146,6 +146,16 @@ async fn whoever_may_not_put_a_value_has_none_put_in_force_for_him() {
             String::new(),
             "update on managedsecrets/deletion",
         ),
+        (
+            String::new(),
+            ", policy: {delegateToRBAC: false}".to_owned(),
+            "update on managedsecrets/policy",
+        ),
+        (
+            String::new(),
+            ", consumers: {serviceAccounts: [web]}".to_owned(),
+            "update on managedsecrets/policy",
+        ),
     ];
     for (metadata, more, right) in &asks {
         let message = ann.refused(&secret(metadata, more)).await;
@@ -161,7 +171,7 @@ async fn whoever_may_not_put_a_value_has_none_put_in_force_for_him() {
         "shop",
         "rights",
         "[{apiGroups: [keystead.dev], resources: [managedsecrets/value], verbs: [put]}, \
-         {apiGroups: [keystead.dev], resources: [managedsecrets/deletion], verbs: [update]}]",
+         {apiGroups: [keystead.dev], resources: [managedsecrets/deletion, managedsecrets/policy], verbs: [update]}]",
     )
     .await;
     ann.can(&["update", "managedsecrets/deletion", "-n", "shop"])

@@ -23,6 +23,15 @@ app.kubernetes.io/component: controller
 {{ include "keystead.selector" . | replace "component: controller" "component: server" }}
 {{- end }}
 
+{{/* The same of the node plugin. */}}
+{{- define "keystead.nodeLabels" -}}
+{{ include "keystead.labels" . | replace "component: controller" "component: node" }}
+{{- end }}
+
+{{- define "keystead.nodeSelector" -}}
+{{ include "keystead.selector" . | replace "component: controller" "component: node" }}
+{{- end }}
+
 {{- define "keystead.image" -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
@@ -64,10 +73,17 @@ system:serviceaccount:{{ .Release.Namespace }}:keystead-server
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
-# A plaintext target becomes sealed only when nothing refers to it. spec.rollout restarts workloads; policy keystead-rollout-limits
-# lets it change nothing else of them.
+# A plaintext target becomes sealed, and a former one goes, only when nothing refers to it; pods are counted by the version of a secret that they have.
+# spec.rollout restarts workloads; policy keystead-rollout-limits lets it change nothing else of them.
 - apiGroups: [""]
   resources: [pods]
+  verbs: [list]
+# In a namespace that opts in to injection, a pod that never started and was made before its secret is made anew by its controller.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [delete]
+- apiGroups: [batch]
+  resources: [cronjobs, jobs]
   verbs: [list]
 {{- $workloads := ternary "[get, list, patch]" "[list]" .Values.rollout.enabled }}
 - apiGroups: [apps]
@@ -140,6 +156,35 @@ namespaceSelector: {}
 objectSelector: {}
 {{- end }}
 
+{{/*
+A webhook about pods of namespaces that opted in. Call with (list $ path). The API server asks it again only if matchConditions matched
+the first time, so that these must not depend on what other webhooks change.
+*/}}
+{{- define "keystead.injectionWebhook" -}}
+{{- $ := index . 0 -}}
+admissionReviewVersions: [v1]
+sideEffects: None
+timeoutSeconds: 5
+matchPolicy: Equivalent
+namespaceSelector:
+  matchLabels:
+    keystead.dev/injection: enabled
+  matchExpressions:
+  - key: kubernetes.io/metadata.name
+    operator: NotIn
+    values: [{{ $.Release.Namespace | quote }}, kube-system, kube-public, kube-node-lease]
+objectSelector: {}
+clientConfig:
+  service:
+    name: keystead-server
+    namespace: {{ $.Release.Namespace | quote }}
+    path: {{ index . 1 }}
+    port: 443
+matchConditions:
+- name: not-opted-out
+  expression: "object.metadata.?annotations[?'keystead.dev/inject'].orValue('') != 'disabled'"
+{{- end }}
+
 {{/* Whether an annotation has another value than before, on an update. */}}
 {{- define "keystead.annotationChanged" -}}
 object.metadata.?annotations[?'{{ . }}'] != oldObject.metadata.?annotations[?'{{ . }}']
@@ -161,6 +206,17 @@ metadata:
 spec:
   policyName: {{ index . 1 }}
   validationActions: [Deny]
+{{- end }}
+
+{{/* A binding that warns and refuses nothing. Call with (list $ name), or with (list $ name true) for one warning per ManagedSecret of the namespace. */}}
+{{- define "keystead.warningBinding" -}}
+{{ include "keystead.binding" (list (index . 0) (index . 1)) | replace "[Deny]" "[Warn]" }}
+{{- if gt (len .) 2 }}
+  # Without a namespace: that of the object.
+  paramRef:
+    selector: {}
+    parameterNotFoundAction: Allow
+{{- end }}
 {{- end }}
 
 {{/* The author's right to a verb on a Secret of the namespace. Call with (list nameExpression verb). */}}

@@ -81,6 +81,12 @@ fn no_reserved_names() -> Rule {
     "!has(self.existing) || self.existing == 'Fail' || has(self.form) && self.form == 'Plain'"
 ).message("existing: Adopt and Merge need form: Plain, since the type of an existing Secret cannot change"))]
 #[x_kube(validation = Rule::new(
+    "!has(self.immutable) || !self.immutable || has(self.form) && self.form == 'Plain'"
+).message("immutable: true needs form: Plain, since sealed entries are encrypted anew when the key rotates, and those of an immutable Secret could not be: set form: Plain, or take immutable out"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.immutable) || !self.immutable || !has(self.existing) || self.existing == 'Fail'"
+).message("immutable: true makes a new Secret for each content, and takes none over: take existing out, or immutable"))]
+#[x_kube(validation = Rule::new(
     "!has(self.form) || self.form != 'None' || !has(self.name) && !has(self.existing) && !has(self.deletionPolicy)"
 ).message("form: None delivers nothing: name, existing and deletionPolicy have no meaning with it"))]
 pub struct Target {
@@ -104,6 +110,12 @@ pub struct Target {
     /// What happens to the Secret when this resource is deleted: `Delete` (the default) or `Retain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
+    /// Whether each content is delivered in a Secret of its own, which is immutable and never changes: `<name>-<suffix>`, where
+    /// the suffix is another one whenever keys, values or type are others. `status.targetRef.name` is the present one. The one
+    /// before it stays, and so does each that a pod or workload refers to. Needs `form: Plain`; without `rollout`, since
+    /// workloads have to name another Secret. The name has at most 237 characters. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub immutable: Option<bool>,
 }
 
 /// The form in which a value is delivered.

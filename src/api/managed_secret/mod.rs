@@ -1,6 +1,8 @@
 //! `ManagedSecret`: a versioned secret, the counterpart of a Secrets Manager secret.
 
+mod consumers;
 mod delivery;
+mod environment;
 mod generate;
 mod rollout;
 mod sealed;
@@ -14,8 +16,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::schema::{NAMESPACE_NAME, OBJECT_NAME};
+use crate::api::{Consumers, SecretPolicy};
 
+pub use consumers::{ConsumersStatus, LoadedVersion, MAX_LOADED_VERSIONS};
 pub use delivery::{DeletionPolicy, Existing, Form, Target, Template, TemplateMetadata};
+pub use environment::{MAX_VARIABLE, Undeliverable, UndeliverableKey};
 pub(crate) use generate::GENERATORS;
 pub use generate::{
     Bcrypt, Bytes, Certificate, CertificateIssuer, CertificateIssuerRef, CertificateKey,
@@ -48,6 +53,10 @@ pub use sharing::{
         "!has(self.spec.generate) || self.spec.generate.all(g, !has(g.certificate) || !has(g.certificate.issuer) || \
          !has(g.certificate.issuer.secretRef) || g.certificate.issuer.secretRef.name != self.metadata.name)"
     ).message("certificate.issuer.secretRef names this very secret: name one of its keys in issuer.key"),
+    validation = Rule::new(
+        "!has(self.spec.target) || !has(self.spec.target.immutable) || !self.spec.target.immutable || \
+         size(has(self.spec.target.name) ? self.spec.target.name : self.metadata.name) <= 237"
+    ).message("an immutable target's name has more than 237 characters, which leaves no room for its suffix of 16: set a shorter target.name"),
     printcolumn(
         name = "Target",
         type_ = "string",
@@ -71,6 +80,18 @@ pub use sharing::{
         priority = 1
     ),
     printcolumn(
+        name = "Pods",
+        type_ = "integer",
+        json_path = ".status.consumers.pods",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Up-To-Date",
+        type_ = "integer",
+        json_path = ".status.consumers.upToDate",
+        priority = 1
+    ),
+    printcolumn(
         name = "Replication",
         type_ = "string",
         json_path = ".status.replication.status",
@@ -83,6 +104,9 @@ pub use sharing::{
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "!has(self.rollout) || !has(self.target) || !has(self.target.immutable) || !self.target.immutable"
+).message("rollout restarts workloads as they are, and these would still name the former Secret of an immutable target: have their manifests name status.targetRef.name, which restarts them, and take rollout out"))]
 #[x_kube(validation = Rule::new(
     "has(self.generate) && size(self.generate) > 0 || has(self.literals) && size(self.literals) > 0 || \
      has(self.import) && size(self.import) > 0 || has(self.sealed) && size(self.sealed) > 0 || \
@@ -165,6 +189,14 @@ pub struct ManagedSecretSpec {
     /// Who may have replicas of this secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share_with: Option<ShareWith>,
+
+    /// Who may read this secret by a call of the API, beside the pods that mount it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<SecretPolicy>,
+
+    /// Which of the pods of this namespace that mount this secret may read it; without it, each that names it in its spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumers: Option<Consumers>,
 
     /// Keys whose values were encrypted before they reached this resource, so that they may be kept in Git: envelopes in base64, made by
     /// `kubectl keystead seal`, or copied from a target of form Sealed. Each opens for this namespace, name and key only, or, if it was
@@ -281,6 +313,12 @@ pub struct ManagedSecretStatus {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
     pub certificates: Vec<CertificateStatus>,
 
+    /// The keys of what is delivered whose values pods cannot get as environment variables, only as files. None where
+    /// `spec.target.form` is Plain: kubelet takes them all from a Secret in plaintext.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
+    pub undeliverable_by_env: Vec<UndeliverableKey>,
+
     /// Sequence number of the stored truth; it only ever grows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<i64>,
@@ -293,6 +331,11 @@ pub struct ManagedSecretStatus {
     /// The Secret that the value is delivered in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_ref: Option<TargetStatus>,
+
+    /// Secrets that the value was delivered in before and that are kept: the one before an immutable target, and those that are
+    /// still used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_targets: Vec<String>,
 
     /// Of a replica: how it follows its source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -309,6 +352,13 @@ pub struct ManagedSecretStatus {
     /// The restarts for the last change of what is delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutStatus>,
+
+    /// The pods that get this secret in volumes of the driver `secrets.keystead.dev`, also in those that injection gives them, and how
+    /// many of them have which version. Pods that have ended or are being deleted do not count. Absent while there is none, and where
+    /// there is no node plugin. Looked at every few seconds to every minute after another version became current, for as long as pods
+    /// are without it, but no longer than an hour; otherwise every ten minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumers: Option<ConsumersStatus>,
 
     /// Conditions, by type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -40,10 +40,10 @@ where
     S: Future<Output = ()> + Send + Sync + 'static,
 {
     let (reader, writer) = presence.watch();
-    let aliases = watching::watch(api)
-        .modify(|alias| alias.managed_fields_mut().clear())
-        .reflect(writer)
-        .applied_objects()
+    let events = watching::watch(api)
+        .modify(|alias| alias.metadata.managed_fields = None)
+        .reflect(writer);
+    let aliases = watching::objects(events, reader.clone())
         .predicate_filter(predicates::generation, PredicateConfig::default());
     let controller = Controller::for_stream(aliases, reader.clone())
         .reconcile_on(of_changed_keys(&ctx, reader))

@@ -48,16 +48,15 @@ where
 {
     let (reader, writer) = presence.watch();
     let seen = presence.clone();
-    let grants = watching::watch(api)
-        .modify(|grant| grant.managed_fields_mut().clear())
+    let events = watching::watch(api)
+        .modify(|grant| grant.metadata.managed_fields = None)
         .reflect(writer)
-        .inspect(move |event| seen.see(event))
-        .applied_objects()
-        .predicate_filter(
-            // The date of a deletion changes the generation too.
-            predicates::generation.combine(predicates::annotations),
-            PredicateConfig::default(),
-        );
+        .inspect(move |event| seen.see(event));
+    let grants = watching::objects(events, reader.clone()).predicate_filter(
+        // The date of a deletion changes the generation too.
+        predicates::generation.combine(predicates::annotations),
+        PredicateConfig::default(),
+    );
     let controller = Controller::for_stream(grants, reader.clone())
         .reconcile_on(of_changed_keys(&ctx, reader))
         .trigger_backoff(WatchPauses::default())

@@ -24,12 +24,12 @@ use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
+use kube::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::predicates;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt};
-use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 use tracing::instrument;
@@ -65,15 +65,14 @@ pub(super) fn run(
 ) -> impl Future<Output = ()> + Send {
     let (reader, writer) = presence.watch();
     let seen = presence.clone();
-    let keys = watching::watch(api)
-        .modify(|key| key.managed_fields_mut().clear())
+    let events = watching::watch(api)
+        .modify(|key| key.metadata.managed_fields = None)
         .reflect(writer)
-        .inspect(move |event| seen.see(event))
-        .applied_objects()
-        .predicate_filter(
-            predicates::generation.combine(predicates::annotations),
-            PredicateConfig::default(),
-        );
+        .inspect(move |event| seen.see(event));
+    let keys = watching::objects(events, reader.clone()).predicate_filter(
+        predicates::generation.combine(predicates::annotations),
+        PredicateConfig::default(),
+    );
     let controller = Controller::for_stream(keys, reader)
         .reconcile_on(with_changed_material(&ctx))
         .trigger_backoff(WatchPauses::default())

@@ -5,19 +5,22 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions, ValidationDirective,
+};
 use kube::core::PartialObjectMeta;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
+use super::delivery::guard;
+use super::delivery::target::{annotations, labels, owner_reference, sealed_context};
 use super::observe::Observed;
+use super::sharing::write_export::write_export;
 use super::spec::user_context;
 use super::step::{Step, TargetState, TargetWrite};
-use super::target::{annotations, labels, owner_reference, sealed_context};
-use super::write_export::write_export;
-use super::write_truth::write_truth;
+use super::truth::write::write_truth;
 use crate::api::managed_secret::Existing;
 use crate::api::names::{DEFAULT_KEY, FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX};
 use crate::api::{KeyRotation, ManagedKey, ManagedKeySpec, Reason};
@@ -43,6 +46,7 @@ pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result
             let namespace = seen.secret.namespace().unwrap_or_default();
             release(&namespace, &target.name, &target.uid, ctx).await
         }
+        Step::DeletePod(pod) => guard::delete(pod, seen, ctx).await,
         Step::DeleteTarget(target) | Step::DeleteSource(target) => delete(seen, target, ctx).await,
     }
 }
@@ -120,6 +124,8 @@ pub(super) async fn put(
     // before, and a Secret that was not there must not be taken over.
     let params = PatchParams {
         force: over.is_some(),
+        // What is not known of would only be warned of, for which the API server reads the body a second time.
+        field_validation: Some(ValidationDirective::Ignore),
         ..PatchParams::apply(FIELD_MANAGER)
     };
     let api = secrets(seen, ctx);
@@ -128,6 +134,9 @@ pub(super) async fn put(
     // Once more, since the look above took a while, and an apply that makes an object has no resourceVersion that would
     // keep it from what a successor made meanwhile.
     ctx.check_leadership()?;
+    let reference = Reference::Secret(namespace.clone(), name.to_owned());
+    let writer = ObjectRef::from_obj(&*seen.secret);
+    let writing = ctx.references.writing(&reference, &writer);
     let written = call("apply", &object, api.patch_metadata(name, &params, &patch)).await?;
     if over.is_none() && is_shared(&written.metadata) {
         // Somebody made it between our look and our write: take our keys out again and look anew.
@@ -135,10 +144,8 @@ pub(super) async fn put(
         release(&namespace, name, &uid, ctx).await?;
         return Err(Error::Raced { object });
     }
-    if let Some(version) = written.metadata.resource_version {
-        let reference = Reference::Secret(namespace, name.to_owned());
-        let writer = ObjectRef::from_obj(&*seen.secret);
-        ctx.references.wrote(reference, version, writer);
+    if let Some(version) = &written.metadata.resource_version {
+        writing.done(version);
     }
     Ok(())
 }
@@ -152,8 +159,7 @@ pub(super) async fn announce_repair(name: &str, seen: &Observed, ctx: &Context) 
         .await;
 }
 
-/// Takes the right to make a target, and looks once more that there is none: another secret that names the same one
-/// may have been faster.
+/// Takes the right to make a target of which the look found none: another secret that names the same one may have been faster.
 async fn begin<'a>(
     name: &str,
     namespace: &str,
@@ -164,8 +170,12 @@ async fn begin<'a>(
     let raced = || Error::Raced {
         object: object.to_owned(),
     };
-    let making = ctx.creations.begin(namespace, name);
+    let making = ctx.creations.begin(namespace, name, seen.looked);
     let making = making.ok_or_else(raced)?;
+    if !seen.found(name) {
+        return Ok(making);
+    }
+    // This plan has deleted it; somebody's finalizer may hold it still.
     let api = secrets(seen, ctx);
     let found = call("get", object, api.get_metadata_opt(name)).await?;
     match found {
@@ -198,6 +208,9 @@ fn target_body(write: &TargetWrite, seen: &Observed, ctx: &Context) -> Result<Va
         "metadata": metadata,
         "data": target_data(write, seen, ctx)?,
     });
+    if write.immutable {
+        body["immutable"] = json!(true);
+    }
     if write.existing != Existing::Merge {
         body["type"] = json!(write.type_);
     }

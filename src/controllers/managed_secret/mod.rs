@@ -1,39 +1,21 @@
 //! The controller of `ManagedSecret`: versions in the truth, and their delivery.
 
-pub(crate) mod absence;
 mod apply;
-mod base;
-mod deliver;
-mod export;
-mod exported;
-mod generated;
-mod history;
-mod imports;
-mod in_use;
-mod issuers;
+mod delivery;
 mod key;
 mod observe;
 mod plan;
-pub(crate) mod purge;
-mod remote_source;
-mod replication;
 mod requests;
-mod rollout;
-mod sealed;
-mod shares;
-mod source;
+mod sharing;
+mod slim;
+mod sources;
 mod spec;
 mod status;
 mod step;
-mod takeover;
-mod target;
 #[cfg(test)]
 mod testing;
-mod truth;
-mod value;
+pub(crate) mod truth;
 mod wake;
-mod write_export;
-mod write_truth;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,27 +23,30 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
+use kube::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates};
-use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 use tracing::instrument;
 
-pub(crate) use self::source::plain;
+pub(crate) use self::sources::native::plain;
 
+use self::delivery::rollout::{self, Advance};
 use self::observe::{Observed, observe};
 use self::plan::{Plan, plan};
-use self::rollout::Advance;
+use self::sharing::remote_source;
+use self::slim::slim;
+use self::sources::generated;
 use self::step::Step;
 use super::backoff::jittered;
 use super::context::{Context, jitter};
 use super::error::Error;
 use super::parking::Presence;
 use super::run::{drive, retry};
-use crate::api::{KeyAlias, ManagedSecret, Reason};
+use crate::api::{KeyAlias, ManagedSecret};
 use crate::crypto::OsRandom;
 use crate::telemetry::{Kind, Outcome};
 use crate::watching::{self, WatchPauses};
@@ -70,8 +55,6 @@ use crate::watching::{self, WatchPauses};
 const RESYNC: Duration = Duration::from_secs(3600);
 /// How long until the next look at a secret whose plan prepared another.
 const SOON: Duration = Duration::from_secs(1);
-/// How long until the next look at who uses a target. Pods and workloads are not watched.
-const IN_USE: Duration = Duration::from_secs(60);
 /// How long until the next look at a secret that waits for something. What it waits for is watched.
 const WAITING: Duration = Duration::from_secs(300);
 
@@ -98,21 +81,17 @@ pub(super) fn run(
     let (reader, writer) = presence.watch();
     let seen = presence.clone();
     let (sharing, mut following) = (ctx.clone(), ctx.sharing.follow());
-    let secrets = watching::watch(watches.secrets)
-        .modify(|secret| {
-            secret.managed_fields_mut().clear();
-            secret
-                .annotations_mut()
-                .remove("kubectl.kubernetes.io/last-applied-configuration");
-        })
+    let living = ctx.clone();
+    let events = watching::watch(watches.secrets)
+        .modify(slim)
         .reflect(writer)
         .inspect(move |event| seen.see(event))
         .inspect(move |event| following.see(event, &sharing))
-        .applied_objects()
-        .predicate_filter(
-            predicates::generation.combine(predicates::annotations),
-            PredicateConfig::default(),
-        );
+        .inspect(move |event| living.homes.see(event));
+    let secrets = watching::objects(events, reader.clone()).predicate_filter(
+        predicates::generation.combine(predicates::annotations),
+        PredicateConfig::default(),
+    );
     let controller = Controller::for_stream(secrets, reader)
         .reconcile_on(wake::by_targets(watches.targets, &ctx))
         .reconcile_on(wake::by_truth(watches.truth, &ctx))
@@ -170,13 +149,16 @@ async fn reconcile_once(
             return Err(error);
         }
     };
+    if let Some(replication) = &seen.replication {
+        // Before its status says so: by that it is known whether it was written down.
+        replication.record_denied(&seen.secret, ctx).await;
+    }
     let planned = carry_out(&seen, &object, (failures, now), ctx).await;
     // After the steps, which may have been refused a key that changed meanwhile.
     seen.uses.record_refused(ctx).await;
     seen.issuers.record_refused(ctx).await;
     if let Some(replication) = &seen.replication {
         replication.uses.record_refused(ctx).await;
-        replication.record_denied(&seen.secret, ctx).await;
     }
     planned
 }
@@ -207,8 +189,9 @@ async fn carry_out(
     }
     let restarts = rollout::advance(seen, &plan, ctx).await;
     publish(seen, &plan, &restarts, ctx).await?;
+    let missed = ctx.references.has_missed(object);
     let poll = remote_source::is_remote(&seen.secret).then(|| ctx.remotes.poll());
-    next_look(&plan, restarts, poll, ctx.now())
+    next_look(&plan, missed, restarts, poll, ctx.now())
 }
 
 /// A target that somebody else keeps changing is repaired at once, then ever more slowly: two writers in a fight
@@ -236,20 +219,22 @@ async fn publish(
     super::status::publish(&*seen.secret, &new, ready, ctx).await
 }
 
-/// `poll`: how long until the source is asked for again, if nobody tells when it changes.
+/// `missed`: somebody else wrote while we did. `poll`: how long until the source is asked for again, if nobody tells when it
+/// changes.
 fn next_look(
     plan: &Plan,
+    missed: bool,
     restarts: Advance,
     poll: Option<Duration>,
     now: Timestamp,
 ) -> Result<(Action, Outcome), Error> {
     let unmet = plan.ready.as_ref().filter(|ready| !ready.status);
-    let (wait, outcome) = match (plan.soon, unmet.map(|ready| ready.reason)) {
+    let (wait, outcome) = match (plan.soon || missed, unmet) {
         (true, _) => (SOON, Outcome::Success),
         (false, None) => (RESYNC, Outcome::Success),
-        (false, Some(Reason::TargetInUse)) => (IN_USE, Outcome::Waiting),
         (false, Some(_)) => (WAITING, Outcome::Waiting),
     };
+    let wait = plan.users_again.map_or(wait, |again| wait.min(again));
     let wait = poll.map_or(wait, |poll| wait.min(poll));
     let wait = jittered(restarts.wait(wait), jitter());
     let shown = plan.shown.as_ref();

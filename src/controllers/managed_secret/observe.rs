@@ -2,31 +2,40 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
+use kube::api::ListParams;
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
-use super::export::{self, ExportSeen};
-use super::exported;
-use super::in_use::{self, Users};
-use super::issuers::{self, Issuers};
+use super::delivery::guard::{self, Stragglers};
+use super::delivery::immutable::name_so_far;
+use super::delivery::in_use::{self, Users};
+use super::delivery::target::{self, Target};
 use super::key::{KeySeen, find_key, name_of_key};
-use super::replication::{self, Replication};
 use super::requests::{Rollback, rollback};
-use super::sealed::{self, SealedEntry};
-use super::shares;
-use super::source::Source;
-use super::spec::{KeyName, key_name, key_namespace, target_name, user_of};
+use super::sharing::access::{self, Namespaces};
+use super::sharing::export::{self, ExportSeen};
+use super::sharing::exported;
+use super::sharing::replication::{self, Replication};
+use super::sharing::shares;
+use super::sources::issuers::{self, Issuers};
+use super::sources::native::Source;
+use super::sources::sealed::{self, SealedEntry};
+use super::spec::{KeyName, is_immutable, key_name, key_namespace, target_name, user_of};
 use super::step::Refusal;
-use super::target::{self, Target};
-use super::truth::{self, TruthSeen};
+use super::truth::opened::{self, TruthSeen};
 use crate::api::managed_secret::{ReplicaOf, ReplicaStatus};
-use crate::api::names::SEALING_KEY;
+use crate::api::names::{
+    ANNOTATION_MANAGED_BY, ANNOTATION_TARGET, LABEL_MANAGED_BY, MANAGED_BY, SEALING_KEY,
+};
 use crate::api::{ManagedSecret, Reason};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call};
+use crate::controllers::homes::is_new;
 use crate::controllers::namespace::{NamespaceFacts, namespace_facts};
 use crate::controllers::references::Reference;
 use crate::controllers::uses::{KeyAccess, Uses};
@@ -37,6 +46,8 @@ use crate::truth::truth_name;
 pub(crate) struct Observed {
     /// The resource.
     pub(crate) secret: Arc<ManagedSecret>,
+    /// When the look began.
+    pub(crate) looked: Instant,
     /// Whether it lives in the operator's own namespace.
     pub(crate) in_operator_namespace: bool,
     /// The key that it names.
@@ -49,11 +60,13 @@ pub(crate) struct Observed {
     pub(crate) sources: Vec<Source>,
     /// The entries of `spec.sealed`.
     pub(crate) sealed: Vec<SealedEntry>,
-    /// The Secret of the target's name, if a target is wanted and there is one.
+    /// The Secret of the target's name, if a target is wanted and there is one. Of one that has a content for life the last.
     pub(crate) target: Option<Target>,
-    /// Who refers to the target, looked at only where it is plaintext and is to become sealed.
+    /// Who refers to a plaintext target that is to become sealed, and to former ones that are to go.
     pub(crate) users: Users,
-    /// Targets of ours under names that are not wanted any more.
+    /// Pods that were made too early.
+    pub(crate) stragglers: Stragglers,
+    /// Targets of ours under other names.
     pub(crate) leftovers: Vec<Target>,
     /// The Secret of the export's name, if one is wanted or was written, and there is one.
     pub(crate) export: Option<ExportSeen>,
@@ -70,6 +83,8 @@ pub(crate) struct Observed {
     /// The namespaces that it is shared with, where they had to be looked at; `None`: there is no such namespace, or it is not
     /// served.
     pub(crate) shared_with: BTreeMap<String, Option<NamespaceFacts>>,
+    /// The namespaces of principals of its policy, where they had to be looked at.
+    pub(crate) readers: Namespaces,
     /// The replicas in namespaces that it is shared with; `None` before all secrets were listed once.
     pub(crate) replicas: Option<Vec<ReplicaStatus>>,
 }
@@ -79,6 +94,7 @@ impl Observed {
     pub(super) fn of(secret: Arc<ManagedSecret>, ctx: &Context) -> Self {
         let namespace = secret.namespace().unwrap_or_default();
         Self {
+            looked: Instant::now(),
             in_operator_namespace: namespace == ctx.namespace,
             key: KeySeen::Problem(Reason::Pending, String::new()),
             truth: TruthSeen::Absent,
@@ -86,7 +102,8 @@ impl Observed {
             sources: Vec::new(),
             sealed: Vec::new(),
             target: None,
-            users: Ok(Vec::new()),
+            users: Ok(BTreeMap::new()),
+            stragglers: Stragglers::default(),
             leftovers: Vec::new(),
             export: None,
             namespace: None,
@@ -95,9 +112,23 @@ impl Observed {
             replication: None,
             issuers: Issuers::default(),
             shared_with: BTreeMap::new(),
+            readers: Namespaces::new(),
             replicas: None,
             secret,
         }
+    }
+
+    /// Whether there is a Secret of ours, so that there was a value.
+    pub(super) fn has_delivered(&self) -> bool {
+        let mut targets = self.target.iter().chain(&self.leftovers);
+        targets.any(Target::is_ours)
+    }
+
+    /// Whether the look found a Secret of that name, of those that it looked for.
+    pub(super) fn found(&self, name: &str) -> bool {
+        let targets = self.target.iter().chain(&self.leftovers);
+        let mut names = targets.map(|target| target.name.as_str());
+        names.any(|found| found == name) || self.export.is_some()
     }
 
     /// The secret as a user of keys.
@@ -113,49 +144,93 @@ pub(super) async fn observe(
     now: Timestamp,
     ctx: &Context,
 ) -> Result<Observed, Error> {
+    if is_taken_for_new(&secret, ctx) {
+        let seen = look(secret.clone(), Truth::TakenForAbsent, now, ctx).await?;
+        // Where something was delivered there was truth, and then what the watch knows of it is not enough.
+        if !seen.has_delivered() {
+            return Ok(seen);
+        }
+    }
+    look(secret, Truth::Read, now, ctx).await
+}
+
+/// Where what is said of the truth comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Truth {
+    /// It is read.
+    Read,
+    /// There is none, as far as the watch of all truth knows.
+    TakenForAbsent,
+}
+
+/// Whether the truth of a secret need not be asked for to find out that there is none. That may be wrong, and then the creation of
+/// the truth is refused: nothing is written over, nothing was delivered yet, and the next look reads.
+fn is_taken_for_new(secret: &ManagedSecret, ctx: &Context) -> bool {
+    let name = truth_name(&secret.namespace().unwrap_or_default(), &secret.name_any());
+    is_new(secret)
+        && ctx.secret_failures.count(&ObjectRef::from_obj(secret)) == 0
+        && ctx.census.lacks(&name)
+}
+
+async fn look(
+    secret: Arc<ManagedSecret>,
+    truth: Truth,
+    now: Timestamp,
+    ctx: &Context,
+) -> Result<Observed, Error> {
     let namespace = secret.namespace().unwrap_or_default();
     // The index is told before each look, so that a change in between wakes the secret again.
-    refer(&secret, &namespace, None, ctx);
+    refer(&secret, &namespace, None, target_name(&secret), ctx);
     let mut seen = Observed::of(secret, ctx);
     if seen.in_operator_namespace || seen.secret.metadata.deletion_timestamp.is_some() {
         return Ok(seen);
     }
     let key = name_of_key(&seen.secret, ctx).await?;
     if let Ok(name) = &key {
-        refer(&seen.secret, &namespace, Some(name), ctx);
+        let target = target_name(&seen.secret);
+        refer(&seen.secret, &namespace, Some(name), target, ctx);
     }
     let uid = seen.secret.uid().unwrap_or_default();
     let name = seen.secret.name_any();
-    let stored = call(
-        "get",
-        format!("truth of {namespace}/{name}"),
-        ctx.sealed.get(&namespace, &name),
-    )
-    .await?;
-    if stored
-        .as_ref()
-        .is_none_or(|s| s.as_ref().is_ok_and(|s| s.claim.object_uid != uid))
-    {
-        seen.namespace = Some(namespace_facts(&namespace, ctx).await?);
-    }
+    let stored = match truth {
+        Truth::TakenForAbsent => None,
+        Truth::Read => {
+            let object = format!("truth of {namespace}/{name}");
+            call("get", object, ctx.sealed.get(&namespace, &name)).await?
+        }
+    };
+    seen.namespace = match &stored {
+        None => Some(NamespaceFacts::of(ctx.homes.of(&seen.secret, ctx).await?)),
+        Some(Ok(stored)) if stored.claim.object_uid != uid => {
+            Some(namespace_facts(&namespace, ctx).await?)
+        }
+        Some(_) => None,
+    };
     let claimed = stored.as_ref().and_then(|stored| stored.as_ref().ok());
     let claimed = claimed.map(|stored| stored.claim.namespace_uid.clone());
     // An object of that UID is in the namespace that it was made in, so that the recorded UID is the namespace's own.
     let home = seen.namespace.as_ref().map(|facts| facts.uid.clone());
     seen.home = home.or(claimed);
+    let named = key.as_ref().ok().cloned();
     seen.key = match key {
         Ok(name) => find_key(&seen.secret, &name, seen.home.as_deref(), &seen.uses, ctx),
         Err(problem) => problem,
     };
-    seen.truth = truth::open(stored, &seen.key_access(ctx));
+    seen.truth = opened::open(stored, &seen.key_access(ctx));
+    if is_immutable(&seen.secret) {
+        let target = name_so_far(&seen.secret, seen.truth.manifest());
+        refer(&seen.secret, &namespace, named.as_deref(), target, ctx);
+    }
     seen.earlier = earlier(&seen, ctx);
     seen.sealed = sealed::look(&seen, ctx);
     look_outside(&mut seen, &namespace, ctx).await?;
+    seen.stragglers = guard::look(&seen, &namespace, now, ctx).await?;
     if let Some(source) = &seen.secret.spec.replica_of {
         seen.replication = Some(replication::observe(&seen, source, ctx).await?);
     }
     seen.replicas = ctx.sharing.replicas_of(&seen.secret);
     shares::look(&mut seen, ctx).await?;
+    access::look(&mut seen, ctx).await?;
     seen.issuers = issuers::observe(&seen, now, ctx).await?;
     Ok(seen)
 }
@@ -167,7 +242,7 @@ fn earlier(seen: &Observed, ctx: &Context) -> Option<Result<SecretValue, Refusal
         return None;
     };
     let version = truth.manifest.version(&version)?;
-    let read = truth::read_version(&truth.stored, version, &seen.key_access(ctx));
+    let read = opened::read_version(&truth.stored, version, &seen.key_access(ctx));
     Some(read.map_err(|(reason, message)| Refusal(reason, message)))
 }
 
@@ -186,7 +261,7 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
             seen.sources.push(Source::new(name, found));
         }
     }
-    let wanted = target_name(&seen.secret);
+    let wanted = name_so_far(&seen.secret, seen.truth.manifest());
     if let Some(name) = &wanted {
         let found = call(
             "get",
@@ -196,7 +271,6 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
         .await?;
         seen.target = found.map(|found| target::read(found, seen, ctx));
     }
-    seen.users = in_use::users(seen, namespace, ctx).await?;
     let former: Vec<_> = seen
         .truth
         .manifest()
@@ -212,12 +286,49 @@ async fn look_outside(seen: &mut Observed, namespace: &str, ctx: &Context) -> Re
         let target = found.map(|found| target::read(found, seen, ctx));
         seen.leftovers.extend(target.filter(Target::is_ours));
     }
+    if is_immutable(&seen.secret) && matches!(seen.truth, TruthSeen::Absent) {
+        seen.leftovers = unrecorded(seen, &secrets, ctx).await?;
+    }
+    seen.users = in_use::users(seen, namespace, ctx).await?;
     seen.export = export::look(seen, &secrets).await?;
     Ok(())
 }
 
-/// Tells the index what this secret waits for. `key`: the name of its key, once that is known.
-fn refer(secret: &ManagedSecret, namespace: &str, key: Option<&str>, ctx: &Context) {
+/// A target of ours of which no truth tells, if there is one: a value once was. The names of those that have a content for life are
+/// nowhere else.
+async fn unrecorded(
+    seen: &Observed,
+    secrets: &Api<Secret>,
+    ctx: &Context,
+) -> Result<Vec<Target>, Error> {
+    let namespace = seen.secret.namespace().unwrap_or_default();
+    let params = ListParams::default().labels(&format!("{LABEL_MANAGED_BY}={MANAGED_BY}"));
+    let object = format!("Secrets of {namespace}");
+    let all = call("list", object, secrets.list_metadata(&params)).await?;
+    let place = target::place_of(&seen.secret);
+    let names_us = |secret: &PartialObjectMeta<Secret>| {
+        let says = |key: &str| secret.annotations().get(key);
+        says(ANNOTATION_MANAGED_BY) == Some(&place)
+            && says(ANNOTATION_TARGET) == secret.metadata.name.as_ref()
+    };
+    let Some(name) = all.items.iter().find(|secret| names_us(secret)) else {
+        return Ok(Vec::new());
+    };
+    let name = name.name_any();
+    let object = format!("Secret {namespace}/{name}");
+    let found = call("get", object, secrets.get_opt(&name)).await?;
+    let target = found.map(|found| target::read(found, seen, ctx));
+    Ok(target.into_iter().filter(Target::is_ours).collect())
+}
+
+/// Tells the index what this secret waits for. `key`: the name of its key, and `target`: that of its target, once they are known.
+fn refer(
+    secret: &ManagedSecret,
+    namespace: &str,
+    key: Option<&str>,
+    target: Option<String>,
+    ctx: &Context,
+) {
     let mut references = HashSet::new();
     if let KeyName::Alias(alias) = key_name(secret) {
         references.insert(Reference::Alias(key_namespace(secret), alias.to_owned()));
@@ -259,10 +370,11 @@ fn refer(secret: &ManagedSecret, namespace: &str, key: Option<&str>, ctx: &Conte
         .import
         .iter()
         .map(|import| import.secret_ref.name.clone());
-    for name in imports.chain(target_name(secret)) {
+    for name in imports.chain(target) {
         references.insert(Reference::Secret(namespace.to_owned(), name));
     }
-    ctx.references.set(&ObjectRef::from_obj(secret), references);
+    ctx.references
+        .set(&ObjectRef::from_obj(secret), &references);
 }
 
 /// The truth of a secret, as something to wait for.

@@ -4,18 +4,34 @@
 //! The order of effects makes every crash between two of them harmless: the truth first, with the names of all
 //! targets in it, then the target, then what is deleted.
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
 
-use super::base::base;
+use super::delivery::content;
+use super::delivery::deliver::{self, Delivery, Held};
+use super::delivery::environment;
+use super::delivery::former;
+use super::delivery::immutable;
+use super::delivery::in_use;
+use super::delivery::rollout;
 use super::key::KeySeen;
 use super::observe::Observed;
+use super::sharing::access;
+use super::sharing::export;
+use super::sharing::replication;
+use super::sources::generated;
+use super::sources::imports;
+use super::sources::issuers;
+use super::sources::sealed;
+use super::sources::value;
 use super::spec::recovery;
 use super::step::{Refusal, Step, internal};
-use super::truth::TruthSeen;
-use super::{deliver, export, generated, imports, issuers, replication, rollout, sealed, value};
+use super::truth::base::{Base, base};
+use super::truth::opened::TruthSeen;
 use crate::api::Reason;
 use crate::api::condition::NewCondition;
-use crate::api::managed_secret::CertificateStatus;
+use crate::api::managed_secret::{CertificateStatus, TargetStatus, UndeliverableKey};
 use crate::controllers::error::Error;
 use crate::crypto::Random;
 use crate::secrets::{Manifest, SecretValue, StageLabel};
@@ -28,13 +44,41 @@ pub(crate) struct Plan {
     pub(crate) ready: Option<NewCondition>,
     /// The truth that the status speaks of.
     pub(crate) shown: Option<Shown>,
+    /// Where it is delivered once all steps are done; `None`: as before.
+    pub(crate) targets: Option<Targets>,
     /// Whether the next look should come soon, since this plan prepares another.
     pub(crate) soon: bool,
+    /// How long until the next look at pods and workloads, which are not watched, if something waits for them.
+    pub(crate) users_again: Option<Duration>,
     /// Whether all of it is encrypting anew what is as it should be otherwise: that can wait.
     pub(crate) background: bool,
 }
 
+/// Where a secret is delivered.
+#[derive(Default)]
+pub(crate) struct Targets {
+    /// The target, if there is one.
+    pub(crate) current: Option<TargetStatus>,
+    /// Former ones that are kept.
+    pub(crate) former: Vec<String>,
+    /// Whether the target has what is current.
+    pub(crate) is_current: bool,
+}
+
 impl Plan {
+    /// Says that, and does nothing.
+    fn idle(ready: Option<NewCondition>, shown: Option<Shown>) -> Self {
+        Self {
+            steps: Vec::new(),
+            ready,
+            shown,
+            targets: None,
+            soon: false,
+            users_again: None,
+            background: false,
+        }
+    }
+
     /// Whether consumers have what they should once all steps are done. A label on a version that is not kept changes nothing of
     /// that, nor does what other clusters get.
     pub(crate) fn is_delivered(&self) -> bool {
@@ -45,19 +89,15 @@ impl Plan {
                     ready.reason,
                     Reason::VersionNotFound | Reason::SharingFailed
                 )
+                || ready.reason == Reason::TargetInUse
+                    && self.targets.as_ref().is_some_and(|all| all.is_current)
         })
     }
 
     /// What is said when a look-up or an effect failed. What the status told of the truth stays told.
     pub(crate) fn failed(error: &Error) -> Self {
         let ready = NewCondition::not_ready(error.reason(), error.to_string());
-        Self {
-            steps: Vec::new(),
-            ready: Some(ready),
-            shown: None,
-            soon: false,
-            background: false,
-        }
+        Self::idle(Some(ready), None)
     }
 }
 
@@ -71,18 +111,14 @@ pub(crate) struct Shown {
     pub(crate) certificates: Vec<CertificateStatus>,
     /// Whether the truth goes without a window when the resource does.
     pub(crate) forced: bool,
+    /// What pods cannot get as environment variables; `None`: as before.
+    pub(crate) undeliverable: Option<Vec<UndeliverableKey>>,
 }
 
 /// Decides.
 pub(crate) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Plan {
     if seen.secret.metadata.deletion_timestamp.is_some() {
-        return Plan {
-            steps: Vec::new(),
-            ready: None,
-            shown: None,
-            soon: false,
-            background: false,
-        };
+        return Plan::idle(None, None);
     }
     let shown = match &seen.truth {
         TruthSeen::Present(truth) => Some(Shown {
@@ -96,13 +132,9 @@ pub(crate) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> 
             shown: plan.shown.or(shown),
             ..plan
         },
-        Err(Refusal(reason, message)) => Plan {
-            steps: Vec::new(),
-            ready: Some(NewCondition::not_ready(reason, message)),
-            shown,
-            soon: false,
-            background: false,
-        },
+        Err(Refusal(reason, message)) => {
+            Plan::idle(Some(NewCondition::not_ready(reason, message)), shown)
+        }
     }
 }
 
@@ -121,26 +153,33 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         KeySeen::Problem(reason, message) => return Err(Refusal(*reason, message.clone())),
     };
     let base = base(seen)?;
-    if key_namespace.is_some_and(|uid| base.claim(seen).namespace_uid != *uid) {
-        let message =
-            "the key of this name belongs to a namespace that was deleted, and waits to be adopted";
-        return Err(Refusal(Reason::KeyNotReady, message.to_owned()));
-    }
+    check_home(seen, &base, key_namespace)?;
     let mut next = value::next(seen, &base, key, now, random)?;
     let mut manifest = std::mem::take(&mut next.manifest);
     let current = next.value(&base)?;
     let (shown, is_new) = (show(seen, manifest.clone(), current), next.is_new());
-    let content = deliver::render(seen, current)?;
+    let content = content::render(seen, current)?;
+    let undeliverable = environment::undeliverable(seen, &content);
     rollout::record(seen, &base, &mut manifest, (&content, is_new), now, random)?;
     // What differs from a value that nobody changed is drift; what differs from a new value is only late.
     let stood = !is_new && deliver::was_synced(seen, &base);
-    let delivery = deliver::plan(seen, content, (key, material), stood)?;
+    let type_ = deliver::wanted_type(seen);
+    let place = immutable::place(seen, &manifest, &content, &type_, random)?;
+    let place = place.as_ref();
+    let Delivery {
+        steps: delivery,
+        form,
+        held,
+    } = deliver::plan(seen, place, content, (key, material), stood)?;
     // A source is deleted by the next plan, which reads the truth that this one writes.
     let sources_go = next.imported && imports::removes_sources(seen);
-    deliver::record(seen, &mut manifest).map_err(|error| internal(&error))?;
+    former::record(seen, place, form, &mut manifest).map_err(|error| internal(&error))?;
+    let mut former = former::plan(seen, place, &manifest, stood);
     replication::record(seen, &base, &mut manifest, now).map_err(|error| internal(&error))?;
+    access::record(seen, &base, &mut manifest).map_err(|error| internal(&error))?;
     let mut exporting = export::plan(seen, current, &mut manifest, stood, random)?;
-    let mut steps = Vec::new();
+    let mut steps: Vec<_> = seen.stragglers.steps().collect();
+    let is_early = !steps.is_empty();
     if exporting.again {
         steps.append(&mut exporting.steps);
     }
@@ -156,43 +195,89 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     }
     let shown = Shown {
         manifest: manifest.clone(),
+        undeliverable: Some(undeliverable),
         ..shown
     };
     let write = (!stands || stale).then(|| {
         let write = base.write(seen, manifest, next.fresh, (key, material));
         Step::WriteTruth(Box::new(write))
     });
-    let clean_up = deliver::clean_up(seen);
-    let soon = sources_go || exporting.goes || !clean_up.is_empty();
-    let background = stands && !soon && delivery.iter().all(deliver::is_reencryption);
-    if stands {
-        // Encrypted anew, the target comes first: as long as it needs old material, the truth says so, where it is counted.
-        steps.extend(delivery);
-        steps.extend(write);
-    } else {
-        steps.extend(base.archive());
-        steps.extend(write);
-        steps.extend(delivery);
-    }
+    let soon = sources_go || exporting.goes || !former.steps.is_empty();
+    let background = stands && !soon && !is_early && delivery.iter().all(deliver::is_reencryption);
+    let archive = base.archive().filter(|_| !stands);
+    steps.extend(in_order(stands, archive, write, delivery));
     let (removals, note) = imports::remove_sources(seen, &base);
-    let ready = export::ready(&exporting, ready(seen, [next.note, note], &next.unmet));
+    let reading = access::note(seen, shown.manifest.access());
+    let notes = [
+        next.note,
+        note,
+        reading,
+        former::note(seen, &former),
+        seen.stragglers.note(),
+    ];
+    let summary = deliver::summary(seen, place, notes);
+    let ready = export::ready(&exporting, ready(summary, held.as_ref(), &next.unmet));
     steps.append(&mut exporting.steps);
-    steps.extend(clean_up);
+    steps.append(&mut former.steps);
     steps.extend(removals);
     let ready = replication::ready(seen, &shown.manifest, ready);
-    let ready = issuers::ready(seen, ready);
+    let ready = access::ready(seen, issuers::ready(seen, ready));
     Ok(Plan {
         ready: Some(ready),
         shown: Some(shown),
+        targets: Some(Targets {
+            current: place.map(|place| TargetStatus {
+                name: place.name.clone(),
+                form,
+            }),
+            former: former.kept,
+            is_current: held.as_ref().is_none_or(|held| held.is_current),
+        }),
         soon,
+        users_again: earlier(
+            held.map_or(former.again, |_| Some(in_use::AGAIN)),
+            seen.stragglers.again(),
+        ),
         background: background && !steps.is_empty(),
         steps,
     })
 }
 
+/// The effects on the truth and on the target.
+fn in_order(
+    stands: bool,
+    archive: Option<Step>,
+    write: Option<Step>,
+    delivery: Vec<Step>,
+) -> Vec<Step> {
+    if stands {
+        // Encrypted anew, the target comes first: as long as it needs old material, the truth says so, where it is counted.
+        delivery.into_iter().chain(write).collect()
+    } else {
+        archive.into_iter().chain(write).chain(delivery).collect()
+    }
+}
+
+/// The key of a namespace that was deleted is not that of the one that there is now.
+fn check_home(seen: &Observed, base: &Base<'_>, key: Option<&String>) -> Result<(), Refusal> {
+    if key.is_some_and(|uid| base.claim(seen).namespace_uid != *uid) {
+        let message =
+            "the key of this name belongs to a namespace that was deleted, and waits to be adopted";
+        return Err(Refusal(Reason::KeyNotReady, message.to_owned()));
+    }
+    Ok(())
+}
+
+/// The shorter of two waits.
+fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
+}
+
 /// What is said when everything is done.
-fn ready(seen: &Observed, notes: [Option<String>; 2], unmet: &[StageLabel]) -> NewCondition {
-    let summary = deliver::summary(seen, notes);
+fn ready(summary: String, held: Option<&Held>, unmet: &[StageLabel]) -> NewCondition {
+    if let Some(held) = held {
+        return NewCondition::not_ready(Reason::TargetInUse, held.message.clone());
+    }
     if unmet.is_empty() {
         return NewCondition::ready(Reason::Synced, summary);
     }
@@ -208,10 +293,10 @@ fn default_key() -> Plan {
     let message = "waiting for the namespace's default key";
     Plan {
         steps: vec![Step::CreateDefaultKey],
-        ready: Some(NewCondition::not_ready(Reason::Waiting, message)),
-        shown: None,
-        soon: false,
-        background: false,
+        ..Plan::idle(
+            Some(NewCondition::not_ready(Reason::Waiting, message)),
+            None,
+        )
     }
 }
 
@@ -221,6 +306,7 @@ fn show(seen: &Observed, manifest: Manifest, current: &SecretValue) -> Shown {
         keys: current.keys().map(str::to_owned).collect(),
         certificates: generated::certificates(&seen.secret, current),
         forced: recovery(&seen.secret).forced.is_some(),
+        undeliverable: None,
     }
 }
 

@@ -1,10 +1,11 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::super::delivery::guard::Stragglers;
+use super::super::delivery::target::Owner;
 use super::super::key::KeySeen;
-use super::super::target::Owner;
 use super::super::testing::{KEYS, World, key, managed, target};
-use super::super::truth::TruthSeen;
+use super::super::truth::opened::TruthSeen;
 use super::*;
 use crate::api::names::ANNOTATION_ROLLBACK;
 use crate::controllers::namespace::NamespaceFacts;
@@ -25,6 +26,25 @@ fn a_new_secret_is_stored_before_it_is_delivered_and_then_there_is_nothing_to_do
     assert_eq!(plan.ready.unwrap().reason, Reason::Synced);
     world.settle();
     assert_eq!(world.delivered("password"), world.stored("password"));
+}
+
+#[test]
+fn a_pod_that_was_made_too_early_goes_before_anything_is_delivered() {
+    let mut world = World::new(&json!({"generate": [{"key": "password", "password": {}}]}));
+    let pod = json!({"metadata": {"name": "web-1", "uid": "u", "resourceVersion": "7", "ownerReferences": [
+        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web", "uid": "o", "controller": true}]}});
+    world.seen.stragglers = Stragglers::of(&[serde_json::from_value(pod).unwrap()]);
+    let plan = world.plan();
+    assert!(matches!(
+        plan.steps[..],
+        [
+            Step::DeletePod(_),
+            Step::WriteTruth(_),
+            Step::ApplyTarget(_)
+        ]
+    ));
+    assert!(plan.users_again.is_some(), "others may follow");
+    world.settle();
 }
 
 #[test]

@@ -79,28 +79,7 @@ mod tests {
 
     use super::super::testing::managed;
     use super::*;
-    use crate::secrets::NewVersion;
-
-    const IDS: [&str; 3] = [
-        "00000000-0000-4000-8000-000000000001",
-        "00000000-0000-4000-8000-000000000002",
-        "00000000-0000-4000-8000-000000000003",
-    ];
-
-    fn two_versions() -> Manifest {
-        let mut manifest = Manifest::new();
-        for id in &IDS[..2] {
-            let version = NewVersion {
-                id: id.parse().unwrap(),
-                created: "2026-01-02T03:04:05Z".parse().unwrap(),
-                key_id: "key".into(),
-                context: std::collections::BTreeMap::new(),
-                derivations: crate::secrets::Derivations::new(),
-            };
-            manifest.add_current(version).unwrap();
-        }
-        manifest
-    }
+    use crate::secrets::testing::{IDS, with_versions};
 
     fn asked(request: &str, manifest: Option<&Manifest>) -> Rollback {
         let mut secret = managed(&json!({"literals": {"a": "b"}}));
@@ -111,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_roll_back_is_done_once_in_the_state_that_its_author_saw() {
-        let mut manifest = two_versions();
+        let mut manifest = with_versions(&IDS[..2]);
         let request = format!("{}@{}", IDS[0], manifest.sequence());
         let Rollback::To { version, request } = asked(&request, Some(&manifest)) else {
             panic!("it is not done");
@@ -126,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_gone_back_to_is_refused_with_the_reason() {
-        let manifest = two_versions();
+        let manifest = with_versions(&IDS[..2]);
         let now = manifest.sequence();
         for (request, manifest, reason) in [
             (format!("{}@{now}", IDS[0]), None, "nothing is stored yet"),

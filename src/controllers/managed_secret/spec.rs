@@ -65,14 +65,25 @@ pub(super) fn form(secret: &ManagedSecret) -> Form {
         .unwrap_or_default()
 }
 
-/// Name of the Secret that a secret is delivered in, if it is.
-pub(super) fn target_name(secret: &ManagedSecret) -> Option<String> {
+/// Whether each content is delivered in a Secret of its own.
+pub(super) fn is_immutable(secret: &ManagedSecret) -> bool {
+    let target = secret.spec.target.as_ref();
+    target.and_then(|target| target.immutable).unwrap_or(false) && form(secret) == Form::Plain
+}
+
+/// What the names of the Secrets that a secret is delivered in are or begin with, if it is delivered.
+pub(super) fn target_base(secret: &ManagedSecret) -> Option<String> {
     let name = secret
         .spec
         .target
         .as_ref()
         .and_then(|target| target.name.clone());
     (form(secret) != Form::None).then(|| name.unwrap_or_else(|| secret.name_any()))
+}
+
+/// Name of the Secret that a secret is delivered in, if it is in one and the same.
+pub(super) fn target_name(secret: &ManagedSecret) -> Option<String> {
+    target_base(secret).filter(|_| !is_immutable(secret))
 }
 
 /// What becomes of the truth about a secret when it is deleted. A mark that names another resource, as one that was left in

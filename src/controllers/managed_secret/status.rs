@@ -2,14 +2,12 @@
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::delivery::environment;
 use super::observe::Observed;
 use super::plan::{Plan, Shown};
-use super::replication;
-use super::spec::{form, target_name};
+use super::sharing::replication;
 use crate::api::condition::{self, NewCondition};
-use crate::api::managed_secret::{
-    MAX_LISTED_REPLICAS, ManagedSecretStatus, SecretVersionStatus, TargetStatus,
-};
+use crate::api::managed_secret::{MAX_LISTED_REPLICAS, ManagedSecretStatus, SecretVersionStatus};
 use crate::api::time::as_stored;
 
 /// The status that the plan leads to, or that a failure leaves.
@@ -21,28 +19,23 @@ pub(super) fn status(
 ) -> ManagedSecretStatus {
     let old = seen.secret.status.clone().unwrap_or_default();
     let generation = seen.secret.metadata.generation.unwrap_or_default();
-    let delivered = ready.status;
     let manifest = plan.shown.as_ref().map(|shown| &shown.manifest);
     let replication = replication::status(&seen.secret, manifest, &ready);
     let mut conditions = old.conditions.clone();
     condition::set(&mut conditions, ready, generation, now);
-    let target = target_name(&seen.secret).map(|name| TargetStatus {
-        name,
-        form: form(&seen.secret),
-    });
     let mut status = ManagedSecretStatus {
         observed_generation: Some(generation),
         conditions,
-        target_ref: if delivered {
-            target
-        } else {
-            old.target_ref.clone()
-        },
         replication,
         ..old
     };
+    if let Some(targets) = &plan.targets {
+        status.target_ref.clone_from(&targets.current);
+        status.former_targets.clone_from(&targets.former);
+    }
     if let Some(shown) = &plan.shown {
         describe(&mut status, shown);
+        environment::tell(&mut status, generation, now);
     }
     if let Some(replicas) = &seen.replicas {
         let count = i64::try_from(replicas.len()).unwrap_or(i64::MAX);
@@ -62,6 +55,9 @@ fn describe(status: &mut ManagedSecretStatus, shown: &Shown) {
     status.keys.clone_from(&shown.keys);
     status.forced_deletion = shown.forced.then_some(true);
     status.certificates.clone_from(&shown.certificates);
+    if let Some(keys) = &shown.undeliverable {
+        status.undeliverable_by_env.clone_from(keys);
+    }
     status.versions = shown
         .manifest
         .versions()

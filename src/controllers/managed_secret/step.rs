@@ -1,7 +1,8 @@
 //! The effects that a plan can consist of, and why there may be none.
 
-use super::export::ExportWrite;
-use super::target::Target;
+use super::delivery::guard::Straggler;
+use super::delivery::target::Target;
+use super::sharing::export::ExportWrite;
 use crate::api::Reason;
 use crate::api::managed_secret::Existing;
 use crate::crypto::{ContextError, KeyId, MaterialId};
@@ -24,6 +25,8 @@ pub(crate) enum Step {
     ApplyExport(Box<ExportWrite>),
     /// Take our keys out of a Secret that is not ours.
     ReleaseTarget(TargetState),
+    /// Delete a pod that was made too early.
+    DeletePod(Straggler),
     /// Delete a Secret that was imported.
     DeleteSource(TargetState),
 }
@@ -39,6 +42,7 @@ impl Step {
             | Self::WriteTruth(_)
             | Self::DeleteTarget(_)
             | Self::ReleaseTarget(_)
+            | Self::DeletePod(_)
             | Self::DeleteSource(_) => false,
         }
     }
@@ -95,6 +99,8 @@ pub(crate) struct TargetWrite {
     pub(crate) type_: String,
     /// The key to seal entries under; `None` for plaintext.
     pub(crate) seal_under: Option<KeyId>,
+    /// Whether its data shall never change.
+    pub(crate) immutable: bool,
     /// How it came to us.
     pub(crate) existing: Existing,
     /// The state that it was seen in; `None` if there was no such Secret.

@@ -6,19 +6,21 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::export;
-use super::issuers::Issuers;
+use super::delivery::guard::Stragglers;
+use super::delivery::immutable::name_so_far;
+use super::delivery::target::{Owner, Target, deletion_policy, labels};
 use super::key::KeySeen;
 use super::observe::Observed;
 use super::plan::{Plan, plan};
 use super::requests::{Rollback, rollback};
-use super::sealed;
-use super::source::{Found, Source};
-use super::spec::{form, target_name};
+use super::sharing::export;
+use super::sources::issuers::Issuers;
+use super::sources::native::{Found, Source};
+use super::sources::sealed;
+use super::spec::form;
 use super::status::status;
 use super::step::{Step, TargetWrite, TruthWrite};
-use super::target::{Owner, Target, deletion_policy, labels};
-use super::truth::{Truth, TruthSeen};
+use super::truth::opened::{Truth, TruthSeen};
 use crate::api::managed_secret::Existing;
 use crate::api::names::SEALED_SUFFIX;
 use crate::api::{ManagedSecret, Reason};
@@ -69,6 +71,7 @@ impl World {
     pub(super) fn new(spec: &Value) -> Self {
         let seen = Observed {
             secret: Arc::new(managed(spec)),
+            looked: std::time::Instant::now(),
             in_operator_namespace: false,
             key: key(KEYS[0]),
             truth: TruthSeen::Absent,
@@ -76,7 +79,8 @@ impl World {
             sources: Vec::new(),
             sealed: Vec::new(),
             target: None,
-            users: Ok(Vec::new()),
+            users: Ok(BTreeMap::new()),
+            stragglers: Stragglers::default(),
             leftovers: Vec::new(),
             export: None,
             home: None,
@@ -89,6 +93,7 @@ impl World {
             replication: None,
             issuers: Issuers::default(),
             shared_with: BTreeMap::new(),
+            readers: BTreeMap::new(),
             replicas: None,
         };
         Self {
@@ -111,16 +116,24 @@ impl World {
         let new = Arc::make_mut(&mut self.seen.secret);
         new.spec = serde_json::from_value(spec).unwrap();
         new.metadata.generation = new.metadata.generation.map(|generation| generation + 1);
-        let all = self.seen.target.take().into_iter();
-        let mut all: Vec<_> = all.chain(self.seen.leftovers.drain(..)).collect();
-        for target in &mut all {
+        let all = self.seen.target.iter_mut();
+        for target in all.chain(&mut self.seen.leftovers) {
             target.dressed &= deletion_policy(&old) == deletion_policy(&self.seen.secret);
             target.dressed &= labels(&old) == labels(&self.seen.secret);
-            if form(&old) != form(&self.seen.secret) {
+            // Plaintext is read as such whatever it is to become.
+            let is_sealed = target.owned.iter().any(|key| key.ends_with(SEALED_SUFFIX));
+            if form(&old) != form(&self.seen.secret) && is_sealed {
                 target.delivered.clear();
             }
         }
-        let wanted = target_name(&self.seen.secret);
+        self.look();
+    }
+
+    /// Sees Secrets as the target or as what is left over, by the spec and the truth.
+    fn look(&mut self) {
+        let wanted = name_so_far(&self.seen.secret, self.seen.truth.manifest());
+        let all = self.seen.target.take().into_iter();
+        let all: Vec<_> = all.chain(self.seen.leftovers.drain(..)).collect();
         for target in all {
             if Some(&target.name) == wanted.as_ref() {
                 self.seen.target = Some(target);
@@ -130,9 +143,27 @@ impl World {
         }
     }
 
+    /// The names of all Secrets of ours.
+    pub(super) fn secrets(&self) -> Vec<&str> {
+        let all = self.seen.target.iter().chain(&self.seen.leftovers);
+        let mut names: Vec<_> = all.map(|target| target.name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Somebody, or nobody, refers to Secrets; of all others it is not known.
+    pub(super) fn used(&mut self, users: &[(&str, usize)]) {
+        let pods = |count: usize| (1..=count).map(|pod| format!("Pod p{pod}")).collect();
+        let users = users
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), pods(*count)));
+        self.seen.users = Ok(users.collect());
+    }
+
     /// Plans, with what would be read of the sources.
     pub(super) fn plan(&mut self) -> Plan {
         self.now += 1;
+        self.look();
         let secret = &self.seen.secret;
         let read = secret
             .spec
@@ -194,6 +225,7 @@ impl World {
         for step in plan.steps {
             self.carry_out(step);
         }
+        self.look();
         let secret = Arc::make_mut(&mut self.seen.secret);
         secret.status = new.or(secret.status.take());
         steps
@@ -244,6 +276,7 @@ impl World {
                     self.seen.target = None;
                 }
             }
+            Step::DeletePod(_) => self.seen.stragglers = Stragglers::default(),
             Step::DeleteSource(state) => {
                 let (uid, _) = self.imports.remove(&state.name).unwrap();
                 assert_eq!(uid, state.uid, "only the very one that was imported");
@@ -295,8 +328,14 @@ impl World {
             .keys()
             .map(|key| format!("{key}{suffix}"))
             .collect();
-        let old = self.seen.target.take();
+        self.seen.leftovers.extend(self.seen.target.take());
+        let mut old = self.seen.leftovers.extract_if(.., |t| t.name == write.name);
+        let old = old.next();
         let mut target = old.unwrap_or_else(|| target(&write.name, Owner::Us, &[]));
+        if target.immutable {
+            let kept = |(key, bytes): (&str, &[u8])| target.delivered[key].expose() == bytes;
+            assert!(write.content.iter().all(kept), "data that cannot change");
+        }
         target.keys.retain(|key| !target.owned.contains(key));
         target.delivered.retain(|key, _| target.keys.contains(key));
         for (key, bytes) in write.content.iter() {
@@ -313,6 +352,7 @@ impl World {
             type_: write.type_,
             owner: Owner::Us,
             existing: write.existing,
+            immutable: target.immutable || write.immutable,
             owned,
             dressed: true,
             ..target
@@ -380,6 +420,7 @@ pub(super) fn target(name: &str, owner: Owner, data: &[(&str, &str)]) -> Target 
         materials: BTreeSet::new(),
         keys: data.iter().map(|(key, _)| (*key).to_owned()).collect(),
         dressed: false,
+        created: None,
         applied: None,
     }
 }

@@ -20,7 +20,7 @@ use crate::api::names::{ANNOTATION_MANAGED_BY, SECRET_TYPE_SEALED};
 use crate::api::{KeyAlias, ManagedSecret};
 use crate::controllers::census::Counting;
 use crate::controllers::context::{Context, changed_keys};
-use crate::controllers::managed_secret::purge::Ends;
+use crate::controllers::managed_secret::truth::purge::Ends;
 use crate::controllers::references::{Reference, References};
 use crate::controllers::run::tell_broken;
 use crate::truth::{is_truth, owner_of};
@@ -267,7 +267,7 @@ mod tests {
     fn whoever_waits_for_what_a_new_list_has_not_is_woken_when_the_list_is_complete() {
         let waiting = References::default();
         let secret = |name: &str| ObjectRef::new(name).within("shop");
-        let wait = |name: &str, reference| waiting.set(&secret(name), HashSet::from([reference]));
+        let wait = |name: &str, reference| waiting.set(&secret(name), &HashSet::from([reference]));
         wait("kept", secret_reference(&native("there")));
         wait("bereft", secret_reference(&native("gone")));
         wait("other", Reference::Key("shop".into(), "gone".into()));

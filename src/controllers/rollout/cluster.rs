@@ -1,11 +1,14 @@
 //! Looks at workloads, and restarts them. Nothing is watched and nothing kept: a secret at rest asks nothing.
 
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use std::fmt::Debug;
+
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
+use kube::Api;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::Status;
 use kube::runtime::events::{Event, EventType};
-use kube::{Api, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tracing::warn;
@@ -59,73 +62,41 @@ impl Workloads<'_> {
         self.those_that(uses).await
     }
 
-    /// The workloads, and the pods that have not ended, that refer to the native Secret: their kinds and names, at most `limit`.
-    pub(crate) async fn referring(
-        &self,
-        delivered: &Delivered,
-        limit: usize,
-    ) -> Result<Vec<String>, Error> {
-        let refers =
-            |workload: &Workload| workload.pods_are(|pod| delivered.is_referred_to_by(pod));
-        let workloads = self.those_that(refers).await?.into_iter();
-        let mut named: Vec<_> = workloads
-            .map(|workload| format!("{} {}", workload.kind, workload.name))
-            .collect();
-        let unended = "status.phase!=Succeeded,status.phase!=Failed";
-        let mut params = ListParams::default().fields(unended).limit(LIST_PAGE);
-        let api: Api<Pod> = Api::namespaced(self.ctx.client.clone(), self.namespace);
-        while named.len() < limit {
-            let what = format!("Pods of {}", self.namespace);
-            let page = call("list", what, api.list(&params)).await?;
-            let pods = page.items.into_iter().filter(|pod| {
-                let spec = pod.spec.as_ref();
-                spec.is_some_and(|spec| delivered.is_referred_to_by(spec))
-            });
-            named.extend(pods.map(|pod| format!("Pod {}", pod.name_any())));
-            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-            if params.continue_token.is_none() {
-                break;
-            }
-        }
-        named.truncate(limit);
-        Ok(named)
-    }
-
     /// All workloads of which that is so, in order.
-    async fn those_that(&self, is_so: impl Fn(&Workload) -> bool) -> Result<Vec<Consumer>, Error> {
+    async fn those_that(
+        &self,
+        is_so: impl Fn(&Workload) -> bool + Sync,
+    ) -> Result<Vec<Consumer>, Error> {
         let mut found = Vec::new();
         for kind in WorkloadKind::ALL {
-            self.those_of(kind, &is_so, &mut found).await?;
+            let mut add = |workload: Workload| {
+                if is_so(&workload) {
+                    found.push(workload.consumer);
+                }
+            };
+            self.each_of(kind, &mut add).await?;
         }
         found.sort();
         Ok(found)
     }
 
-    async fn those_of(
+    /// Looks at all workloads of a kind, of which there may be none because the kind is not installed.
+    pub(super) async fn each_of(
         &self,
         kind: WorkloadKind,
-        is_so: impl Fn(&Workload) -> bool,
-        found: &mut Vec<Consumer>,
+        look: &mut (dyn FnMut(Workload) + Send),
     ) -> Result<(), Error> {
-        let api = self.api(kind);
-        let mut params = ListParams::default().limit(LIST_PAGE);
-        loop {
-            let what = format!("{kind}s of {}", self.namespace);
-            let page = match call("list", what, api.list(&params)).await {
-                // Argo is not installed.
-                Err(Error::Api { source, .. }) if is(&source, is_missing) => return Ok(()),
-                page => page?,
-            };
-            let workloads = page
-                .items
-                .into_iter()
-                .filter_map(|o| Workload::read(kind, o));
-            let those = workloads.filter(|workload| is_so(workload));
-            found.extend(those.map(|workload| workload.consumer));
-            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-            if params.continue_token.is_none() {
-                return Ok(());
+        let mut read = |object| {
+            if let Some(workload) = Workload::read(kind, object) {
+                look(workload);
             }
+            true
+        };
+        let what = format!("{kind}s of {}", self.namespace);
+        match pages(&self.api(kind), &what, ListParams::default(), &mut read).await {
+            // Argo is not installed.
+            Err(Error::Api { source, .. }) if is(&source, is_missing) => Ok(()),
+            looked => looked,
         }
     }
 
@@ -231,11 +202,41 @@ impl Workloads<'_> {
                 ..ObjectReference::default()
             }),
         };
-        let published = self.ctx.recorder.publish(&event, restart.secret);
+        let published = self.ctx.events.publish(&event, restart.secret);
         if let Err(error) = call("create", "Event", published).await {
             warn!(%error, "an event was lost");
         }
     }
+}
+
+/// Looks at all objects that a list has, page by page, as long as the look says that it goes on.
+pub(crate) async fn pages<K>(
+    api: &Api<K>,
+    what: &str,
+    params: ListParams,
+    look: &mut (dyn FnMut(K) -> bool + Send),
+) -> Result<(), Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let mut params = params.limit(LIST_PAGE);
+    loop {
+        let page = call("list", what, api.list(&params)).await?;
+        for object in page.items {
+            if !look(object) {
+                return Ok(());
+            }
+        }
+        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+        if params.continue_token.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Pods that have not ended.
+pub(crate) fn unended() -> ListParams {
+    ListParams::default().fields("status.phase!=Succeeded,status.phase!=Failed")
 }
 
 /// Whether there is no such object, or no such kind: of a kind that is not installed the API server says so in plain text, from
@@ -257,7 +258,7 @@ pub(crate) fn refusal(error: &Error) -> Option<Reason> {
     } else {
         Reason::RestartRefused
     };
-    (error.class() == Class::Permanent).then_some(reason)
+    matches!(error.class(), Class::Refused | Class::Permanent).then_some(reason)
 }
 
 fn resource(kind: WorkloadKind) -> ApiResource {

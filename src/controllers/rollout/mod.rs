@@ -5,6 +5,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod plan;
+mod referring;
 pub(crate) mod report;
 mod uses;
 mod windows;

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{
     Container, EnvFromSource, EnvVar, EphemeralContainer, PodSpec, Volume,
 };
 
-use crate::api::names::{CSI_ATTRIBUTE_SECRET, CSI_DRIVER};
+use crate::api::VolumeRequest;
 
 /// What pods can use a secret by.
 #[derive(Clone, Debug)]
@@ -25,24 +25,29 @@ impl Delivered {
             || environments(pod).any(|(env, from)| self.in_environment(env, from))
     }
 
-    /// Whether a pod of that spec refers to the native Secret, also to pull its images.
+    /// Whether a pod of that spec refers to the native Secret, also to pull its images or to log in to its storage.
     pub(crate) fn is_referred_to_by(&self, pod: &PodSpec) -> bool {
+        self.is_used_by(pod) || self.is_needed_natively_by(pod)
+    }
+
+    /// Whether kubelet itself or a storage driver reads the native Secret for a pod of that spec, so that no injection helps.
+    pub(crate) fn is_needed_natively_by(&self, pod: &PodSpec) -> bool {
         let mut pulls = pod.image_pull_secrets.iter().flatten();
-        self.is_used_by(pod) || pulls.any(|secret| self.is_target(Some(&secret.name)))
+        let mut volumes = pod.volumes.iter().flatten();
+        pulls.any(|secret| self.is_target(Some(&secret.name)))
+            || volumes.any(|volume| storage(volume).any(|name| self.is_target(Some(name))))
     }
 
     fn in_volume(&self, volume: &Volume) -> bool {
         let secret = volume.secret.as_ref();
         let projected = volume.projected.iter().flat_map(|p| &p.sources).flatten();
-        let csi = volume.csi.as_ref().filter(|csi| csi.driver == CSI_DRIVER);
-        let attributes = csi.and_then(|csi| csi.volume_attributes.as_ref());
         secret.is_some_and(|secret| self.is_target(secret.secret_name.as_deref()))
             || projected
                 .filter_map(|source| source.secret.as_ref())
                 .any(|secret| self.is_target(Some(&secret.name)))
-            || attributes
-                .and_then(|attributes| attributes.get(CSI_ATTRIBUTE_SECRET))
-                .is_some_and(|name| self.secret.as_ref() == Some(name))
+            || VolumeRequest::of(volume)
+                .zip(self.secret.as_deref())
+                .is_some_and(|(request, name)| request.secrets().contains(name))
     }
 
     fn in_environment(&self, env: &[EnvVar], from: &[EnvFromSource]) -> bool {
@@ -58,6 +63,32 @@ impl Delivered {
     fn is_target(&self, name: Option<&str>) -> bool {
         self.target.is_some() && self.target.as_deref() == name
     }
+}
+
+/// The Secrets that the driver of a volume logs in with.
+fn storage(volume: &Volume) -> impl Iterator<Item = &str> {
+    let references = [
+        volume
+            .csi
+            .as_ref()
+            .and_then(|v| v.node_publish_secret_ref.as_ref()),
+        volume
+            .flex_volume
+            .as_ref()
+            .and_then(|v| v.secret_ref.as_ref()),
+        volume.iscsi.as_ref().and_then(|v| v.secret_ref.as_ref()),
+        volume.cephfs.as_ref().and_then(|v| v.secret_ref.as_ref()),
+        volume.rbd.as_ref().and_then(|v| v.secret_ref.as_ref()),
+        volume.cinder.as_ref().and_then(|v| v.secret_ref.as_ref()),
+        volume
+            .storageos
+            .as_ref()
+            .and_then(|v| v.secret_ref.as_ref()),
+        volume.scale_io.as_ref().map(|v| &v.secret_ref),
+    ];
+    let named = volume.azure_file.as_ref().map(|v| v.secret_name.as_str());
+    let references = references.into_iter().flatten();
+    references.map(|secret| secret.name.as_str()).chain(named)
 }
 
 /// The environments of all containers of a pod.
@@ -178,17 +209,22 @@ mod tests {
     }
 
     #[test]
-    fn a_pull_secret_refers_to_the_native_secret_and_our_driver_does_not() {
+    fn who_pulls_or_mounts_with_the_native_secret_refers_to_it_and_our_driver_does_not() {
         let native = Delivered {
             target: Some("orders-db".into()),
             secret: None,
         };
         let pull = json!({"containers": [], "imagePullSecrets": [{"name": "orders-db"}]});
-        let csi = with_volume(
-            &json!({"name": "v", "csi": {"driver": "secrets.keystead.dev",
-            "volumeAttributes": {"secret": "orders"}}}),
-        );
-        for (pod, expected) in [(pull, true), (csi, false)] {
+        let of_ours =
+            json!({"driver": "secrets.keystead.dev", "volumeAttributes": {"secret": "orders"}});
+        let publish = json!({"driver": "x", "nodePublishSecretRef": {"name": "orders-db"}});
+        let files = json!({"secretName": "orders-db", "shareName": "s"});
+        for (pod, expected) in [
+            (pull, true),
+            (with_volume(&json!({"name": "v", "csi": of_ours})), false),
+            (with_volume(&json!({"name": "v", "csi": publish})), true),
+            (with_volume(&json!({"name": "v", "azureFile": files})), true),
+        ] {
             let pod = serde_json::from_value(pod).unwrap();
             assert_eq!(native.is_referred_to_by(&pod), expected);
         }

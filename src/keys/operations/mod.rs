@@ -12,6 +12,7 @@
 //! milliseconds.
 
 mod data_key;
+mod describe;
 mod encryption;
 mod error;
 mod gate;
@@ -186,7 +187,7 @@ impl<G: Gate> Operations<G> {
         if !key.kind().is_some_and(|kind| asked.needs.met_by(kind)) {
             return Err(match asked.needs {
                 Needs::PublicKey => OperationError::Unsupported(key.id),
-                Needs::Encryption(_) | Needs::Mac(_) | Needs::Signing(_) => {
+                Needs::Encryption(_) | Needs::Mac(_) | Needs::Signing(_) | Needs::Nothing => {
                     OperationError::InvalidKeyUsage(key.id)
                 }
             });

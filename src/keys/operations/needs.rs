@@ -14,13 +14,16 @@ pub(super) enum Needs {
     Signing(SigningAlgorithm),
     /// To have a public key.
     PublicKey,
+    /// Nothing.
+    Nothing,
 }
 
 impl Needs {
     /// Whether material of that kind has it.
     pub(super) fn met_by(self, kind: KeyKind) -> bool {
         match (self, kind) {
-            (Self::Encryption(EncryptionAlgorithm::Symmetric), KeyKind::Symmetric)
+            (Self::Nothing, _)
+            | (Self::Encryption(EncryptionAlgorithm::Symmetric), KeyKind::Symmetric)
             | (Self::Encryption(EncryptionAlgorithm::Oaep(_)), KeyKind::Decryption(_))
             | (Self::PublicKey, KeyKind::Decryption(_) | KeyKind::Signing(_)) => true,
             (Self::Mac(wanted), KeyKind::Mac(algorithm)) => wanted == algorithm,

@@ -1,7 +1,11 @@
 //! All that the doctor looks at. A right that is missing is a fact too.
 
+use std::collections::BTreeSet;
+
 use hyper::{Request, header::DATE};
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
@@ -20,8 +24,8 @@ use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
 
 use crate::api::names::{
-    ANNOTATION_SCHEMA_HASH, CSI_DRIVER, GROUP, GUARD_ENABLED, LABEL_GUARD, LEASE, PUBLIC,
-    PUBLIC_NAMESPACE, ROOT_SECRET, SERVER_SERVICE, WEBHOOKS,
+    ANNOTATION_SCHEMA_HASH, CSI_DRIVER, GROUP, GUARD_ENABLED, INJECTION_ENABLED, LABEL_GUARD,
+    LABEL_INJECTION, LEASE, PUBLIC, PUBLIC_NAMESPACE, ROOT_SECRET, SERVER_SERVICE, WEBHOOKS,
 };
 use crate::api::{KeyAlias, KeyGrant, KeyMaterial, ManagedKey, ManagedSecret};
 use crate::calling::answered;
@@ -82,6 +86,10 @@ pub(super) struct Facts {
     pub(super) root: Look<Vec<String>>,
     /// Whether something can deliver sealed values.
     pub(super) driver: Look<bool>,
+    /// What injects, unless that is switched off.
+    pub(super) injection: Look<Option<MutatingWebhookConfiguration>>,
+    /// The namespaces that opted in to injection.
+    pub(super) opted_in: Look<BTreeSet<String>>,
     pub(super) keys: Look<Objects<ManagedKey>>,
     pub(super) aliases: Look<Objects<KeyAlias>>,
     pub(super) grants: Look<Objects<KeyGrant>>,
@@ -107,6 +115,7 @@ pub(super) async fn gather(cluster: &Cluster, operator: Option<&str>) -> Result<
     let leases = Api::<Lease>::namespaced(here(client), &operator);
     let materials = Api::<KeyMaterial>::namespaced(here(client), &operator);
     let webhooks = Api::<ValidatingWebhookConfiguration>::all(here(client));
+    let injection = Api::<MutatingWebhookConfiguration>::all(here(client));
     Ok(Facts {
         now: Timestamp::now(),
         server_time,
@@ -129,6 +138,12 @@ pub(super) async fn gather(cluster: &Cluster, operator: Option<&str>) -> Result<
         endpoints: endpoints(client, &operator).await,
         root: root(client, &operator).await,
         driver: driver(client).await,
+        injection: look(
+            "get on mutatingwebhookconfigurations",
+            answered(injection.get_opt(WEBHOOKS)),
+        )
+        .await,
+        opted_in: opted_in(client).await,
         keys: objects(cluster).await,
         aliases: objects_of(cluster, "keyaliases").await,
         grants: objects(cluster).await,
@@ -245,6 +260,13 @@ async fn driver(client: &Client) -> Look<bool> {
     let api: Api<CSIDriver> = Api::all(client.clone());
     let found = look("get on csidrivers", answered(api.get_opt(CSI_DRIVER))).await;
     found.map(|driver| driver.is_some())
+}
+
+async fn opted_in(client: &Client) -> Look<BTreeSet<String>> {
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
+    let selector = format!("{LABEL_INJECTION}={INJECTION_ENABLED}");
+    let found = look("list on namespaces", all(&api, Some(&selector))).await;
+    found.map(|namespaces| namespaces.iter().map(ResourceExt::name_any).collect())
 }
 
 async fn objects<K: Kind>(cluster: &Cluster) -> Look<Objects<K>> {

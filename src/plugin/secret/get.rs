@@ -66,7 +66,7 @@ fn plain_target(secret: &ManagedSecret) -> Result<String, Failure> {
     let why = match target {
         Some(target) if target.form == Form::Plain => return Ok(target.name.clone()),
         Some(_) => {
-            "its target is Sealed and holds ciphertext only, which nobody opens without Keystead's own API: read it in a pod, or \
+            "its target is Sealed and holds ciphertext only: read it with a service account's token by the API (GetSecretValue), or \
              set spec.target.form: Plain"
         }
         None => {

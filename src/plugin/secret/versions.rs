@@ -4,6 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
+use super::pods_with;
 use crate::api::ManagedSecret;
 use crate::api::managed_secret::SecretVersionStatus;
 use crate::api::names::ANNOTATION_ROLLBACK;
@@ -42,17 +43,20 @@ pub(super) async fn list(
     out: &mut impl Write,
 ) -> Result<Exit, Failure> {
     let secret: ManagedSecret = get(cluster, &args.name).await?;
-    let versions = secret.status.unwrap_or_default().versions;
+    let status = secret.status.unwrap_or_default();
+    let versions = status.versions;
     match args.output.format {
         Format::Table => {
-            let mut table = Table::new(&["VERSION", "STAGES", "CREATED", "KEY-ID"]);
+            let mut table = Table::new(&["VERSION", "STAGES", "CREATED", "KEY-ID", "PODS"]);
             for version in versions {
+                let pods = pods_with(&version.id, status.consumers.as_ref());
                 let (stages, created) = (version.stages.join(","), version.created.0);
                 table.push(vec![
                     version.id,
                     stages,
                     created.to_string(),
                     version.key_id,
+                    pods.map(|pods| pods.to_string()).unwrap_or_default(),
                 ]);
             }
             table.print(out)?;

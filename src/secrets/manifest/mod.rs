@@ -25,30 +25,35 @@
 //!   "replica": {"sourceUid": "5d21…", "version": "6f1c…", "sequence": 7,
 //!               "time": "2026-02-01T08:00:00Z"},
 //!   "export": {"version": "6f1c…", "sequence": 6, "digest": "9f86…",
-//!              "recipients": {"east": "5b3e…/77c0…"}}
+//!              "recipients": {"east": "5b3e…/77c0…"}},
+//!   "access": {"policy": {"statements": []}, "consumers": {"serviceAccounts": ["web"]},
+//!              "namespaces": [{"name": "reports", "uid": "0c44…"}]}
 //! }
 //! ```
 //!
-//! `requests`, `shares`, `replica` and `export` are there only where there is something to say, and with `spec.rollout` there is `rollout`
-//! too, see [`RolloutRecord`].
+//! `requests`, `shares`, `replica`, `export` and `access` are there only where there is something to say, with `spec.rollout` there is `rollout`
+//! too, see [`RolloutRecord`], and a target with a content for life has `fixed`, see [`FixedContent`].
 //!
 //! Fields that this release does not know, of the manifest and of a version, are kept and written
 //! back, so that an operator rolled back by one release loses nothing of a newer one's. A format that
 //! it does not know is refused.
 
+mod content;
 mod error;
 mod history;
 mod parts;
 mod requests;
 mod rollout;
 mod stages;
+mod targets;
 mod timestamp;
 
+pub use content::ContentMark;
 pub use error::ManifestError;
 pub use history::{MIN_AGE_TO_PRUNE, Retention};
 pub use parts::{
-    ExportRecord, ImportRecord, NewVersion, ReplicaRecord, ShareRecord, Stage, StageError,
-    StageLabel, TargetRecord, VersionId, VersionIdError, VersionRecord,
+    ExportRecord, FixedContent, ImportRecord, NewVersion, ReplicaRecord, ShareRecord, Stage,
+    StageError, StageLabel, TargetRecord, VersionId, VersionIdError, VersionRecord,
 };
 pub use requests::Requests;
 pub use rollout::{Change, Consumer, Restarted, Rolling, RolloutRecord, Search};
@@ -56,6 +61,8 @@ pub use rollout::{Change, Consumer, Restarted, Rolling, RolloutRecord, Search};
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+
+use crate::policy::AccessRecord;
 
 /// The format that this release writes, and the only one that it reads.
 pub const FORMAT: u32 = 1;
@@ -83,6 +90,8 @@ pub struct Manifest {
     rollout: Option<RolloutRecord>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     sealed: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "AccessRecord::is_empty")]
+    access: AccessRecord,
     #[serde(flatten)]
     unknown: BTreeMap<String, serde_json::Value>,
 }
@@ -108,6 +117,7 @@ impl Manifest {
             export: None,
             rollout: None,
             sealed: BTreeMap::new(),
+            access: AccessRecord::default(),
             unknown: BTreeMap::new(),
         }
     }
@@ -195,11 +205,6 @@ impl Manifest {
     /// What was imported.
     pub fn imports(&self) -> &[ImportRecord] {
         &self.imports
-    }
-
-    /// What was written outside.
-    pub fn targets(&self) -> &[TargetRecord] {
-        &self.targets
     }
 
     /// What users asked for once, and got.
@@ -298,18 +303,6 @@ impl Manifest {
         Ok(true)
     }
 
-    /// Records a target that was or is about to be written, in place of an earlier record of that
-    /// name. Returns whether anything changed.
-    pub fn record_target(&mut self, target: TargetRecord) -> Result<bool, ManifestError> {
-        if self.targets.contains(&target) {
-            return Ok(false);
-        }
-        self.bump()?;
-        self.targets.retain(|known| known.name != target.name);
-        self.targets.push(target);
-        Ok(true)
-    }
-
     /// Records with whom it is shared, in place of what was recorded. Returns whether anything changed.
     pub fn record_shares(&mut self, shares: Vec<ShareRecord>) -> Result<bool, ManifestError> {
         if self.shares == shares {
@@ -359,13 +352,18 @@ impl Manifest {
         Ok(true)
     }
 
-    /// Forgets a target that was cleaned up. Returns whether it was there.
-    pub fn forget_target(&mut self, name: &str) -> Result<bool, ManifestError> {
-        if !self.targets.iter().any(|target| target.name == name) {
+    /// Who may read it by a call of the API.
+    pub fn access(&self) -> &AccessRecord {
+        &self.access
+    }
+
+    /// Records who may read it. Returns whether anything changed.
+    pub fn record_access(&mut self, access: AccessRecord) -> Result<bool, ManifestError> {
+        if self.access == access {
             return Ok(false);
         }
         self.bump()?;
-        self.targets.retain(|target| target.name != name);
+        self.access = access;
         Ok(true)
     }
 }

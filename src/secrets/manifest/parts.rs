@@ -7,7 +7,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::timestamp;
+use super::{ContentMark, timestamp};
 use crate::api::managed_secret::{DeletionPolicy, Existing, Form};
 use crate::crypto::{Random, RandomError};
 use crate::secrets::generate::{Derivations, uuid};
@@ -258,6 +258,21 @@ pub struct TargetRecord {
     pub existing: Existing,
     /// What is to become of it.
     pub deletion_policy: DeletionPolicy,
+    /// Of a Secret that has one content for life: which one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed: Option<FixedContent>,
+}
+
+/// What a Secret has for life whose data cannot change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FixedContent {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// What its content is known by.
+    #[serde(flatten)]
+    pub mark: ContentMark,
 }
 
 /// A namespace that the secret is shared with.

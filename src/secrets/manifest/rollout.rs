@@ -3,14 +3,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{VersionId, timestamp};
+use super::{ContentMark, VersionId, timestamp};
 use crate::api::managed_secret::WorkloadKind;
-use crate::crypto::{Random, RandomError, SecretBytes};
+use crate::crypto::{Random, RandomError};
 use crate::hex::Hex;
 use crate::secrets::SecretValue;
-
-/// Bytes of the salt: the size of the hash.
-const SALT: usize = 32;
 
 /// The restarts of the consumers of one secret.
 ///
@@ -19,10 +16,9 @@ const SALT: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutRecord {
-    /// What the content is hashed with, in hexadecimal digits.
-    salt: String,
-    /// HMAC-SHA-256 of what consumers get, in hexadecimal digits.
-    content: String,
+    /// What consumers get.
+    #[serde(flatten)]
+    mark: ContentMark,
     /// The last change of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<Change>,
@@ -99,12 +95,8 @@ pub struct Restarted {
 impl RolloutRecord {
     /// What consumers get now, from which on changes count.
     pub fn begin(content: &SecretValue, random: &mut dyn Random) -> Result<Self, RandomError> {
-        let mut salt = [0; SALT];
-        random.fill(&mut salt)?;
-        let salt = Hex(&salt).to_string();
         Ok(Self {
-            content: digest(&salt, content),
-            salt,
+            mark: ContentMark::of(content, random)?,
             change: None,
             search: None,
             pending: Vec::new(),
@@ -115,7 +107,7 @@ impl RolloutRecord {
 
     /// Whether consumers get anything else now.
     pub fn differs(&self, content: &SecretValue) -> bool {
-        self.content != digest(&self.salt, content)
+        !self.mark.is_of(content)
     }
 
     /// The record after a change. Whoever waited for an earlier one waits for this one; what was restarted for the
@@ -130,8 +122,7 @@ impl RolloutRecord {
         let mut unique = [0; 4];
         random.fill(&mut unique)?;
         Ok(Self {
-            salt: self.salt.clone(),
-            content: digest(&self.salt, content),
+            mark: self.mark.moved_to(content),
             change: Some(Change {
                 // The version alone does not tell two templates apart.
                 marker: format!("{version}.{}", Hex(&unique)),
@@ -151,29 +142,10 @@ impl RolloutRecord {
     }
 }
 
-/// HMAC-SHA-256 (RFC 2104) of the content, so that a short value cannot be found by trying, should the manifest ever be seen.
-///
-/// The form that is hashed is this function's own: were it that of stored values, a new format of these would look like a change
-/// of all secrets.
-fn digest(salt: &str, content: &SecretValue) -> String {
-    let length = content
-        .iter()
-        .map(|(key, bytes)| 16 + key.len() + bytes.len());
-    let mut message = SecretBytes::with_capacity(length.sum());
-    for (key, bytes) in content.iter() {
-        for part in [key.as_bytes(), bytes] {
-            message.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            message.extend_from_slice(part);
-        }
-    }
-    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, salt.as_bytes());
-    Hex(aws_lc_rs::hmac::sign(&key, message.expose()).as_ref()).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::OsRandom;
+    use crate::crypto::{OsRandom, SecretBytes};
     use crate::secrets::Manifest;
 
     fn value(entries: &[(&str, &str)]) -> SecretValue {
@@ -208,11 +180,8 @@ mod tests {
     #[test]
     fn equal_contents_of_two_secrets_have_different_hashes() {
         let content = value(&[("pin", "1234")]);
-        let [one, two] = [(); 2].map(|()| {
-            RolloutRecord::begin(&content, &mut OsRandom)
-                .unwrap()
-                .content
-        });
+        let [one, two] =
+            [(); 2].map(|()| RolloutRecord::begin(&content, &mut OsRandom).unwrap().mark);
         assert_ne!(one, two);
     }
 
@@ -265,7 +234,9 @@ mod tests {
         });
         assert!(manifest.set_rollout(Some(record.clone())).unwrap());
         assert!(!manifest.set_rollout(Some(record.clone())).unwrap());
-        let read = Manifest::from_json(&manifest.to_json()).unwrap();
+        let json = String::from_utf8(manifest.to_json()).unwrap();
+        assert!(json.contains(r#""rollout":{"salt":""#), "{json}");
+        let read = Manifest::from_json(json.as_bytes()).unwrap();
         assert_eq!(read.rollout(), Some(&record));
         assert!(manifest.set_rollout(None).unwrap());
         assert!(

@@ -75,6 +75,7 @@ fn target(name: &str, form: Form) -> TargetRecord {
         form,
         existing: Existing::Fail,
         deletion_policy: DeletionPolicy::Delete,
+        fixed: None,
     }
 }
 
@@ -504,6 +505,38 @@ fn room_is_made_by_the_size_of_each_version() {
         to_make_room_in().make_room(|_| usize::MAX, usize::MAX),
         [id(1), id(0), id(3)]
     );
+}
+
+#[test]
+fn of_targets_with_a_content_for_life_the_last_delivered_is_last() {
+    let fixed = |name: &str| TargetRecord {
+        fixed: Some(FixedContent {
+            type_: "Opaque".to_owned(),
+            mark: ContentMark::of(&crate::secrets::SecretValue::new(), &mut all(1)).unwrap(),
+        }),
+        ..target(name, Form::Plain)
+    };
+    let mut manifest = Manifest::new();
+    manifest
+        .record_target(target("mutable", Form::Plain))
+        .unwrap();
+    for name in ["one", "two", "one"] {
+        assert_eq!(manifest.record_target(fixed(name)), Ok(true), "{name}");
+    }
+    assert_eq!(manifest.record_target(fixed("one")), Ok(false));
+    // One whose content changes has no order.
+    assert_eq!(
+        manifest.record_target(target("mutable", Form::Plain)),
+        Ok(false)
+    );
+    let names = manifest.targets().iter().map(|record| record.name.as_str());
+    assert_eq!(names.collect::<Vec<_>>(), ["mutable", "two", "one"]);
+    let json = String::from_utf8(manifest.to_json()).unwrap();
+    assert!(
+        json.contains(r#""fixed":{"type":"Opaque","salt":""#),
+        "{json}"
+    );
+    assert_eq!(Manifest::from_json(json.as_bytes()), Ok(manifest));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -90,12 +92,29 @@ pub enum Verdict {
     NeedsRbac(RbacAttributes),
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct AdmissionResponse {
     uid: String,
     allowed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<Refusal>,
+    /// A JSON patch (RFC 6902) in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    patch: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    patch_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+/// What is to be changed of an object before it is stored, and what is told to whoever sent it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Change {
+    /// A list of operations (RFC 6902); of none, nothing is changed.
+    pub patch: Vec<Value>,
+    /// Warnings.
+    pub warnings: Vec<String>,
 }
 
 /// A `metav1.Status`.
@@ -114,15 +133,33 @@ impl Review {
             reason: "Invalid".to_owned(),
             message,
         });
+        Self::with(AdmissionResponse {
+            uid: request.uid.clone(),
+            allowed: status.is_none(),
+            status,
+            ..AdmissionResponse::default()
+        })
+    }
+
+    /// The answer that lets it through, changed so.
+    pub(super) fn changing(request: &AdmissionRequest, change: Change) -> Self {
+        let patch = (!change.patch.is_empty()).then(|| Value::Array(change.patch).to_string());
+        Self::with(AdmissionResponse {
+            uid: request.uid.clone(),
+            allowed: true,
+            patch_type: patch.as_ref().map(|_| "JSONPatch".to_owned()),
+            patch: patch.map(|patch| STANDARD.encode(patch)),
+            warnings: change.warnings,
+            ..AdmissionResponse::default()
+        })
+    }
+
+    fn with(response: AdmissionResponse) -> Self {
         Self {
             api_version: "admission.k8s.io/v1".to_owned(),
             kind: "AdmissionReview".to_owned(),
             request: None,
-            response: Some(AdmissionResponse {
-                uid: request.uid.clone(),
-                allowed: status.is_none(),
-                status,
-            }),
+            response: Some(response),
         }
     }
 }

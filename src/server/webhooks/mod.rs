@@ -3,10 +3,11 @@
 
 mod admission;
 mod key;
+mod pods;
 mod record;
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -14,18 +15,22 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{MethodRouter, post};
 use kube::Client;
 use tokio::time::timeout;
+use tracing::info;
 
 pub use admission::{AdmissionRequest, UserInfo, Verdict};
 pub use key::review as review_key;
+pub(super) use pods::Injection;
 
-use self::admission::Review;
+use self::admission::{Change, Review};
+use self::pods::{Question, Refused};
 use crate::audit::Trail;
-use crate::authorization::{self, KeyPlace, Subject};
+use crate::authorization::{self, ObjectPlace, Subject};
 use crate::listen::Limits;
 use crate::policy::{Rbac, RbacAttributes};
+use crate::telemetry::{ApiCall, ApiResult, Metrics};
 
 /// The limits of the webhooks' listener. The API server keeps its connections and opens few.
 pub(super) const LIMITS: Limits = Limits {
@@ -50,6 +55,10 @@ pub(super) struct Answering {
     pub(super) client: Client,
     /// The audit trail, once the installation is known that it belongs to.
     pub(super) trail: Arc<OnceLock<Trail>>,
+    /// What is put into pods.
+    pub(super) injection: Injection,
+    /// Counts the questions.
+    pub(super) metrics: Metrics,
 }
 
 /// Answers the API server.
@@ -57,7 +66,54 @@ pub(super) fn router(answering: Answering) -> Router {
     Router::new()
         .route("/validate/managedkeys", post(managed_keys))
         .route("/validate/record", post(record))
+        .route("/mutate/pods", pods("InjectPod", Question::Inject))
+        .route("/validate/pods", pods("CheckPod", Question::Check))
+        .route("/restore/pods", pods("RestorePod", Question::Restore))
         .with_state(answering)
+}
+
+/// Answers a question about pods. It asks nobody, and has no effect.
+fn pods(call: &'static str, question: Question) -> MethodRouter<Answering> {
+    post(
+        async move |State(answering): State<Answering>, request: Request<Body>| {
+            let begun = Instant::now();
+            let (response, result) = match asked(request).await {
+                Err(status) => (status.into_response(), ApiResult::Refused),
+                Ok(asked) => match answering.injection.answer(question, &asked) {
+                    Ok(change) => (changed(&asked, change), ApiResult::Success),
+                    Err(Refused::Denied(why)) => {
+                        info!(
+                            namespace = asked.namespace,
+                            name = pod_name(&asked),
+                            why,
+                            "a pod was refused"
+                        );
+                        (answer(&asked, Verdict::Deny(why)), ApiResult::Denied)
+                    }
+                    Err(Refused::Malformed) => {
+                        (StatusCode::BAD_REQUEST.into_response(), ApiResult::Refused)
+                    }
+                    Err(Refused::NotReady) => (
+                        StatusCode::SERVICE_UNAVAILABLE.into_response(),
+                        ApiResult::Failed,
+                    ),
+                },
+            };
+            let call = ApiCall::named(call);
+            answering
+                .metrics
+                .webhook_answered(call, result, begun.elapsed());
+            response
+        },
+    )
+}
+
+/// The name of a pod, or what its name will begin with.
+fn pod_name(asked: &AdmissionRequest) -> String {
+    let metadata = &asked.object["metadata"];
+    let name = metadata["name"].as_str().map(str::to_owned);
+    let prefix = || Some(format!("{}*", metadata["generateName"].as_str()?));
+    name.or_else(prefix).unwrap_or_default()
 }
 
 /// Writes down who asks for what, and lets everything through. If it cannot, the API server goes on without it.
@@ -105,7 +161,7 @@ async fn ask_rbac(
         groups: user.groups,
         extra: user.extra,
     };
-    let key = KeyPlace {
+    let key = ObjectPlace {
         namespace: &asked.namespace,
         name: &asked.name,
     };
@@ -128,7 +184,15 @@ fn answer(request: &AdmissionRequest, verdict: Verdict) -> Response {
         // RBAC was asked and the question is the same: nothing is allowed that is not decided.
         Verdict::NeedsRbac(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     };
-    match serde_json::to_vec(&Review::answering(request, refusal)) {
+    write(&Review::answering(request, refusal))
+}
+
+fn changed(request: &AdmissionRequest, change: Change) -> Response {
+    write(&Review::changing(request, change))
+}
+
+fn write(review: &Review) -> Response {
+    match serde_json::to_vec(review) {
         Ok(answer) => ([(CONTENT_TYPE, "application/json")], answer).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

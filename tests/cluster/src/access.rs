@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
+    authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec},
     core::v1::ServiceAccount,
 };
 use kube::{Api, Client, api::PostParams};
@@ -63,7 +63,9 @@ impl Access {
         namespace: &str,
         name: &str,
     ) -> Result<Client> {
-        self.connect(Credential::Token(self.token(namespace, name, &[]).await?))
+        self.connect(Credential::Token(
+            self.token(namespace, name, &[], None).await?,
+        ))
     }
 
     pub(crate) async fn kubeconfig_for_service_account(
@@ -71,7 +73,7 @@ impl Access {
         namespace: &str,
         name: &str,
     ) -> Result<PathBuf> {
-        let token = self.token(namespace, name, &[]).await?;
+        let token = self.token(namespace, name, &[], None).await?;
         let user = format!("system:serviceaccount:{namespace}:{name}");
         let path = kubeconfig::path_for(&self.dir, &user, &[])?;
         kubeconfig::write(&path, &self.url, &self.authority()?, &token_user(&token))?;
@@ -83,14 +85,15 @@ impl Access {
         namespace: &str,
         name: &str,
         audiences: &[&str],
+        bound_to: Option<BoundObjectReference>,
     ) -> Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client("admin")?, namespace);
         let request = TokenRequest {
             spec: Some(TokenRequestSpec {
                 audiences: (!audiences.is_empty())
                     .then(|| audiences.iter().map(ToString::to_string).collect()),
+                bound_object_ref: bound_to,
                 expiration_seconds: Some(3600),
-                ..TokenRequestSpec::default()
             }),
             ..TokenRequest::default()
         };

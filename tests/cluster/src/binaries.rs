@@ -40,15 +40,14 @@ macro_rules! module {
     };
 }
 
-static KUBERNETES: Module = module!(
-    "kubernetes",
-    "k8s.io/kubernetes",
-    &[
-        "k8s.io/component-base/version.gitVersion=VERSION",
-        "k8s.io/component-base/version.gitMajor=MAJOR",
-        "k8s.io/component-base/version.gitMinor=MINOR",
-    ]
-);
+const KUBERNETES_STAMPS: &[&str] = &[
+    "k8s.io/component-base/version.gitVersion=VERSION",
+    "k8s.io/component-base/version.gitMajor=MAJOR",
+    "k8s.io/component-base/version.gitMinor=MINOR",
+];
+
+static KUBERNETES: Module = module!("kubernetes", "k8s.io/kubernetes", KUBERNETES_STAMPS);
+static OLDER_KUBELET: Module = module!("kubelet-1.34", "k8s.io/kubernetes", KUBERNETES_STAMPS);
 static ETCD: Module = module!("etcd", "go.etcd.io/etcd/server/v3", &[]);
 static CONTAINERD: Module = module!(
     "containerd",
@@ -121,6 +120,7 @@ static PROGRAMS: &[Program] = programs! {
     "kube-scheduler" KUBERNETES "k8s.io/kubernetes/cmd/kube-scheduler"
     "kubelet" KUBERNETES "k8s.io/kubernetes/cmd/kubelet"
     "kube-proxy" KUBERNETES "k8s.io/kubernetes/cmd/kube-proxy"
+    "kubelet-1.34" OLDER_KUBELET "k8s.io/kubernetes/cmd/kubelet"
     "containerd" CONTAINERD "github.com/containerd/containerd/v2/cmd/containerd"
     "containerd-shim-runc-v2" CONTAINERD "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"
     "ctr" CONTAINERD "github.com/containerd/containerd/v2/cmd/ctr"
@@ -137,6 +137,8 @@ pub enum Set {
     Node,
     /// Helm.
     Helm,
+    /// A kubelet that is older than the rest, for [`crate::Cluster::run_older_kubelet`].
+    OlderKubelet,
 }
 
 impl Set {
@@ -159,6 +161,7 @@ impl Set {
                 "coredns",
             ],
             Self::Helm => &["helm"],
+            Self::OlderKubelet => &["kubelet-1.34"],
         }
     }
 }
@@ -199,6 +202,11 @@ impl Binaries {
             build_all(&bin, &missing)?;
         }
         Ok(Self { paths })
+    }
+
+    /// The version that a program is built from.
+    pub(crate) fn version(name: &str) -> Result<&'static str> {
+        Ok(program(name)?.module.version())
     }
 
     /// Where a program is; it must be in one of the sets that were asked for.
@@ -357,12 +365,21 @@ mod tests {
 
     #[test]
     fn every_set_names_known_programs() {
-        for name in [Set::ControlPlane, Set::Node, Set::Helm]
-            .into_iter()
-            .flat_map(Set::names)
-        {
+        let sets = [Set::ControlPlane, Set::Node, Set::Helm, Set::OlderKubelet];
+        for name in sets.into_iter().flat_map(Set::names) {
             assert!(program(name).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn the_older_kubelet_is_older_by_no_more_than_kubernetes_supports() {
+        let minor = |module: &Module| -> u32 {
+            let mut numbers = module.version().split('.');
+            numbers.nth(1).unwrap().parse().unwrap()
+        };
+        let (usual, older) = (minor(&KUBERNETES), minor(&OLDER_KUBELET));
+        // A kubelet may be up to three minor versions older than the API server.
+        assert!((usual - 3..usual).contains(&older), "{older} and {usual}");
     }
 
     #[test]

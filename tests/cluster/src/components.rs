@@ -312,6 +312,16 @@ impl ComponentHandle<'_> {
         self.ready().await
     }
 
+    /// Starts another program in its place, with the same arguments, until it is stopped.
+    pub(crate) async fn start_as(&self, program: &Path) -> Result<()> {
+        let spec = Spec {
+            program: program.to_owned(),
+            ..self.managed.spec.clone()
+        };
+        self.spawn_from(&spec)?;
+        self.ready().await
+    }
+
     /// Waits until it answers its health check.
     pub async fn ready(&self) -> Result<()> {
         let deadline = Instant::now() + READY;
@@ -359,11 +369,15 @@ impl ComponentHandle<'_> {
     }
 
     fn spawn(&self) -> Result<()> {
+        self.spawn_from(&self.managed.spec)
+    }
+
+    fn spawn_from(&self, spec: &Spec) -> Result<()> {
         let mut process = self.lock();
         if process.as_mut().is_some_and(Process::alive) {
             return Ok(());
         }
-        let started = Process::spawn(&self.managed.spec, self.components.lifetime)?;
+        let started = Process::spawn(spec, self.components.lifetime)?;
         let identity = started.identity().clone();
         *process = Some(started);
         self.components.record(self.component, Some(identity))

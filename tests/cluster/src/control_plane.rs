@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::{authentication::v1::BoundObjectReference, core::v1::ServiceAccount};
 use kube::{Api, Client};
 use tempfile::TempDir;
 
@@ -252,7 +252,19 @@ impl ControlPlane {
 
     /// A token of that service account; no audiences means the API server's.
     pub async fn token(&self, namespace: &str, name: &str, audiences: &[&str]) -> Result<String> {
-        self.access.token(namespace, name, audiences).await
+        self.access.token(namespace, name, audiences, None).await
+    }
+
+    /// The same, which ends with that object.
+    pub async fn bound_token(
+        &self,
+        namespace: &str,
+        name: &str,
+        audiences: &[&str],
+        object: BoundObjectReference,
+    ) -> Result<String> {
+        let object = Some(object);
+        self.access.token(namespace, name, audiences, object).await
     }
 
     /// Where the API server is.

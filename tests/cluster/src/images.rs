@@ -77,11 +77,22 @@ impl Image {
 
     /// An image of one static program, at `/<file name>`, which it runs.
     pub fn of_program(name: &str, program: impl AsRef<Path>) -> Result<Self> {
-        let program = program.as_ref();
-        let file = program.file_name().and_then(|name| name.to_str());
-        let file = file.with_context(|| format!("{} names no program", program.display()))?;
-        let path = format!("/{file}");
-        Ok(Self::scratch(name).file(&path, program).entrypoint([path]))
+        Self::of_programs(name, &[program])
+    }
+
+    /// An image of static programs, each at `/<file name>`. It runs the first one.
+    pub fn of_programs(name: &str, programs: &[impl AsRef<Path>]) -> Result<Self> {
+        let mut image = Self::scratch(name);
+        for program in programs.iter().map(AsRef::as_ref) {
+            let file = program.file_name().and_then(|name| name.to_str());
+            let file = file.with_context(|| format!("{} names no program", program.display()))?;
+            let path = format!("/{file}");
+            image = image.file(&path, program);
+            if image.entrypoint.is_empty() {
+                image = image.entrypoint([path]);
+            }
+        }
+        Ok(image)
     }
 
     /// Adds an executable file.
@@ -294,6 +305,18 @@ mod tests {
         image(two.path()).write(two.path().join("out")).unwrap();
         let read = |dir: &tempfile::TempDir| fs::read(dir.path().join("out")).unwrap();
         assert_eq!(read(&one), read(&two));
+    }
+
+    #[test]
+    fn the_first_of_several_programs_is_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = Image::of_programs("localhost/test:1", &["/a/first", "/b/second"]).unwrap();
+        assert_eq!(image.entrypoint, ["/first"]);
+        assert_eq!(image.nodes.len(), 2);
+        assert!(
+            image.write(dir.path().join("out")).is_err(),
+            "they are not there"
+        );
     }
 
     #[test]

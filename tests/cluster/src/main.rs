@@ -21,7 +21,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build the programs that are missing and print where they are (all without a flag).
+    /// Build the programs that are missing and print where they are (without a flag, those of a cluster, and Helm).
     Bins(BinsArgs),
     /// Print where a program such as kubectl or helm is, after building it if it is missing.
     Path {
@@ -47,7 +47,7 @@ enum Command {
     Down(StateArgs),
     /// Say what of a cluster runs; fails if anything is missing.
     Status(StateArgs),
-    /// Make an image of one static program.
+    /// Make an image of static programs.
     ImageBuild(ImageArgs),
     /// Import an image's archive into a cluster.
     ImageImport {
@@ -77,16 +77,16 @@ struct StateArgs {
 
 #[derive(Args)]
 struct ImageArgs {
-    /// The program.
-    #[arg(long)]
-    binary: PathBuf,
+    /// The program; repeat for further ones that are beside it.
+    #[arg(long = "binary", required = true)]
+    binaries: Vec<PathBuf>,
     /// The image's name with its tag.
     #[arg(long)]
     name: String,
     /// Where the archive goes.
     #[arg(long)]
     out: PathBuf,
-    /// What it runs; the program if nothing is said. Repeat for arguments.
+    /// What it runs; the first program if nothing is said. Repeat for arguments.
     #[arg(long)]
     entrypoint: Vec<String>,
     /// The user id it runs as.
@@ -205,7 +205,7 @@ fn status(state: PathBuf) -> Result<()> {
 }
 
 fn image_build(args: ImageArgs) -> Result<()> {
-    let mut image = Image::of_program(&args.name, args.binary)?.user(args.user);
+    let mut image = Image::of_programs(&args.name, &args.binaries)?.user(args.user);
     if !args.entrypoint.is_empty() {
         image = image.entrypoint(args.entrypoint);
     }

@@ -1,11 +1,14 @@
 //! What the tests stand on.
 
+mod calls;
 mod fleet;
 mod operator;
 mod people;
 mod proxy;
 mod secrets;
+mod served;
 mod shared;
+mod usage;
 mod wait;
 mod webhook;
 
@@ -19,12 +22,14 @@ use kube::{Api, Client};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+pub(crate) use calls::{Answer, Calls};
 pub(crate) use fleet::{OPERATOR_USER, key, plain, plains};
 pub(crate) use operator::Operator;
 use operator::Part;
 pub(crate) use people::Person;
 pub(crate) use proxy::Proxy;
 pub(crate) use secrets::{SOON, managed_secret};
+pub(crate) use served::Served;
 pub(crate) use shared::{own_control_plane, shared_control_plane};
 pub(crate) use wait::{eventually, eventually_within};
 
@@ -146,8 +151,13 @@ impl Bed {
 
     /// Starts a replica of the server with the rights of the chart's `ServiceAccount`, and does not wait.
     pub(crate) async fn server_named(&self, name: &str) -> Operator {
+        self.server_with(name, &[]).await
+    }
+
+    /// The same with further arguments.
+    pub(crate) async fn server_with(&self, name: &str, args: &[&str]) -> Operator {
         let kubeconfig = self.kubeconfig_of("keystead-server").await;
-        self.process(Part::Server, name, &kubeconfig, &[])
+        self.process(Part::Server, name, &kubeconfig, args)
     }
 
     /// A way to the API server.
@@ -169,6 +179,16 @@ impl Bed {
     pub(crate) async fn server_by_way_of(&self, name: &str, proxy: &Proxy) -> Operator {
         let kubeconfig = self.kubeconfig_by("keystead-server", proxy).await;
         self.process(Part::Server, name, &kubeconfig, &[])
+    }
+
+    /// Starts an operator process that signs in by that kubeconfig, and does not wait.
+    pub(crate) fn operator_by(&self, kubeconfig: &Path) -> Operator {
+        self.process(Part::Controller, "one", kubeconfig, &[])
+    }
+
+    /// Starts a replica of the server that signs in by that kubeconfig, and does not wait.
+    pub(crate) fn server_by(&self, kubeconfig: &Path) -> Operator {
+        self.process(Part::Server, "one", kubeconfig, &[])
     }
 
     /// A kubeconfig in which the API server's address is replaced by that of the proxy.

@@ -27,6 +27,7 @@ pub(crate) struct Operator {
     child: Child,
     port: u16,
     webhook_port: Option<u16>,
+    api_port: Option<u16>,
     log: PathBuf,
 }
 
@@ -41,6 +42,7 @@ impl Operator {
     ) -> Self {
         let port = free_port();
         let webhook_port = (part == Part::Server).then(free_port);
+        let api_port = (part == Part::Server).then(free_port);
         let out = File::create(&log).expect("the log can be written");
         let err = out.try_clone().expect("the log can be written");
         let mut command = Command::new("setpriv");
@@ -54,10 +56,15 @@ impl Operator {
             .args(["--http-address", &format!("127.0.0.1:{port}")]);
         if part == Part::Controller {
             // There are no Services here: the API server reaches a server by this name.
-            command.args(["--server-names", "localhost"]);
+            command
+                .args(["--server-names", "localhost"])
+                .args(["--injection", "--node-plugin"]);
         }
         if let Some(port) = webhook_port {
             command.args(["--webhook-address", &format!("127.0.0.1:{port}")]);
+        }
+        if let Some(port) = api_port {
+            command.args(["--api-address", &format!("127.0.0.1:{port}")]);
         }
         let child = command
             .args(args)
@@ -73,8 +80,14 @@ impl Operator {
             child,
             port,
             webhook_port,
+            api_port,
             log,
         }
+    }
+
+    /// The port of its API, if it is a server.
+    pub(crate) fn api_port(&self) -> u16 {
+        self.api_port.expect("a server")
     }
 
     /// The port of its webhooks, if it is a server.

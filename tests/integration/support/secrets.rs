@@ -95,6 +95,13 @@ impl Bed {
             .expect_ok();
     }
 
+    /// The same without waiting until it is gone.
+    pub(crate) async fn begin_to_delete(&self, namespace: &str, what: &str) {
+        self.kubectl(&["delete", "-n", namespace, what, "--wait=false"])
+            .await
+            .expect_ok();
+    }
+
     /// Messages of the Events of that reason about an object of that name; a series counts as often as it says.
     pub(crate) async fn events(&self, namespace: &str, name: &str, reason: &str) -> usize {
         let shown = self

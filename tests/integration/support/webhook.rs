@@ -8,6 +8,12 @@ use serde_json::json;
 
 use super::{Bed, Operator, eventually, key};
 
+/// What of the API server asks the server.
+const CONFIGURATIONS: [&str; 2] = [
+    "validatingwebhookconfiguration/keystead-server",
+    "mutatingwebhookconfiguration/keystead-server",
+];
+
 impl Bed {
     /// Starts a replica of the server and has its webhooks asked. A controller must run.
     pub(crate) async fn server(&self) -> Operator {
@@ -30,7 +36,19 @@ impl Bed {
 
     /// Points the API server at that one.
     pub(crate) async fn ask_webhooks_of(&self, server: &Operator) {
-        let configuration = "validatingwebhookconfiguration/keystead-server";
+        eventually("the API server trusts the authority with pods", || async {
+            let path = "jsonpath={.webhooks[*].clientConfig.caBundle}";
+            let args = ["get", CONFIGURATIONS[1], "-o", path];
+            let bundles = self.kubectl(&args).await.expect_ok();
+            bundles.split_whitespace().count() == 2
+        })
+        .await;
+        for configuration in CONFIGURATIONS {
+            self.ask(configuration, server).await;
+        }
+    }
+
+    async fn ask(&self, configuration: &str, server: &Operator) {
         let shown = self.kubectl(&["get", configuration, "-o", "json"]).await;
         let shown: serde_json::Value = serde_json::from_str(&shown.expect_ok()).unwrap();
         let webhooks = shown["webhooks"].as_array().unwrap().iter().enumerate();
@@ -39,8 +57,8 @@ impl Bed {
             let path = match (&config["service"]["path"], &config["url"]) {
                 (serde_json::Value::String(path), _) => path.clone(),
                 (_, url) => {
-                    let url = url.as_str().unwrap();
-                    url[url.find("/validate").unwrap()..].to_owned()
+                    let url = url.as_str().unwrap().strip_prefix("https://").unwrap();
+                    url[url.find('/').unwrap()..].to_owned()
                 }
             };
             let url = format!("https://localhost:{}{path}", server.webhook_port());

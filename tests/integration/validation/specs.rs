@@ -5,6 +5,7 @@ mod generators;
 mod keys;
 mod passwords;
 mod policies;
+mod readers;
 mod rollout;
 mod sharing;
 
@@ -49,6 +50,7 @@ pub(super) fn refused_secrets() -> Vec<Refused> {
         rollout::refused(),
         limits(),
         sharing::refused(),
+        readers::refused(),
     ]
     .into_iter()
     .flatten()
@@ -316,6 +318,7 @@ pub(super) fn accepted_secrets() -> Vec<Value> {
     .collect();
     specs.extend(sharing::accepted());
     specs.extend(rollout::accepted());
+    specs.extend(delivery::accepted());
     specs.extend(generators::accepted());
     specs.extend([
         largest(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::admissionregistration::v1::{
-    ValidatingWebhook, ValidatingWebhookConfiguration,
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -152,20 +152,33 @@ pub(super) fn webhooks(found: Option<&ValidatingWebhookConfiguration>) -> Found 
             "install the chart again",
         )];
     };
-    let without = |webhook: &&ValidatingWebhook| {
-        webhook
-            .client_config
-            .ca_bundle
-            .as_ref()
-            .is_none_or(|ca| ca.0.is_empty())
+    let webhooks = found.webhooks.iter().flatten();
+    let clients = webhooks.map(|webhook| (webhook.name.as_str(), &webhook.client_config));
+    authorities(clients, "all webhooks have an authority")
+}
+
+pub(super) fn injection(found: Option<&MutatingWebhookConfiguration>) -> Found {
+    let Some(found) = found else {
+        return fine("it is switched off: pods get sealed values only where they name the driver");
     };
     let webhooks = found.webhooks.iter().flatten();
-    let names: Vec<_> = webhooks
-        .filter(without)
-        .map(|webhook| webhook.name.as_str())
-        .collect();
+    let clients = webhooks.map(|webhook| (webhook.name.as_str(), &webhook.client_config));
+    authorities(clients, "its webhooks have an authority")
+}
+
+/// Whether the API server can tell that who answers it is the server.
+fn authorities<'a>(
+    clients: impl Iterator<Item = (&'a str, &'a WebhookClientConfig)>,
+    well: &str,
+) -> Found {
+    let without = |client: &WebhookClientConfig| {
+        let authority = client.ca_bundle.as_ref();
+        authority.is_none_or(|authority| authority.0.is_empty())
+    };
+    let without = clients.filter(|(_, client)| without(client));
+    let names: Vec<_> = without.map(|(name, _)| name).collect();
     if names.is_empty() {
-        return fine("all webhooks have an authority");
+        return fine(well);
     }
     let message = format!("without an authority: {}", names.join(", "));
     vec![(

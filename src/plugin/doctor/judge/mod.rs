@@ -6,7 +6,7 @@ mod resources;
 use k8s_openapi::jiff::Timestamp;
 
 use self::installation::{
-    clock, definitions, deployments, endpoints, leader, operators, root, webhooks, yours,
+    clock, definitions, deployments, endpoints, injection, leader, operators, root, webhooks, yours,
 };
 use self::resources::{delivery, pending, ready, waiting};
 use super::facts::{Facts, Look};
@@ -40,6 +40,10 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         "webhooks",
         seen(&facts.webhooks, |found| webhooks(found.as_ref())),
     );
+    add(
+        "injection",
+        seen(&facts.injection, |found| injection(found.as_ref())),
+    );
     add("server", seen(&facts.endpoints, |&ready| endpoints(ready)));
     add("root key", seen(&facts.root, |names| root(names)));
     add("your rights", seen(&facts.yours, |rights| yours(rights)));
@@ -61,7 +65,10 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         "pending deletion",
         seen(&facts.keys, |keys| pending(&keys.items)),
     );
-    add("delivery", delivery(&facts.secrets, &facts.driver));
+    add(
+        "delivery",
+        delivery(&facts.secrets, &facts.driver, &facts.opted_in),
+    );
     add(
         "waiting truth",
         seen(&facts.materials, |all| waiting(all, server_now(facts))),

@@ -1,6 +1,6 @@
 //! Whether what the installation keeps is as its owners asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -126,7 +126,11 @@ pub(super) fn pending(keys: &[ManagedKey]) -> Found {
 }
 
 /// Sealed secrets that nothing can open.
-pub(super) fn delivery(secrets: &Look<Objects<ManagedSecret>>, driver: &Look<bool>) -> Found {
+pub(super) fn delivery(
+    secrets: &Look<Objects<ManagedSecret>>,
+    driver: &Look<bool>,
+    opted_in: &Look<BTreeSet<String>>,
+) -> Found {
     seen(secrets, |secrets| {
         let sealed = secrets.items.iter().filter(|secret| is_sealed(secret));
         let mut namespaces: Vec<_> = sealed.filter_map(ResourceExt::namespace).collect();
@@ -137,7 +141,7 @@ pub(super) fn delivery(secrets: &Look<Objects<ManagedSecret>>, driver: &Look<boo
         }
         seen(driver, |&there| {
             if there {
-                return fine("the driver that opens Sealed secrets is there");
+                return seen(opted_in, |opted_in| reached(&namespaces, opted_in));
             }
             let message = format!(
                 "secrets are delivered Sealed, and nothing in this cluster opens them for pods, in: {}",
@@ -150,6 +154,24 @@ pub(super) fn delivery(secrets: &Look<Objects<ManagedSecret>>, driver: &Look<boo
             )]
         })
     })
+}
+
+/// Whether unchanged pods get the sealed secrets of these namespaces.
+fn reached(namespaces: &[String], opted_in: &BTreeSet<String>) -> Found {
+    let others = namespaces.iter().filter(|name| !opted_in.contains(*name));
+    let others: Vec<_> = others.cloned().collect();
+    if others.is_empty() {
+        return fine("pods of all namespaces with Sealed secrets get them");
+    }
+    let message = format!(
+        "secrets are delivered Sealed, and pods get them only where they name the driver, in: {}",
+        some(&others)
+    );
+    vec![(
+        Level::Warning,
+        message,
+        "label the namespaces keystead.dev/injection=enabled, unless all pods there name the driver",
+    )]
 }
 
 fn is_sealed(secret: &ManagedSecret) -> bool {

@@ -1,4 +1,6 @@
-use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
@@ -105,6 +107,15 @@ fn a_webhook_needs_an_authority() {
     assert_eq!(worst(&webhooks(Some(&without))), Level::Problem);
     let with = configuration(json!({"caBundle": "YQ=="}));
     assert_eq!(worst(&webhooks(Some(&with))), Level::Ok);
+    let injecting = |ca: serde_json::Value| -> MutatingWebhookConfiguration {
+        let webhook = json!({"name": "w", "admissionReviewVersions": ["v1"], "sideEffects": "None", "clientConfig": ca});
+        serde_json::from_value(json!({"metadata": {}, "webhooks": [webhook]})).unwrap()
+    };
+    assert_eq!(worst(&injection(None)), Level::Ok, "it may be off");
+    let without = injecting(json!({}));
+    assert_eq!(worst(&injection(Some(&without))), Level::Problem);
+    let with = injecting(json!({"caBundle": "YQ=="}));
+    assert_eq!(worst(&injection(Some(&with))), Level::Ok);
 }
 
 fn key(name: &str, conditions: serde_json::Value) -> ManagedKey {
@@ -163,15 +174,25 @@ fn a_sealed_secret_that_nothing_opens_is_told_by_namespace() {
         items: vec![secret],
         only: None,
     });
-    let found = delivery(&sealed, &Look::Seen(false));
+    let opted_in = |names: &[&str]| Look::Seen(names.iter().map(|&n| n.to_owned()).collect());
+    let none_did = opted_in(&[]);
+    let found = delivery(&sealed, &Look::Seen(false), &none_did);
     assert_eq!(worst(&found), Level::Warning);
     assert!(found[0].1.ends_with("in: shop"), "{}", found[0].1);
-    assert_eq!(worst(&delivery(&sealed, &Look::Seen(true))), Level::Ok);
+    let there = Look::Seen(true);
+    let found = delivery(&sealed, &there, &none_did);
+    assert_eq!(worst(&found), Level::Warning);
+    assert!(found[0].1.ends_with("in: shop"), "{}", found[0].1);
+    assert_eq!(
+        worst(&delivery(&sealed, &there, &opted_in(&["shop"]))),
+        Level::Ok
+    );
     let none = Look::Seen(Objects {
         items: vec![],
         only: None,
     });
-    assert_eq!(worst(&delivery(&none, &Look::Seen(false))), Level::Ok);
+    let found = delivery(&none, &Look::Seen(false), &none_did);
+    assert_eq!(worst(&found), Level::Ok);
 }
 
 #[test]

@@ -73,13 +73,29 @@ fn stop_processes(state: &StateDir, programs: &Path) -> Result<()> {
     for (_, identity) in recorded(&state.run())? {
         identity.kill()?;
     }
-    let below = format!("{}/", state.path().display());
+    let below = below(state);
+    stop_trees(|process| process.is_ours(programs, &below))
+}
+
+/// Kills all containers, with the shims that keep them.
+pub(super) fn stop_containers(state: &StateDir, programs: &Path) -> Result<()> {
+    let below = below(state);
+    stop_trees(|process| process.is_ours(programs, &below) && process.is_shim())
+}
+
+/// What the arguments of the cluster's programs contain.
+fn below(state: &StateDir) -> String {
+    format!("{}/", state.path().display())
+}
+
+/// Kills the processes that are wanted, with everything that they started.
+fn stop_trees(wanted: impl Fn(&Entry) -> bool) -> Result<()> {
     // Until nothing is found: what is killed may just have started something.
     loop {
         let processes = processes();
         let mut ours: BTreeSet<u32> = processes
             .iter()
-            .filter(|(_, process)| process.is_ours(programs, &below))
+            .filter(|(_, process)| wanted(process))
             .map(|(pid, _)| *pid)
             .collect();
         if ours.is_empty() {
@@ -109,6 +125,12 @@ impl Entry {
     /// One of the cluster's programs, working on its folder.
     fn is_ours(&self, programs: &Path, below: &str) -> bool {
         self.program.starts_with(programs) && self.arguments.contains(below)
+    }
+
+    /// What keeps a container while the container runtime is away.
+    fn is_shim(&self) -> bool {
+        let name = self.program.file_name().and_then(OsStr::to_str);
+        name.is_some_and(|name| name.starts_with("containerd-shim"))
     }
 }
 
@@ -154,7 +176,7 @@ fn processes() -> BTreeMap<u32, Entry> {
 }
 
 /// Unmounts everything below a folder, last mounted first.
-fn unmount_below(dir: &Path) -> Result<()> {
+pub(super) fn unmount_below(dir: &Path) -> Result<()> {
     for _ in 0..UNMOUNT_PASSES {
         let mounts = mounts_below(dir)?;
         if mounts.is_empty() {

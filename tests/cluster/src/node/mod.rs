@@ -9,6 +9,8 @@ mod containerd;
 mod dns;
 mod kubelet;
 mod network;
+mod older;
+mod power;
 mod proxy;
 
 use std::{
@@ -45,6 +47,7 @@ const RECORD: &str = "cluster.json";
 /// The kernel takes 107 bytes for a socket's path; the longest below the state folder need this many.
 const LONGEST_PATH: usize = 107 - 47;
 const NODE_READY: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(100);
 
 /// How a cluster differs from the usual one.
 #[derive(Debug, Clone)]
@@ -305,7 +308,7 @@ impl Cluster {
                     )
                 }
                 None if Instant::now() > deadline => bail!("kubelet does not register the node"),
-                _ => tokio::time::sleep(Duration::from_millis(100)).await,
+                _ => tokio::time::sleep(POLL).await,
             }
         }
     }

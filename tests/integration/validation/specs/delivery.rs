@@ -65,6 +65,7 @@ pub(super) fn refused() -> Vec<Refused> {
         ),
     ];
     cases.extend(metadata());
+    cases.extend(immutable());
     for extra in [
         json!({"name": "x"}),
         json!({"existing": "Fail"}),
@@ -93,6 +94,57 @@ pub(super) fn refused() -> Vec<Refused> {
         ));
     }
     cases
+}
+
+/// What cannot be delivered in a Secret for each content.
+fn immutable() -> Vec<Refused> {
+    let with = |target: Value| {
+        let mut target = target;
+        target["immutable"] = json!(true);
+        json!({"literals": {"a": ""}, "target": target})
+    };
+    let mut restarted = with(json!({"form": "Plain"}));
+    restarted["rollout"] = json!({"auto": true});
+    let needs_plain = &[
+        "spec.target",
+        "immutable: true needs form: Plain, since sealed entries are encrypted anew when the key rotates",
+    ][..];
+    vec![
+        (with(json!({})), needs_plain),
+        (with(json!({"form": "Sealed"})), needs_plain),
+        (with(json!({"form": "None"})), needs_plain),
+        (
+            with(json!({"form": "Plain", "existing": "Adopt"})),
+            &[
+                "spec.target",
+                "takes none over: take existing out, or immutable",
+            ],
+        ),
+        (
+            with(json!({"form": "Plain", "name": long(238)})),
+            &["more than 237 characters", "set a shorter target.name"],
+        ),
+        (
+            restarted,
+            &[
+                "spec: Invalid value",
+                "rollout restarts workloads as they are",
+                "status.targetRef.name",
+            ],
+        ),
+    ]
+}
+
+/// At its limits.
+pub(super) fn accepted() -> Vec<Value> {
+    let target = |target: Value| json!({"literals": {"a": ""}, "target": target});
+    let mut restarted = target(json!({"form": "Plain", "immutable": false, "existing": "Adopt"}));
+    restarted["rollout"] = json!({"auto": true});
+    vec![
+        target(json!({"form": "Plain", "immutable": true, "existing": "Fail", "name": long(237)})),
+        target(json!({"form": "None", "immutable": false})),
+        restarted,
+    ]
 }
 
 /// Labels and annotations that nothing may wear.

@@ -1,0 +1,8 @@
+//! What is kept of a secret: its truth opened and written, how much of its past, and what becomes of it when its resource is gone.
+
+pub(crate) mod absence;
+pub(super) mod base;
+pub(super) mod history;
+pub(super) mod opened;
+pub(crate) mod purge;
+pub(super) mod write;
