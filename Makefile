@@ -74,8 +74,7 @@ integration: ## Tests on real control planes (etcd, API server, controller manag
 
 .PHONY: e2e
 e2e: image ## Tests on a real node, through the image and the chart; needs root
-	KEYSTEAD_IMAGE_TAR="$(KEYSTEAD_CACHE)/image/keystead.tar" KEYSTEAD_IMAGE="$$(cat "$(KEYSTEAD_CACHE)/image/name")" \
-		cargo test --locked --workspace $(addprefix --test ,$(or $(NODE_TESTS),$(error there are no such tests)))
+	@scripts/e2e.sh $(addprefix --test ,$(or $(NODE_TESTS),$(error there are no such tests)))
 
 .PHONY: bench
 bench: ## Benchmarks, and ten thousand secrets on a control plane
@@ -83,8 +82,7 @@ bench: ## Benchmarks, and ten thousand secrets on a control plane
 
 .PHONY: bench-node
 bench-node: image ## How long pods take to start with their secrets, on a real node; needs root
-	KEYSTEAD_IMAGE_TAR="$(KEYSTEAD_CACHE)/image/keystead.tar" KEYSTEAD_IMAGE="$$(cat "$(KEYSTEAD_CACHE)/image/name")" \
-		cargo test --locked --test e2e numbers:: -- --ignored --nocapture
+	@scripts/e2e.sh --test e2e numbers:: -- --ignored --nocapture
 
 .PHONY: image
 image: ## Build the static binary and the container image, as a tar file

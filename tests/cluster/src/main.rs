@@ -23,6 +23,9 @@ struct Cli {
 enum Command {
     /// Build the programs that are missing and print where they are (without a flag, those of a cluster, and Helm).
     Bins(BinsArgs),
+    /// Build and install all that a cluster with a node uses, the older kubelet and Helm included: starting one needs
+    /// no network afterwards. Needs root.
+    Prepare,
     /// Print where a program such as kubectl or helm is, after building it if it is missing.
     Path {
         /// Its name.
@@ -140,6 +143,10 @@ async fn run(command: Command) -> Result<()> {
             for (name, path) in Binaries::ensure(&args.sets())?.iter() {
                 println!("{name}\t{}", path.display());
             }
+        }
+        Command::Prepare => {
+            Cluster::install_packages()?;
+            Binaries::ensure(&[Set::ControlPlane, Set::Node, Set::Helm, Set::OlderKubelet])?;
         }
         Command::Path { name } => println!("{}", Binaries::ensure_one(&name)?.display()),
         Command::ControlPlane { state } => control_plane(state).await?,

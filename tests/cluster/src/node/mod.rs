@@ -196,6 +196,11 @@ impl Cluster {
         self.control_plane.state().join("kubelet")
     }
 
+    /// Installs the system's packages that a node needs and that are missing.
+    pub fn install_packages() -> Result<()> {
+        packages::ensure_installed()
+    }
+
     fn declare(dir: &Path, options: &NodeOptions, lifetime: Lifetime) -> Result<Self> {
         ensure!(rustix::process::geteuid().is_root(), "a node needs root");
         options.network.validate()?;

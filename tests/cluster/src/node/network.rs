@@ -56,7 +56,8 @@ impl Network {
         );
         ensure!(
             !exists(name),
-            "interface {name} exists: is another cluster running?"
+            "interface {name} exists: another cluster runs (stop it with `make demo-down` or `keystead-cluster down`), or \
+             one was killed (`ip link delete {name}` removes what it left)"
         );
         Ok(())
     }

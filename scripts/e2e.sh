@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Runs tests on a real node; the arguments are those of `cargo test`. They have a network of their own where the
+# system allows it: whatever else runs on the machine, a demo or what a killed run left, is not in their way.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+build_cluster_command
+# What needs the machine's network comes before.
+"$CLUSTER" prepare
+cargo test --locked --workspace --no-run "$@"
+
+KEYSTEAD_IMAGE="$(<"$KEYSTEAD_CACHE/image/name")"
+export KEYSTEAD_IMAGE KEYSTEAD_IMAGE_TAR="$KEYSTEAD_CACHE/image/keystead.tar"
+apart=()
+if unshare --net ip link set lo up 2>/dev/null; then
+    # shellcheck disable=SC2016 # the inner shell's
+    apart=(unshare --net sh -c 'ip link set lo up && exec "$@"' sh)
+fi
+exec "${apart[@]}" cargo test --locked --offline --workspace "$@"
