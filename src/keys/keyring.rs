@@ -267,12 +267,17 @@ impl Keyring {
         message: &[u8],
         context: &EncryptionContext,
     ) -> Result<SecretBytes, UseError> {
+        opened(message, context, &*self.key_to_decide(message)?)
+    }
+
+    /// The key of such a message, while it may be used: to be asked also by whoever has opened the message before.
+    pub fn key_to_decide(&self, message: &[u8]) -> Result<Arc<Key>, UseError> {
         self.fresh()?;
         let id = crypto::peek(message).map_err(UseError::Open)?.key;
         let key = self.get(id).ok_or(UseError::NotFound { key: id })?;
         let state = key.state();
         permitted(state, Action::Decrypt).map_err(|_| UseError::State { key: id, state })?;
-        opened(message, context, &key)
+        Ok(key)
     }
 
     /// Refuses while what this replica knows may be too old.

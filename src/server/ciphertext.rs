@@ -1,5 +1,5 @@
 //! What is stored of secrets: read on demand, and kept as it was read for as long as it is proven that nothing newer is stored. It is
-//! ciphertext, and stays so: what it is opened to is kept by nobody.
+//! ciphertext, and stays so: no value is kept by anybody. What is kept open is only the manifest, which says who may read it.
 //!
 //! ```text
 //! watched metadata ─▶ newest revision, proven ─┬─ is the one that is kept ─▶ that
@@ -7,13 +7,15 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::Client;
 
 use super::known::Revisions;
 use crate::calling::within;
+use crate::policy::{RuleError, SecretRules};
+use crate::secrets::Manifest;
 use crate::truth::{SealedSecrets, Stored, truth_name};
 
 /// How long the API server may take to answer.
@@ -22,6 +24,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 /// What an entry takes beside its ciphertext, names and context, roughly.
 const OVERHEAD: usize = 1024;
+
+/// What was read of one secret in one state.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) stored: Arc<Stored>,
+    /// What it says, once somebody has opened it.
+    pub(super) described: Arc<OnceLock<Arc<Described>>>,
+}
+
+/// What a secret says of itself.
+#[derive(Debug)]
+pub(super) struct Described {
+    pub(super) manifest: Manifest,
+    /// Who may read it, as the manifest says.
+    pub(super) rules: Result<SecretRules, RuleError>,
+}
 
 /// What is stored of secrets.
 pub(super) struct Ciphertext {
@@ -41,7 +59,7 @@ impl Ciphertext {
     }
 
     /// What is kept of a secret, if that is the newest.
-    pub(super) fn kept(&self, namespace: &str, name: &str) -> Option<Arc<Stored>> {
+    pub(super) fn kept(&self, namespace: &str, name: &str) -> Option<Kept> {
         let truth = truth_name(namespace, name);
         let newest = self.newest.get(&truth, Instant::now())?;
         self.shelf().get(&truth, newest)
@@ -55,22 +73,37 @@ impl Ciphertext {
         &self,
         namespace: &str,
         name: &str,
-    ) -> kube::Result<Option<Result<Arc<Stored>, String>>> {
+    ) -> kube::Result<Option<Result<Kept, String>>> {
         let truth = truth_name(namespace, name);
         let read = within(PATIENCE, self.sealed.get_named(&truth)).await?;
         let Some(Ok(stored)) = read else {
-            return Ok(read.map(|read| read.map(Arc::new)));
+            return Ok(read.map(|read| read.map(Kept::new)));
         };
-        let stored = Arc::new(stored);
-        let revision = stored.resource_version.as_deref();
+        let kept = Kept::new(stored);
+        let revision = kept.stored.resource_version.as_deref();
         if let Some(revision) = revision.and_then(|revision| revision.parse().ok()) {
-            self.shelf().put(&truth, revision, stored.clone());
+            self.shelf().put(&truth, revision, kept.clone());
         }
-        Ok(Some(Ok(stored)))
+        Ok(Some(Ok(kept)))
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn new(stored: Stored) -> Self {
+        Self {
+            stored: Arc::new(stored),
+            described: Arc::default(),
+        }
+    }
+
+    /// What it takes, roughly: read from JSON, the manifest is some two times as large as it is stored.
+    fn bytes(&self) -> usize {
+        let versions = self.stored.versions.values().map(Vec::len);
+        OVERHEAD + 3 * self.stored.manifest.len() + versions.sum::<usize>()
     }
 }
 
@@ -89,7 +122,7 @@ struct Shelf {
 #[derive(Debug)]
 struct Entry {
     revision: u64,
-    stored: Arc<Stored>,
+    kept: Kept,
     bytes: usize,
     time: u64,
 }
@@ -106,7 +139,7 @@ impl Shelf {
     }
 
     /// What was read, if it was in that state.
-    fn get(&mut self, name: &str, revision: u64) -> Option<Arc<Stored>> {
+    fn get(&mut self, name: &str, revision: u64) -> Option<Kept> {
         let entry = self.entries.get_mut(name)?;
         if entry.revision != revision {
             return None;
@@ -115,22 +148,22 @@ impl Shelf {
         let name = self.order.remove(&entry.time)?;
         entry.time = self.time;
         self.order.insert(self.time, name);
-        Some(entry.stored.clone())
+        Some(entry.kept.clone())
     }
 
     /// Keeps what was read, unless something newer was: reads may overtake each other.
-    fn put(&mut self, name: &str, revision: u64, stored: Arc<Stored>) {
+    fn put(&mut self, name: &str, revision: u64, kept: Kept) {
         let before = self.entries.get(name).map(|entry| entry.revision);
         if before.is_some_and(|before| before > revision) {
             return;
         }
         self.remove(name);
-        let bytes = size(&stored);
+        let bytes = kept.bytes();
         self.time += 1;
         let (name, time): (Arc<str>, _) = (name.into(), self.time);
         let entry = Entry {
             revision,
-            stored,
+            kept,
             bytes,
             time,
         };
@@ -153,18 +186,13 @@ impl Shelf {
     }
 }
 
-fn size(stored: &Stored) -> usize {
-    let versions = stored.versions.values().map(Vec::len);
-    OVERHEAD + stored.manifest.len() + versions.sum::<usize>()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::truth::{Claim, Recovery};
 
-    fn stored(bytes: usize) -> Arc<Stored> {
-        Arc::new(Stored {
+    fn stored(bytes: usize) -> Kept {
+        Kept::new(Stored {
             namespace: "shop".to_owned(),
             name: "db".to_owned(),
             claim: Claim {
@@ -178,7 +206,7 @@ mod tests {
             parked_since: None,
             approved: None,
             manifest: vec![0; 10],
-            versions: [("v1".to_owned(), vec![0; bytes - OVERHEAD - 10])].into(),
+            versions: [("v1".to_owned(), vec![0; bytes - OVERHEAD - 30])].into(),
             needs: None,
             entries: BTreeMap::default(),
             resource_version: None,

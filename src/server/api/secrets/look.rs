@@ -11,10 +11,11 @@ use tracing::warn;
 use super::read::{failure, unreadable};
 use super::select::Selector;
 use crate::keys::Keyring;
+use crate::policy::SecretRules;
 use crate::secrets::{Manifest, manifest_context};
 use crate::server::api::error::ApiError;
 use crate::server::catalogue::{Catalogue, Revision};
-use crate::server::ciphertext::Ciphertext;
+use crate::server::ciphertext::{Ciphertext, Described, Kept};
 use crate::server::gate::PolicyGate;
 use crate::server::known::Uids;
 use crate::telling::describe;
@@ -32,7 +33,7 @@ pub(in crate::server::api) struct Store {
 /// What is stored of a secret, as far as it can be looked into.
 pub(super) struct Seen {
     pub(super) stored: Arc<Stored>,
-    pub(super) manifest: Result<Manifest, ApiError>,
+    pub(super) described: Result<Arc<Described>, ApiError>,
 }
 
 impl Store {
@@ -52,9 +53,9 @@ impl Store {
         })?;
         let uid = uid.map_err(|_| ApiError::unanswered())?;
         Ok(match stored {
-            Some(Ok(stored)) => {
+            Some(Ok(kept)) => {
                 let uid = uid.unwrap_or_default();
-                self.seen(stored, (namespace, &uid), name)
+                self.seen(kept, (namespace, &uid), name)
             }
             None => None,
             Some(Err(problem)) => {
@@ -70,10 +71,10 @@ impl Store {
     /// What needs no question. Whatever is not as it should be is looked at anew.
     fn kept(&self, namespace: &str, name: &str) -> Option<Seen> {
         let uid = self.namespaces.get(namespace, Instant::now())?;
-        let stored = self.ciphertext.kept(namespace, name)?;
-        let seen = self.seen(stored, (namespace, &uid), name)?;
-        let manifest = seen.manifest.as_ref().ok()?;
-        let is_behind = self.is_behind(&seen.stored, manifest);
+        let kept = self.ciphertext.kept(namespace, name)?;
+        let seen = self.seen(kept, (namespace, &uid), name)?;
+        let described = seen.described.as_ref().ok()?;
+        let is_behind = self.is_behind(&seen.stored, &described.manifest);
         (!is_behind).then_some(seen)
     }
 
@@ -89,23 +90,34 @@ impl Store {
         })
     }
 
-    fn seen(
-        &self,
-        stored: Arc<Stored>,
-        (namespace, uid): (&str, &str),
-        name: &str,
-    ) -> Option<Seen> {
+    fn seen(&self, kept: Kept, (namespace, uid): (&str, &str), name: &str) -> Option<Seen> {
+        let stored = &kept.stored;
         let is_its = stored.claim.namespace_uid == uid
             && (stored.namespace.as_str(), stored.name.as_str()) == (namespace, name);
         is_its.then(|| Seen {
-            manifest: self.manifest(&stored, namespace, name),
-            stored,
+            described: self.described(&kept),
+            stored: kept.stored,
         })
     }
 
+    /// What it says of itself, while the key that it is under may be used.
+    fn described(&self, kept: &Kept) -> Result<Arc<Described>, ApiError> {
+        if let Some(described) = kept.described.get() {
+            let key = self.keyring.key_to_decide(&kept.stored.manifest);
+            return key
+                .map(|_| described.clone())
+                .map_err(|error| failure(&error));
+        }
+        let manifest = self.manifest(&kept.stored)?;
+        let claim = (&*kept.stored.namespace, &*kept.stored.claim.namespace_uid);
+        let rules = SecretRules::new(claim, Some(manifest.access()));
+        let described = Arc::new(Described { manifest, rules });
+        Ok(kept.described.get_or_init(|| described).clone())
+    }
+
     /// Bound to where it was found; what is written beside it counts for nothing.
-    fn manifest(&self, stored: &Stored, namespace: &str, name: &str) -> Result<Manifest, ApiError> {
-        let context = manifest_context(namespace, name);
+    fn manifest(&self, stored: &Stored) -> Result<Manifest, ApiError> {
+        let context = manifest_context(&stored.namespace, &stored.name);
         let context = context.map_err(|error| ApiError::internal(error.to_string()))?;
         let json = self.keyring.open_to_decide(&stored.manifest, &context);
         let json = json.map_err(|error| failure(&error))?;

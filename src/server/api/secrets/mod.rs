@@ -159,7 +159,7 @@ impl Secrets {
         let found = self
             .describe(caller, &asked.secret_id, SecretAction::DescribeSecret)
             .await?;
-        let versions = found.manifest.versions();
+        let versions = found.manifest().versions();
         let stages: serde_json::Map<_, _> = versions
             .iter()
             .filter(|version| !version.stages.is_empty())
@@ -195,7 +195,7 @@ impl Secrets {
         let asked: ListSecretVersionIds = parameters(body)?;
         let action = SecretAction::ListSecretVersionIds;
         let found = self.describe(caller, &asked.secret_id, action).await?;
-        let listed = found.manifest.versions().iter().rev();
+        let listed = found.manifest().versions().iter().rev();
         let listed =
             listed.filter(|version| asked.include_deprecated || !version.stages.is_empty());
         let versions: Vec<_> = listed

@@ -31,6 +31,7 @@ use crate::server::api::authenticate::Identity;
 use crate::server::api::error::ApiError;
 use crate::server::api::places::SecretPlace;
 use crate::server::api::pods::Pods;
+use crate::server::ciphertext::Described;
 use crate::server::gate::{Noted, PolicyGate, resource_of};
 use crate::telemetry::ApiResult;
 use crate::truth::Stored;
@@ -65,7 +66,7 @@ pub(super) struct Asked<'a> {
 
 /// A secret that the caller may read of.
 pub(super) struct Found {
-    pub(super) manifest: Manifest,
+    described: Arc<Described>,
     pub(super) stored: Arc<Stored>,
     /// What let the caller through.
     basis: SecretBasis,
@@ -78,6 +79,12 @@ pub(in crate::server::api) struct Opened {
     pub(in crate::server::api) value: SecretValue,
     /// The current version at that moment.
     pub(in crate::server::api) current: VersionId,
+}
+
+impl Found {
+    pub(super) fn manifest(&self) -> &Manifest {
+        &self.described.manifest
+    }
 }
 
 impl Reader {
@@ -150,8 +157,9 @@ impl Reader {
                 "the secret is marked for deletion: apply its ManagedSecret again to have it back";
             return Err(ApiError::invalid_request(message));
         }
-        let version = selector.of_manifest(&found.manifest)?.clone();
-        let current = Selector::default().of_manifest(&found.manifest)?.id.clone();
+        let version = selector.of_manifest(found.manifest())?.clone();
+        let current = Selector::default().of_manifest(found.manifest())?;
+        let current = current.id.clone();
         let other = &mut line.request_parameters.other;
         other.insert("versionId".to_owned(), version.id.to_string());
         line.request_parameters
@@ -196,7 +204,7 @@ impl Reader {
         let decision = self
             .secret_lets(asked, namespace, mounts, seen.as_ref())
             .await?;
-        let Some(Seen { stored, manifest }) = seen else {
+        let Some(Seen { stored, described }) = seen else {
             // kubelet tries again for a pod that mounts it. Who may not read it is told what he would be if it were there.
             return Err(if mounts || decision.allow {
                 ApiError::not_found("there is no such secret")
@@ -208,7 +216,7 @@ impl Reader {
             return Err(denied(asked, &decision.reason));
         }
         Ok(Found {
-            manifest: manifest?,
+            described: described?,
             stored,
             basis: decision.reason,
         })
@@ -231,16 +239,24 @@ impl Reader {
         mounts: bool,
         seen: Option<&Seen>,
     ) -> Result<SecretDecision, ApiError> {
-        let uid = seen.map_or("", |seen| &seen.stored.claim.namespace_uid);
-        let access = seen.and_then(|seen| seen.manifest.as_ref().ok());
-        let rules = SecretRules::new((namespace, uid), access.map(Manifest::access));
-        let rules = rules.map_err(|error| ApiError::access_denied(error.to_string()))?;
+        let without_statements;
+        let described = seen.and_then(|seen| seen.described.as_ref().ok());
+        let rules = if let Some(described) = described {
+            &described.rules
+        } else {
+            let uid = seen.map_or("", |seen| &seen.stored.claim.namespace_uid);
+            without_statements = SecretRules::new((namespace, uid), None);
+            &without_statements
+        };
+        let rules = rules
+            .as_ref()
+            .map_err(|error| ApiError::access_denied(error.to_string()))?;
         let reading = Reading {
             principal: &asked.who.caller.principal,
             action: asked.action,
             mounts,
         };
-        let mut decision = decide_reading(&reading, &rules, Rbac::NotAsked);
+        let mut decision = decide_reading(&reading, rules, Rbac::NotAsked);
         if let Some(attributes) = decision.needs_rbac() {
             let place = ObjectPlace {
                 namespace,
@@ -249,7 +265,7 @@ impl Reader {
             let (client, subject) = (self.client.clone(), &asked.who.caller.subject);
             let rbac = authorization::ask(client, subject, place, attributes, PATIENCE).await;
             let rbac = rbac.ok_or_else(ApiError::unanswered)?;
-            decision = decide_reading(&reading, &rules, rbac);
+            decision = decide_reading(&reading, rules, rbac);
         }
         Ok(decision)
     }
