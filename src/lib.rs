@@ -44,6 +44,7 @@ pub mod policy;
 pub mod proof;
 pub mod remember;
 pub mod roots;
+pub mod rotation;
 pub mod sealing;
 pub mod secrets;
 pub mod server;

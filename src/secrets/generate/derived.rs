@@ -295,7 +295,7 @@ fn bcrypt_of(
 /// `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`.
 ///
 /// What `SASLprep` (RFC 4013) refuses, also what is no text, is taken as it is: PostgreSQL and its clients do so.
-pub(super) fn scram(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> SecretBytes {
+pub(crate) fn scram(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> SecretBytes {
     let prepared = std::str::from_utf8(password).ok();
     let prepared = prepared.and_then(|text| stringprep::saslprep(text).ok());
     let prepared = prepared.map_or_else(

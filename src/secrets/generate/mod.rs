@@ -20,6 +20,7 @@ mod spec;
 mod ssh;
 
 pub(in crate::secrets) use certificate::Authority;
+pub(crate) use derived::scram;
 pub(in crate::secrets) use recipe::Bench;
 
 pub use authority::{Authorities, IssuerName, IssuerRef, Signer};
