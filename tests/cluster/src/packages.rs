@@ -1,9 +1,10 @@
-//! What a node needs of the system: installed where that is possible, named where it is not.
+//! What a node or a database needs of the system: installed where that is possible, named where it is not.
 
 use std::{
-    env,
-    path::Path,
+    env, fs,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -74,7 +75,7 @@ impl Need {
 }
 
 /// Where a command is. Looks into the system folders too, which are not on every user's path.
-pub(crate) fn command(name: &str) -> Option<std::path::PathBuf> {
+pub(crate) fn command(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(Into::into);
     env::split_paths(&path)
@@ -102,17 +103,9 @@ pub(crate) fn ensure_installed() -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    let list = packages.join(" ");
-    if !rustix::process::geteuid().is_root() || command("apt-get").is_none() {
-        bail!("a node needs the packages (Debian's names): {list}");
-    }
-    eprintln!("installing {list}");
+    allowed("a node", &packages)?;
     apt(&["update", "-qq"])?;
-    apt(&[
-        &["install", "-y", "-qq", "--no-install-recommends"],
-        &packages[..],
-    ]
-    .concat())?;
+    install(&packages)?;
     let missing: Vec<_> = NEEDS
         .iter()
         .filter(|need| !need.met())
@@ -124,6 +117,66 @@ pub(crate) fn ensure_installed() -> Result<()> {
         missing.join(" ")
     );
     Ok(())
+}
+
+/// Where Debian puts the versions of PostgreSQL.
+const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
+/// What the package does when it is installed, in files of this folder.
+const POSTGRES_DEFAULTS: &str = "/etc/postgresql-common/createcluster.d";
+
+/// The folder with the programs of the newest PostgreSQL, which is installed if there is none.
+pub(crate) fn ensure_postgres() -> Result<PathBuf> {
+    // Tests of one process begin together.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(programs) = postgres() {
+        return Ok(programs);
+    }
+    allowed("a database", &["postgresql"])?;
+    apt(&["update", "-qq"])?;
+    // Its part that has the defaults goes first, so that no server of the whole machine is made and started.
+    install(&["postgresql-common"])?;
+    let defaults = Path::new(POSTGRES_DEFAULTS);
+    fs::create_dir_all(defaults).context("make a folder for defaults")?;
+    fs::write(
+        defaults.join("keystead.conf"),
+        "create_main_cluster = false\n",
+    )
+    .context("write defaults")?;
+    install(&["postgresql"])?;
+    postgres().context("PostgreSQL is missing after the installation")
+}
+
+fn postgres() -> Option<PathBuf> {
+    let versions = fs::read_dir(POSTGRES_VERSIONS).ok()?;
+    let programs = versions.filter_map(|version| {
+        let version = version.ok()?;
+        let number: u32 = version.file_name().to_str()?.parse().ok()?;
+        let programs = version.path().join("bin");
+        let whole = ["initdb", "postgres", "psql"]
+            .iter()
+            .all(|program| programs.join(program).is_file());
+        whole.then_some((number, programs))
+    });
+    programs.max().map(|(_, programs)| programs)
+}
+
+/// Fails where packages cannot be installed, naming them.
+fn allowed(whose: &str, packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    if !rustix::process::geteuid().is_root() || command("apt-get").is_none() {
+        bail!("{whose} needs the packages (Debian's names): {list}");
+    }
+    eprintln!("installing {list}");
+    Ok(())
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    apt(&[
+        &["install", "-y", "-qq", "--no-install-recommends"],
+        packages,
+    ]
+    .concat())
 }
 
 fn apt(args: &[&str]) -> Result<()> {

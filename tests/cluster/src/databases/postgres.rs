@@ -1,0 +1,400 @@
+//! A real PostgreSQL: Debian's, in a temporary folder, with TLS by an authority of its own.
+//!
+//! The server refuses to run as root, so that root runs it as the user whom the package made for it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, Ipv4Addr, TcpStream},
+    os::unix::fs::{PermissionsExt as _, chown},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::{io::AsyncWriteExt as _, process::Command, time::sleep};
+
+use crate::{
+    certificates::{Authority, Pki, Subject, write_private},
+    packages,
+    ports::Lease,
+    process::{Lifetime, Process, Spec, run, tail},
+    state,
+};
+
+/// The user of the package, and the name of the superuser.
+const POSTGRES: &str = "postgres";
+const POLL: Duration = Duration::from_millis(25);
+/// How long the server may take to serve. Generous: the machine may be busy building.
+const READY: Duration = Duration::from_secs(60);
+/// How long a stop may take before it is a kill.
+const STOP: Duration = Duration::from_secs(20);
+/// How much of the log is shown when the server does not start.
+const TAIL: usize = 30;
+
+/// How a server differs from the usual one.
+#[derive(Debug, Clone)]
+pub struct PostgresOptions {
+    /// Where it listens. The certificate is for this address.
+    pub address: IpAddr,
+    /// What the certificate is for besides.
+    pub names: Vec<String>,
+    /// Whether it has TLS. Without, it takes passwords (SCRAM) over plain connections.
+    pub tls: bool,
+    /// Whether it takes plain connections besides TLS.
+    pub plain: bool,
+    /// Lines of `pg_hba.conf` before the usual ones.
+    pub admission: Vec<String>,
+    /// Settings (`postgresql.conf`), names and values.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            address: Ipv4Addr::LOCALHOST.into(),
+            names: vec!["localhost".to_owned()],
+            tls: true,
+            plain: false,
+            admission: Vec::new(),
+            settings: Vec::new(),
+        }
+    }
+}
+
+/// A running server. Dropping it stops it and removes its folder.
+#[derive(Debug)]
+pub struct Postgres {
+    spec: Spec,
+    process: Option<Process>,
+    address: IpAddr,
+    port: u16,
+    authority: String,
+    authority_file: PathBuf,
+    password: String,
+    psql: PathBuf,
+    sockets: PathBuf,
+    _ports: Lease,
+    _folder: TempDir,
+}
+
+impl Postgres {
+    /// Starts one and waits until it serves.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(PostgresOptions::default()).await
+    }
+
+    /// Starts one that differs from the usual one.
+    pub async fn start_with(options: PostgresOptions) -> Result<Self> {
+        let programs = packages::ensure_postgres()?;
+        let folder = state::temporary()?;
+        let mut ports = Lease::default();
+        let port = ports.take()?;
+        let password = random_password()?;
+        let pki = Pki::create(folder.path().join("pki"))?;
+        let data = folder.path().join("data");
+        let sockets = folder.path().join("run");
+        for own in [folder.path(), &data, &sockets] {
+            fs::create_dir_all(own)?;
+            give_away(own)?;
+        }
+        initialise(&programs, folder.path(), &data, &password)?;
+        identify(&pki, &data, &options)?;
+        configure(&data, &sockets, port, &options)?;
+        let mut command = unprivileged(&programs.join("postgres"));
+        command.extend(["-D".to_owned(), text(&data)?]);
+        let spec = Spec {
+            name: POSTGRES.to_owned(),
+            program: command.remove(0).into(),
+            args: command,
+            env: BTreeMap::new(),
+            log: folder.path().join("log"),
+        };
+        let mut server = Self {
+            spec,
+            process: None,
+            address: options.address,
+            port,
+            authority: pki.authority_pem(Authority::Cluster)?,
+            authority_file: pki.certificate(Authority::Cluster.file()).into(),
+            password,
+            psql: programs.join("psql"),
+            sockets,
+            _ports: ports,
+            _folder: folder,
+        };
+        server.start_again().await?;
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The certificate of the authority that signed the server's, PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.authority
+    }
+
+    /// Name and password of the superuser.
+    pub fn superuser(&self) -> (&str, &str) {
+        (POSTGRES, &self.password)
+    }
+
+    /// All that it logged.
+    pub fn log(&self) -> Result<String> {
+        let log = fs::read(&self.spec.log).context("read the log")?;
+        Ok(String::from_utf8_lossy(&log).into_owned())
+    }
+
+    /// Runs statements as the superuser, and returns what they give: a line for each row, with `|` between columns.
+    pub async fn execute(&self, statements: &str) -> Result<String> {
+        let mut psql = self.psql(POSTGRES);
+        psql.arg("-h").arg(&self.sockets);
+        answer(psql, statements).await
+    }
+
+    /// Runs statements as another user, with a password and over TLS.
+    pub async fn execute_as(&self, user: &str, password: &str, statements: &str) -> Result<String> {
+        let mut psql = self.psql(user);
+        psql.args(["-h", &self.address.to_string()])
+            .env("PGPASSWORD", password)
+            .env("PGSSLMODE", "verify-full")
+            .env("PGSSLROOTCERT", &self.authority_file);
+        answer(psql, statements).await
+    }
+
+    fn psql(&self, user: &str) -> Command {
+        let mut psql = Command::new(&self.psql);
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-"])
+            .args(["-U", user, "-d", POSTGRES, "-p", &self.port.to_string()])
+            .env("PGCLIENTENCODING", "UTF8")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        psql
+    }
+
+    /// Stops it in order: sessions are ended, and what was committed is on the disk.
+    pub async fn stop(&mut self) -> Result<()> {
+        let Some(mut process) = self.process.take() else {
+            return Ok(());
+        };
+        // A "fast" shutdown.
+        process.signal(Signal::INT)?;
+        let deadline = Instant::now() + STOP;
+        while process.alive() && Instant::now() < deadline {
+            sleep(POLL).await;
+        }
+        process.kill()
+    }
+
+    /// Ends it as a loss of power does.
+    pub fn kill(&mut self) -> Result<()> {
+        match self.process.take() {
+            Some(mut process) => process.kill(),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts it after [`Self::stop`] or [`Self::kill`], with the same data on the same port, and waits until it serves.
+    pub async fn start_again(&mut self) -> Result<()> {
+        let deadline = Instant::now() + READY;
+        loop {
+            let running = match &mut self.process {
+                Some(process) => process.alive(),
+                None => false,
+            };
+            if !running {
+                // After a kill its children need a moment to notice, and until then another one does not start.
+                self.process = Some(Process::spawn(&self.spec, Lifetime::Owned)?);
+            }
+            if self.listens() && self.execute("SELECT 1").await.is_ok() {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "PostgreSQL does not serve: {}",
+                tail(&self.spec.log, TAIL)
+            );
+            sleep(POLL).await;
+        }
+    }
+
+    /// [`Self::stop`] and [`Self::start_again`].
+    pub async fn restart(&mut self) -> Result<()> {
+        self.stop().await?;
+        self.start_again().await
+    }
+
+    fn listens(&self) -> bool {
+        TcpStream::connect_timeout(&(self.address, self.port).into(), POLL).is_ok()
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let Some(mut process) = self.process.take() else {
+            return;
+        };
+        // An "immediate" shutdown: nobody needs the data, but its shared memory would stay after a kill.
+        let stopped = process.signal(Signal::QUIT);
+        if stopped.is_ok() {
+            process.identity().wait(STOP);
+        }
+        if let Err(error) = process.kill() {
+            eprintln!("{POSTGRES}: {error:#}");
+        }
+    }
+}
+
+async fn answer(mut psql: Command, statements: &str) -> Result<String> {
+    let mut child = psql.spawn().context("run psql")?;
+    let mut input = child.stdin.take().context("the input of psql")?;
+    // One that ended early says why itself.
+    let _ = input.write_all(statements.as_bytes()).await;
+    drop(input);
+    let output = child.wait_with_output().await.context("wait for psql")?;
+    ensure!(
+        output.status.success(),
+        "{statements}: {}",
+        String::from_utf8_lossy(&output.stderr).trim_end()
+    );
+    let answer = String::from_utf8_lossy(&output.stdout);
+    Ok(answer.trim_end().to_owned())
+}
+
+/// A command that is run as a user who is not root.
+fn unprivileged(program: &Path) -> Vec<String> {
+    let program = program.display().to_string();
+    if !rustix::process::geteuid().is_root() {
+        return vec![program];
+    }
+    let mut command: Vec<_> = ["setpriv", "--reuid", POSTGRES, "--regid", POSTGRES]
+        .map(ToOwned::to_owned)
+        .into();
+    // Changing the user forgets that the process is to die with its parent, so it is said again.
+    let rest = ["--init-groups", "--pdeathsig", "KILL", "--"].map(ToOwned::to_owned);
+    command.extend(rest);
+    command.push(program);
+    command
+}
+
+/// Gives a file or folder to the user who runs the server.
+fn give_away(path: &Path) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let id = |flag| -> Result<u32> {
+        let id = run("id", &[flag, POSTGRES])?;
+        id.trim().parse().context("a number of a user")
+    };
+    chown(path, Some(id("-u")?), Some(id("-g")?))
+        .with_context(|| format!("give {} away", path.display()))
+}
+
+fn initialise(programs: &Path, folder: &Path, data: &Path, password: &str) -> Result<()> {
+    let file = folder.join("password");
+    write_private(&file, password)?;
+    give_away(&file)?;
+    fs::set_permissions(data, fs::Permissions::from_mode(0o700))?;
+    let command = unprivileged(&programs.join("initdb"));
+    let (program, rest) = command.split_first().context("a command")?;
+    let (data, password_file) = (text(data)?, format!("--pwfile={}", text(&file)?));
+    let mut args: Vec<&str> = rest.iter().map(String::as_str).collect();
+    args.extend(["-D", &data, "-U", POSTGRES, &password_file]);
+    args.extend(["--encoding=UTF8", "--locale=C", "--no-sync"]);
+    args.extend(["--auth-local=trust", "--auth-host=scram-sha-256"]);
+    run(program, &args).context("make the data folder")?;
+    fs::remove_file(file).context("remove the password")
+}
+
+/// The server's certificate and key.
+fn identify(pki: &Pki, data: &Path, options: &PostgresOptions) -> Result<()> {
+    let hosts = [&options.names[..], &[options.address.to_string()]].concat();
+    let subject = Subject {
+        name: POSTGRES,
+        groups: &[],
+        hosts: &hosts,
+    };
+    let identity = pki.sign(Authority::Cluster, subject)?;
+    let key = data.join("server.key");
+    fs::write(data.join("server.crt"), identity.certificate).context("write the certificate")?;
+    write_private(&key, &identity.key)?;
+    give_away(&key)
+}
+
+fn configure(data: &Path, sockets: &Path, port: u16, options: &PostgresOptions) -> Result<()> {
+    let switch = |on| if on { "on" } else { "off" };
+    let mut settings = vec![
+        ("listen_addresses", options.address.to_string()),
+        ("port", port.to_string()),
+        ("unix_socket_directories", text(sockets)?),
+        ("ssl", switch(options.tls).to_owned()),
+        ("password_encryption", "scram-sha-256".to_owned()),
+        // The machine does not lose its power during a test.
+        ("fsync", "off".to_owned()),
+        ("shared_buffers", "16MB".to_owned()),
+        ("max_connections", "30".to_owned()),
+        ("log_connections", "on".to_owned()),
+    ];
+    let more = options.settings.iter();
+    settings.extend(more.map(|(name, value)| (name.as_str(), value.clone())));
+    let line = |(name, value): (&str, String)| format!("{name} = '{}'", value.replace('\'', "''"));
+    let lines: Vec<_> = settings.into_iter().map(line).collect();
+    let lines = lines.join("\n") + "\n";
+    fs::write(data.join("postgresql.auto.conf"), lines).context("write the settings")?;
+
+    // The folder of the socket is the running user's alone.
+    let mut admission = vec!["local all all trust".to_owned()];
+    admission.extend(options.admission.iter().cloned());
+    if options.tls {
+        admission.push("hostssl all all all scram-sha-256".to_owned());
+    }
+    if options.plain || !options.tls {
+        admission.push("hostnossl all all all scram-sha-256".to_owned());
+    }
+    let admission = admission.join("\n") + "\n";
+    fs::write(data.join("pg_hba.conf"), admission).context("write pg_hba.conf")
+}
+
+fn random_password() -> Result<String> {
+    let bytes = fs::read("/proc/sys/kernel/random/uuid").context("read random bytes")?;
+    Ok(String::from_utf8_lossy(&bytes).trim().replace('-', ""))
+}
+
+fn text(path: &Path) -> Result<String> {
+    let text = path.to_str();
+    let text = text.with_context(|| format!("{} is not UTF-8", path.display()))?;
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_keeps_what_was_committed_when_it_is_killed() {
+        let mut server = Postgres::start().await.unwrap();
+        server
+            .execute("CREATE TABLE t (n int); INSERT INTO t VALUES (7)")
+            .await
+            .unwrap();
+        server.kill().unwrap();
+        assert!(server.execute("SELECT 1").await.is_err());
+        server.start_again().await.unwrap();
+        assert_eq!(server.execute("TABLE t").await.unwrap(), "7");
+        server.restart().await.unwrap();
+        assert_eq!(server.execute("TABLE t").await.unwrap(), "7");
+    }
+}
