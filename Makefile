@@ -19,10 +19,10 @@ export IMAGE_REPOSITORY ?= localhost/keystead
 # How many control planes run at once: half of the time their tests wait for something.
 CONTROL_PLANES := $(shell echo $$(($$(nproc) + ($$(nproc) + 1) / 2)))
 
-# Test targets that need a control plane, and those that need a node; every other one is a unit test.
+# Test targets that need a control plane or a database, and those that need a node; every other one is a unit test.
 names = $(patsubst $(1)/%.rs,%,$(wildcard $(1)/*.rs)) $(patsubst $(1)/%/main.rs,%,$(wildcard $(1)/*/main.rs))
 NODE_TESTS := $(filter e2e node,$(call names,tests) $(call names,tests/cluster/tests))
-CONTROL_PLANE_TESTS := $(filter integration,$(call names,tests)) $(filter-out $(NODE_TESTS),$(call names,tests/cluster/tests))
+CONTROL_PLANE_TESTS := $(filter integration databases,$(call names,tests)) $(filter-out $(NODE_TESTS),$(call names,tests/cluster/tests))
 UNIT_TESTS := $(filter-out $(CONTROL_PLANE_TESTS) $(NODE_TESTS),$(call names,tests))
 
 .PHONY: help
@@ -69,7 +69,7 @@ fuzz: ## Run every fuzz target for FUZZ_SECONDS (default 20); needs a nightly to
 	@scripts/fuzz.sh
 
 .PHONY: integration
-integration: ## Tests on real control planes (etcd, API server, controller manager)
+integration: ## Tests on real control planes (etcd, API server, controller manager) and databases
 	RUST_TEST_THREADS="$${RUST_TEST_THREADS:-$(CONTROL_PLANES)}" cargo test --locked --workspace $(addprefix --test ,$(or $(CONTROL_PLANE_TESTS),$(error there are no such tests)))
 
 .PHONY: e2e

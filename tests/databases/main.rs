@@ -1,0 +1,6 @@
+//! Rotators on real databases, which start in a temporary folder for each test.
+
+#![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
+
+mod postgres;
+mod proxy;

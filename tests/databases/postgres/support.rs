@@ -1,0 +1,165 @@
+//! A server with an admin, and the words of the tests.
+
+use std::net::SocketAddr;
+
+use keystead::rotation::postgres::{Addresses, Admin, AllowedUsers, Change, Server, Tls, Users};
+use keystead::rotation::rotator::{Login, Outcome};
+use keystead_cluster::{Postgres, PostgresOptions};
+
+/// The comment of roles that are ours.
+pub(super) const MARKER: &str = "keystead: shop/orders-db";
+/// Who changes passwords of others, and is no superuser.
+pub(super) const KEEPER: Login<'static> = login("keeper", "pw-admin-1");
+
+/// A login. Passwords begin with `pw-`, by which [`words`] finds them, unless a test is about others.
+pub(super) const fn login<'a>(user: &'a str, password: &'a str) -> Login<'a> {
+    Login {
+        user,
+        password: password.as_bytes(),
+    }
+}
+
+/// A server, and the admin on it.
+pub(super) struct Bed {
+    pub(super) postgres: Postgres,
+}
+
+impl Bed {
+    pub(super) async fn new() -> Self {
+        Self::with(PostgresOptions::default()).await
+    }
+
+    pub(super) async fn with(options: PostgresOptions) -> Self {
+        let postgres = Postgres::start_with(options).await.unwrap();
+        let bed = Self { postgres };
+        bed.execute("CREATE ROLE keeper LOGIN CREATEROLE PASSWORD 'pw-admin-1'")
+            .await;
+        bed
+    }
+
+    pub(super) async fn execute(&self, statements: &str) -> String {
+        self.postgres.execute(statements).await.unwrap()
+    }
+
+    /// Runs statements as a user, by the server's own client over TLS.
+    pub(super) async fn as_user(&self, user: Login<'_>, statements: &str) -> String {
+        let password = std::str::from_utf8(user.password).unwrap();
+        let ran = self.postgres.execute_as(user.user, password, statements);
+        ran.await.unwrap()
+    }
+
+    /// Makes a role that logs in with `pw-1`.
+    pub(super) async fn role(&self, quoted: &str) {
+        self.execute(&format!("CREATE ROLE {quoted} LOGIN PASSWORD 'pw-1'"))
+            .await;
+    }
+
+    /// The server, with TLS.
+    pub(super) fn server(&self) -> Server {
+        Server {
+            host: self.postgres.address().to_string(),
+            port: self.postgres.port(),
+            database: "postgres".to_owned(),
+            tls: Tls::Verify {
+                authority: Some(self.postgres.ca_pem().to_owned()),
+            },
+            addresses: Addresses::Any,
+        }
+    }
+
+    /// The server, without TLS.
+    pub(super) fn plain(&self) -> Server {
+        Server {
+            tls: Tls::Disable,
+            ..self.server()
+        }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        (self.postgres.address(), self.postgres.port()).into()
+    }
+
+    /// All roles with all that is stored of them, to be compared.
+    pub(super) async fn roles(&self) -> String {
+        self.execute(
+            "SELECT a.*, shobj_description(a.oid, 'pg_authid') FROM pg_authid a ORDER BY oid; \
+             SELECT * FROM pg_auth_members ORDER BY 1, 2; SELECT * FROM pg_db_role_setting ORDER BY 1, 2",
+        )
+        .await
+    }
+}
+
+/// A change of one user by itself.
+pub(super) fn single<'a>(server: &'a Server, current: Login<'a>, pending: Login<'a>) -> Change<'a> {
+    Change {
+        server,
+        users: Users::Single,
+        admin: None,
+        current,
+        pending,
+        previous: None,
+        marker: MARKER,
+    }
+}
+
+/// A change of one user by the admin.
+pub(super) fn administered<'a>(
+    server: &'a Server,
+    current: Login<'a>,
+    pending: Login<'a>,
+) -> Change<'a> {
+    Change {
+        admin: Some(keeper()),
+        ..single(server, current, pending)
+    }
+}
+
+/// A change of two users.
+pub(super) fn alternating<'a>(
+    server: &'a Server,
+    current: Login<'a>,
+    pending: Login<'a>,
+    previous: Option<Login<'a>>,
+) -> Change<'a> {
+    Change {
+        users: Users::Alternating,
+        previous,
+        ..administered(server, current, pending)
+    }
+}
+
+/// The admin, for every role.
+pub(super) fn keeper() -> Admin<'static> {
+    Admin {
+        login: KEEPER,
+        allowed: &AllowedUsers::EVERY,
+    }
+}
+
+/// What kind of outcome there is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    ValueRefused,
+    OwnershipConflict,
+    Rejected,
+    Retry,
+}
+
+/// The words of an outcome, which has to be of that kind, and to name no password.
+#[track_caller]
+pub(super) fn words(outcome: Outcome, expected: Kind) -> String {
+    let shown = format!("{outcome:?}");
+    let (kind, words) = match outcome {
+        Outcome::Done => panic!("it is done, and was to be {expected:?}"),
+        Outcome::ValueRefused(words) => (Kind::ValueRefused, words),
+        Outcome::OwnershipConflict(words) => (Kind::OwnershipConflict, words),
+        Outcome::Rejected(words) => (Kind::Rejected, words),
+        Outcome::Retry(words) => (Kind::Retry, words),
+    };
+    assert_eq!(kind, expected, "{shown}");
+    assert!(
+        !words.contains("pw-") && !words.contains("SCRAM-SHA-256$"),
+        "{shown}"
+    );
+    words
+}
