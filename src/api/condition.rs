@@ -5,7 +5,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use super::{KeyAlias, KeyGrant, ManagedKey, ManagedSecret};
+use super::{KeyAlias, KeyGrant, ManagedKey, ManagedSecret, RotationSchedule};
 
 /// A kind whose status has conditions.
 pub(crate) trait Conditioned {
@@ -24,7 +24,13 @@ macro_rules! conditioned {
     )*};
 }
 
-conditioned!(ManagedKey, KeyAlias, KeyGrant, ManagedSecret);
+conditioned!(
+    ManagedKey,
+    KeyAlias,
+    KeyGrant,
+    ManagedSecret,
+    RotationSchedule
+);
 
 /// The conditions of Keystead's resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +52,11 @@ pub enum ConditionType {
     /// Of a secret that is not of form Plain. `False`: pods cannot get some of its values as environment variables. Absent
     /// otherwise.
     EnvDeliverable,
+    /// Of a schedule. `True`: somebody else changed what it rotates, so that the stored value does not log in; nothing is changed
+    /// until that is settled. Absent otherwise.
+    OwnershipConflict,
+    /// Of a schedule. `True`: pods are without the new value for longer than they should be. Absent otherwise.
+    FinishStalled,
 }
 
 impl ConditionType {
@@ -58,6 +69,8 @@ impl ConditionType {
             Self::RolloutPending => "RolloutPending",
             Self::RolloutStalled => "RolloutStalled",
             Self::EnvDeliverable => "EnvDeliverable",
+            Self::OwnershipConflict => "OwnershipConflict",
+            Self::FinishStalled => "FinishStalled",
         }
     }
 }
@@ -212,6 +225,24 @@ pub enum Reason {
     Restarted,
     /// Values cannot be environment variables of pods; the message names their keys, and what is wrong with them.
     NotDeliverableByEnv,
+    /// The schedule is obeyed; the message says when it rotates next.
+    Scheduled,
+    /// A rotation is under way; the message says how far it is.
+    Rotating,
+    /// An older schedule rotates the same secret.
+    Conflict,
+    /// The `ManagedSecret` does not exist.
+    SecretNotFound,
+    /// A step did not succeed; it is tried again.
+    RotationFailed,
+    /// A step is not possible as things are; the message says what somebody has to change.
+    RotationRejected,
+    /// Value after value was refused for what it is.
+    ValueRefused,
+    /// Somebody else changed what is rotated.
+    OwnershipConflict,
+    /// Pods are without the new value for longer than they should be.
+    FinishStalled,
 }
 
 impl Reason {
@@ -299,6 +330,15 @@ impl Reason {
             Self::RestartRefused => "RestartRefused",
             Self::Restarted => "Restarted",
             Self::NotDeliverableByEnv => "NotDeliverableByEnv",
+            Self::Scheduled => "Scheduled",
+            Self::Rotating => "Rotating",
+            Self::Conflict => "Conflict",
+            Self::SecretNotFound => "SecretNotFound",
+            Self::RotationFailed => "RotationFailed",
+            Self::RotationRejected => "RotationRejected",
+            Self::ValueRefused => "ValueRefused",
+            Self::OwnershipConflict => "OwnershipConflict",
+            Self::FinishStalled => "FinishStalled",
         }
     }
 }

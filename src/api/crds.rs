@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::names::{
     ANNOTATION_SCHEMA_HASH, GUARD_ENABLED, LABEL_GUARD, LABEL_MANAGED_BY, MANAGED_BY,
 };
-use super::{KeyAlias, KeyGrant, KeyMaterial, ManagedKey, ManagedSecret, schema};
+use super::{KeyAlias, KeyGrant, KeyMaterial, ManagedKey, ManagedSecret, RotationSchedule, schema};
 use crate::hex::Hex;
 
 /// All definitions, in a stable order, each with its hash and the guard's label.
@@ -21,6 +21,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         KeyAlias::crd(),
         KeyGrant::crd(),
         ManagedSecret::crd(),
+        RotationSchedule::crd(),
         KeyMaterial::crd(),
     ];
     for crd in &mut all {
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn everything_of_a_spec_has_a_bound() {
         let specs = specs();
-        assert_eq!(specs.len(), 5);
+        assert_eq!(specs.len(), 6);
         let mut texts = 0;
         for (kind, spec) in specs {
             walk(

@@ -15,6 +15,7 @@ pub(crate) mod loaded;
 pub mod managed_key;
 pub mod managed_secret;
 pub mod names;
+pub mod rotation_schedule;
 mod schema;
 pub mod secret_policy;
 pub(crate) mod time;
@@ -36,5 +37,9 @@ pub use managed_key::{
     ManagedKeySpec, ManagedKeyStatus,
 };
 pub use managed_secret::{ManagedSecret, ManagedSecretSpec, ManagedSecretStatus};
+pub use rotation_schedule::{
+    DatabaseUsers, RotationSchedule, RotationScheduleSpec, RotationScheduleStatus, RotationStep,
+    RotationTimes,
+};
 pub use secret_policy::{Consumers, SecretPolicy, SecretStatement};
 pub use volume::{FileMode, VolumeError, VolumeItem, VolumeRequest, VolumeSource, VolumeStage};

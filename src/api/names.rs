@@ -72,7 +72,7 @@ pub const ANNOTATION_ROLLBACK: &str = "keystead.dev/rollback";
 pub const ANNOTATION_REGENERATE: &str = "keystead.dev/regenerate";
 /// On `KeyMaterial` that waits without its resource, by a platform administrator: how many stored secrets may be lost with it.
 pub const ANNOTATION_ACCEPT_DATA_LOSS: &str = "keystead.dev/accept-data-loss";
-/// On a `ManagedKey`, by its user: each new value rotates the key once. On the `KeyMaterial` of the sealing key, by a platform
+/// On a `ManagedKey` or `RotationSchedule`, by its user: each new value rotates the key, or the secret, once. On the `KeyMaterial` of the sealing key, by a platform
 /// administrator: the same.
 pub const ANNOTATION_ROTATE: &str = "keystead.dev/rotate";
 /// On a `ManagedKey` of origin External, by its user: each new value has a wrapping key offered for 24 hours.
@@ -164,6 +164,8 @@ pub const FIELD_MANAGER_ALIAS: &str = "keystead/key-alias";
 pub const FIELD_MANAGER_GRANT: &str = "keystead/key-grant";
 /// Field manager of the status of `ManagedSecret`.
 pub const FIELD_MANAGER_SECRET: &str = "keystead/managed-secret";
+/// Field manager of the status of `RotationSchedule`.
+pub const FIELD_MANAGER_ROTATION: &str = "keystead/rotation-schedule";
 /// Field manager of what the status of `ManagedSecret` tells of pods, which is written by itself.
 pub const FIELD_MANAGER_CONSUMERS: &str = "keystead/consumers";
 /// What the field manager of restarts begins with; the rest is a hash of the `ManagedSecret`'s name, since an apply takes

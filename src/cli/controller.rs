@@ -360,6 +360,7 @@ impl Operator {
             metrics: self.metrics.clone(),
             references: controllers::References::default(),
             sharing: controllers::Sharing::default(),
+            rotations: controllers::Rotations::default(),
             remotes: controllers::Remotes::new(
                 self.args.replication_cluster.clone(),
                 Duration::from_secs(self.args.replication_poll_seconds.into()),
@@ -373,6 +374,7 @@ impl Operator {
             key_failures: controllers::backoff::Failures::default(),
             alias_failures: controllers::backoff::Failures::default(),
             grant_failures: controllers::backoff::Failures::default(),
+            schedule_failures: controllers::backoff::Failures::default(),
             secret_failures: controllers::backoff::Failures::default(),
             reencryptions: controllers::backoff::Pace::per_second(self.args.reencrypt_per_second),
             replicas: controllers::replicas::Replicas::default(),

@@ -23,8 +23,9 @@ use super::namespace::OptedIn;
 use super::references::References;
 use super::remote::Remotes;
 use super::replicas::Replicas;
+use super::rotations::Rotations;
 use super::sharing::Sharing;
-use crate::api::{KeyAlias, KeyGrant, ManagedKey, ManagedSecret, Reason};
+use crate::api::{KeyAlias, KeyGrant, ManagedKey, ManagedSecret, Reason, RotationSchedule};
 use crate::audit::{Resource, ResourceType, Trail};
 use crate::clock::{Clock, Clocks};
 use crate::crypto::KeyId;
@@ -94,6 +95,8 @@ pub struct Context {
     pub references: References,
     /// Which secrets are replicas of which.
     pub sharing: Sharing,
+    /// What schedules ask of secrets.
+    pub rotations: Rotations,
     /// Which other clusters may be asked for sources.
     pub remotes: Remotes,
     /// The namespaces of new secrets.
@@ -110,6 +113,8 @@ pub struct Context {
     pub alias_failures: Failures<ObjectRef<KeyAlias>>,
     /// Consecutive failures of grants.
     pub grant_failures: Failures<ObjectRef<KeyGrant>>,
+    /// Consecutive failures of schedules.
+    pub schedule_failures: Failures<ObjectRef<RotationSchedule>>,
     /// Consecutive failures of secrets.
     pub secret_failures: Failures<ObjectRef<ManagedSecret>>,
     /// The pace at which stored secrets are encrypted anew after a rotation.

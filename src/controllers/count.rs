@@ -7,7 +7,7 @@ use kube::Resource;
 
 use super::parking::Presence;
 use crate::api::condition::{self, Conditioned};
-use crate::api::{ConditionType, KeyAlias, KeyGrant, ManagedKey, ManagedSecret};
+use crate::api::{ConditionType, KeyAlias, KeyGrant, ManagedKey, ManagedSecret, RotationSchedule};
 use crate::telemetry::{Kind, Metrics, ReadyStatus};
 
 /// How often they are counted.
@@ -30,6 +30,10 @@ impl Counted for KeyAlias {
 
 impl Counted for KeyGrant {
     const KIND: Kind = Kind::KeyGrant;
+}
+
+impl Counted for RotationSchedule {
+    const KIND: Kind = Kind::RotationSchedule;
 }
 
 impl Counted for ManagedSecret {

@@ -31,6 +31,8 @@ pub mod replicas;
 mod restore;
 mod rollout;
 mod root;
+mod rotation_schedule;
+mod rotations;
 mod run;
 mod sealing;
 mod server_uses;
@@ -61,6 +63,7 @@ pub use namespace::OptedIn;
 pub use references::{Reference, References};
 pub use remote::{Remotes, Server, ServerError};
 pub use restore::Precaution;
+pub use rotations::Rotations;
 pub use sharing::Sharing;
 
 use self::key_grant::absence::GrantTruths;
@@ -77,8 +80,9 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
     let (keys, key_news) = Presence::new();
     let (secrets, secret_news) = Presence::new();
     let (grants, grant_news) = Presence::new();
-    // Aliases leave no truth behind, so that nobody needs to hear of their absence.
+    // Aliases and schedules leave no truth behind, so that nobody needs to hear of their absence.
     let (aliases, _) = Presence::new();
+    let (schedules, _) = Presence::new();
     let (approved, approvals) = watch::channel(());
     let mut controllers: Vec<Task> = Vec::new();
     for place in ctx.scope.places() {
@@ -102,6 +106,15 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             grants.clone(),
             stop,
         )));
+        let stop = ctx.leadership.stopping();
+        let api = api_in(&ctx, place.as_deref());
+        let known = (schedules.clone(), secrets.clone());
+        controllers.push(Box::pin(rotation_schedule::run(
+            ctx.clone(),
+            api,
+            known,
+            stop,
+        )));
         let watches = managed_secret::Watches {
             secrets: api_in(&ctx, place.as_deref()),
             targets: api_in(&ctx, place.as_deref()),
@@ -121,6 +134,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
         let all = keys.complete().await
             && aliases.complete().await
             && grants.complete().await
+            && schedules.complete().await
             && secrets.complete().await;
         if all {
             complete();
@@ -132,8 +146,9 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             count::run(&keys, &ctx.metrics),
             count::run(&aliases, &ctx.metrics),
             count::run(&grants, &ctx.metrics),
+            count::run(&schedules, &ctx.metrics),
             count::run(&secrets, &ctx.metrics),
-            tables::run(&ctx, &keys, &secrets),
+            tables::run(&ctx, &keys, &secrets, &schedules),
             consumers::run(&ctx, &secrets),
             managed_key::destruction::run(ctx.clone()),
             managed_key::trimming::run(ctx.clone()),

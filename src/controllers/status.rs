@@ -17,9 +17,10 @@ use super::context::Context;
 use super::error::{Error, call, is};
 use crate::api::condition::{self, NewCondition};
 use crate::api::names::{
-    FIELD_MANAGER_ALIAS, FIELD_MANAGER_GRANT, FIELD_MANAGER_KEY, FIELD_MANAGER_SECRET,
+    FIELD_MANAGER_ALIAS, FIELD_MANAGER_GRANT, FIELD_MANAGER_KEY, FIELD_MANAGER_ROTATION,
+    FIELD_MANAGER_SECRET,
 };
-use crate::api::{ConditionType, KeyAlias, KeyGrant, ManagedKey, ManagedSecret};
+use crate::api::{ConditionType, KeyAlias, KeyGrant, ManagedKey, ManagedSecret, RotationSchedule};
 
 /// A resource whose status the operator publishes.
 pub(crate) trait Reported:
@@ -64,6 +65,7 @@ reported! {
     KeyAlias: FIELD_MANAGER_ALIAS, without [];
     KeyGrant: FIELD_MANAGER_GRANT, without [];
     ManagedSecret: FIELD_MANAGER_SECRET, without ["consumers"];
+    RotationSchedule: FIELD_MANAGER_ROTATION, without [];
 }
 
 /// Publishes what `object` shall say, if that is anything new; `ready` is its summary. An object that is gone meanwhile needs no

@@ -1,9 +1,10 @@
-//! What the metrics show of each key and of each secret: gathered from memory now and then by the leader.
+//! What the metrics show of each key, of each secret and of each schedule of rotations: gathered from memory now and then by the leader.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -11,9 +12,9 @@ use super::context::Context;
 use super::parking::Presence;
 use crate::api::condition::{ConditionType, find};
 use crate::api::managed_secret::ManagedSecretStatus;
-use crate::api::{ManagedKey, ManagedSecret};
+use crate::api::{ManagedKey, ManagedSecret, RotationSchedule};
 use crate::secrets::Stage;
-use crate::telemetry::{KeyFacts, Metrics, SecretFacts};
+use crate::telemetry::{KeyFacts, Metrics, RotationFacts, SecretFacts};
 
 /// How often they are gathered.
 const EVERY: Duration = Duration::from_secs(15);
@@ -23,6 +24,7 @@ pub(super) async fn run(
     ctx: &Context,
     keys: &Presence<ManagedKey>,
     secrets: &Presence<ManagedSecret>,
+    schedules: &Presence<RotationSchedule>,
 ) {
     let _nothing = Nothing(&ctx.metrics);
     loop {
@@ -31,6 +33,9 @@ pub(super) async fn run(
         let all = secrets.all();
         ctx.metrics
             .secrets(all.iter().map(|secret| of_secret(secret)).collect());
+        let all = schedules.all();
+        ctx.metrics
+            .rotations(all.iter().map(|schedule| of_schedule(schedule)).collect());
         tokio::time::sleep(EVERY).await;
     }
 }
@@ -78,10 +83,7 @@ fn of_secret(secret: &ManagedSecret) -> SecretFacts {
     let Some(status) = &secret.status else {
         return facts;
     };
-    let ready = find(&status.conditions, ConditionType::Ready);
-    facts.not_ready = ready
-        .filter(|ready| ready.status != "True")
-        .map(|ready| ready.last_transition_time.0.as_second());
+    facts.not_ready = not_ready(&status.conditions);
     facts.current = made(status, &Stage::Current);
     facts.pending = made(status, &Stage::Pending);
     facts.previous = made(status, &Stage::Previous);
@@ -96,6 +98,36 @@ fn of_secret(secret: &ManagedSecret) -> SecretFacts {
         facts.restarts_failed = number(rollout.failed.len());
     }
     facts
+}
+
+/// What its status says of a schedule.
+fn of_schedule(schedule: &RotationSchedule) -> RotationFacts {
+    let mut facts = RotationFacts {
+        namespace: schedule.namespace().unwrap_or_default(),
+        name: schedule.name_any(),
+        ..RotationFacts::default()
+    };
+    let Some(status) = &schedule.status else {
+        return facts;
+    };
+    let second = |time: &Time| time.0.as_second();
+    facts.not_ready = not_ready(&status.conditions);
+    facts.last = status.last_rotation_time.as_ref().map(second);
+    facts.next = status.next_rotation_time.as_ref().map(second);
+    facts.missed = status.missed.unwrap_or_default();
+    if let Some(running) = &status.running {
+        facts.begun = Some(second(&running.begun));
+        facts.attempts = running.attempts.unwrap_or_default();
+    }
+    facts
+}
+
+/// Since when the summary says that all is not well, in seconds since 1970, if it does.
+fn not_ready(conditions: &[Condition]) -> Option<i64> {
+    let ready = find(conditions, ConditionType::Ready);
+    ready
+        .filter(|ready| ready.status != "True")
+        .map(|ready| ready.last_transition_time.0.as_second())
 }
 
 /// When the version of that stage was made, in seconds since 1970.
@@ -115,6 +147,7 @@ impl Drop for Nothing<'_> {
     fn drop(&mut self) {
         self.0.keys(Vec::new());
         self.0.secrets(Vec::new());
+        self.0.rotations(Vec::new());
     }
 }
 
@@ -165,5 +198,37 @@ mod tests {
             restarts_failed: 1,
         };
         assert_eq!(of_secret(&secret), expected);
+    }
+
+    #[test]
+    fn what_is_shown_of_a_schedule_is_what_its_status_says() {
+        let schedule: RotationSchedule = serde_json::from_value(json!({
+            "apiVersion": "keystead.dev/v1alpha1",
+            "kind": "RotationSchedule",
+            "metadata": {"namespace": "shop", "name": "db"},
+            "spec": {"secretRef": {"name": "db"}, "strategy": {"regenerate": {}}},
+            "status": {
+                "lastRotationTime": "1970-01-01T00:00:10Z",
+                "nextRotationTime": "1970-01-02T00:00:10Z",
+                "missed": 2,
+                "running": {"version": "v", "step": "SetSecret", "begun": "1970-01-01T00:00:20Z", "attempts": 3},
+                "conditions": [{
+                    "type": "Ready", "status": "False", "reason": "RotationFailed", "message": "", "observedGeneration": 1,
+                    "lastTransitionTime": "1970-01-01T00:00:30Z"
+                }]
+            }
+        }))
+        .unwrap();
+        let expected = RotationFacts {
+            namespace: "shop".to_owned(),
+            name: "db".to_owned(),
+            not_ready: Some(30),
+            last: Some(10),
+            next: Some(86_410),
+            begun: Some(20),
+            attempts: 3,
+            missed: 2,
+        };
+        assert_eq!(of_schedule(&schedule), expected);
     }
 }

@@ -82,6 +82,8 @@ struct Use {
 pub(crate) const REPLICATION: &str = "replication";
 /// What a certificate's secret has the value of its issuer read by.
 const ISSUER: &str = "issuer";
+/// What a rotation has the value of an administrator's secret read by.
+const ROTATION: &str = "rotation";
 
 /// Another secret that a value is read for.
 #[derive(Debug)]
@@ -99,6 +101,11 @@ impl Reader {
     /// A secret with a certificate that the secret signs.
     pub(crate) fn issuer_of(secret: &ManagedSecret) -> Self {
         Self::of(secret, ISSUER)
+    }
+
+    /// A secret that the administrator of the secret rotates.
+    pub(crate) fn rotation_of(secret: &ManagedSecret) -> Self {
+        Self::of(secret, ROTATION)
     }
 
     fn of(secret: &ManagedSecret, via: &'static str) -> Self {

@@ -14,6 +14,7 @@ mod manifest;
 mod objects;
 mod output;
 mod policy;
+mod rotation;
 mod seal;
 mod secret;
 mod template;
@@ -42,6 +43,8 @@ enum Command {
     Grant(grant::Args),
     /// Secrets: list, versions, roll back, restore, delete, show.
     Secret(secret::Args),
+    /// Rotation of secrets: list schedules, how far they are, rotate now.
+    Rotation(rotation::Args),
     /// Encrypt values for Git, with a public key.
     Seal(Box<seal::Args>),
     /// Try a template locally.
@@ -73,6 +76,7 @@ pub async fn run(plugin: Plugin) -> ExitCode {
         Command::Key(args) => report(Box::pin(key::run(args)).await),
         Command::Grant(args) => report(Box::pin(grant::run(args)).await),
         Command::Secret(args) => report(Box::pin(secret::run(args)).await),
+        Command::Rotation(args) => report(Box::pin(rotation::run(args)).await),
         Command::Seal(args) => report(Box::pin(seal::run(*args)).await),
         Command::Template(args) => report(template::run(args)),
         Command::Policy(args) => Box::pin(policy::run(args)).await,

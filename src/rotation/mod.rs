@@ -1,4 +1,13 @@
-//! Rotation: how a secret's next value becomes true outside, step by step.
+//! Rotation: when a secret's value is replaced, by which steps, and by whom the other side is told.
+//!
+//! ```text
+//! timing   when a schedule is due              pure
+//! machine  what comes next                     pure
+//! rotator  what a step outside can come to
+//! postgres users of PostgreSQL
+//! ```
 
+pub(crate) mod machine;
 pub mod postgres;
 pub mod rotator;
+pub(crate) mod timing;

@@ -32,8 +32,9 @@ pub use generate::{
 };
 pub use manifest::{
     Consumer, ContentMark, ExportRecord, FixedContent, ImportRecord, Manifest, ManifestError,
-    NewVersion, ReplicaRecord, Restarted, Retention, Rolling, RolloutRecord, Search, ShareRecord,
-    Stage, StageLabel, TargetRecord, VersionId, VersionRecord,
+    NewVersion, ReplicaRecord, Restarted, Retention, Rolling, RolloutRecord, Running, Search,
+    SecretRotation, ShareRecord, Stage, StageLabel, Substitute, Substitutes, TargetRecord,
+    VersionId, VersionRecord,
 };
 pub use merge::{
     AssembleError, Assembled, ImportedKey, Kept, SealedKey, Source, Sources, assemble, derivations,

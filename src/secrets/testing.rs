@@ -20,6 +20,7 @@ pub(crate) fn with_versions(ids: &[&str]) -> Manifest {
             key_id: "key".to_owned(),
             context: std::collections::BTreeMap::new(),
             derivations: Derivations::new(),
+            substitutes: crate::secrets::Substitutes::new(),
         };
         manifest.add_current(version).unwrap();
     }

@@ -27,6 +27,8 @@ pub enum Kind {
     KeyGrant,
     /// `ManagedSecret`.
     ManagedSecret,
+    /// `RotationSchedule`.
+    RotationSchedule,
     /// `KeyMaterial`.
     KeyMaterial,
 }
@@ -38,6 +40,7 @@ impl Kind {
             Self::KeyAlias => "KeyAlias",
             Self::KeyGrant => "KeyGrant",
             Self::ManagedSecret => "ManagedSecret",
+            Self::RotationSchedule => "RotationSchedule",
             Self::KeyMaterial => "KeyMaterial",
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -21,6 +22,7 @@ use super::labels::{
     ReconcileLabels, ReplicationLabels, RestartLabels, Truth, TruthLabels,
 };
 use super::process::Process;
+use super::rotations::{RotationFacts, Rotations};
 use super::secrets::{SecretFacts, Secrets};
 use crate::api::managed_secret::{ReplicationState, WorkloadKind};
 
@@ -53,6 +55,7 @@ pub struct Metrics {
     used_while_pending_deletion: Counter,
     keys: Keys,
     secrets: Secrets,
+    rotations: Rotations,
     restarts: Family<RestartLabels, Counter>,
     calls: Calls,
     reviews: Calls,
@@ -74,10 +77,9 @@ impl Metrics {
             "How long ago the known state of all keys was last confirmed",
         );
         registry.register_collector(Box::new(truth_age.clone()));
-        let keys = Keys::default();
-        registry.register_collector(Box::new(keys.clone()));
-        let secrets = Secrets::default();
-        registry.register_collector(Box::new(secrets.clone()));
+        let keys = collected(&mut registry, Keys::default());
+        let secrets = collected(&mut registry, Secrets::default());
+        let rotations = collected(&mut registry, Rotations::default());
         let keystead = registry.sub_registry_with_prefix("keystead");
         let build = Info::new(BuildLabels {
             version: env!("CARGO_PKG_VERSION"),
@@ -163,6 +165,7 @@ impl Metrics {
             used_while_pending_deletion,
             keys,
             secrets,
+            rotations,
             restarts,
             calls,
             reviews,
@@ -287,6 +290,11 @@ impl Metrics {
         self.secrets.show(secrets);
     }
 
+    /// These are the schedules of rotations of the installation, as far as this replica shows them.
+    pub fn rotations(&self, schedules: Vec<RotationFacts>) {
+        self.rotations.show(schedules);
+    }
+
     /// A workload was restarted.
     pub fn restarted(&self, kind: WorkloadKind) {
         self.restarts.get_or_create(&RestartLabels { kind }).inc();
@@ -331,6 +339,12 @@ fn audit_counters(registry: &mut Registry) -> [Counter; 2] {
 
 fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Puts what collects by itself into a registry.
+fn collected<C: Collector + Clone>(registry: &mut Registry, collector: C) -> C {
+    registry.register_collector(Box::new(collector.clone()));
+    collector
 }
 
 #[cfg(test)]

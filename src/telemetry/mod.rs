@@ -11,6 +11,7 @@ mod metrics;
 pub(crate) mod named;
 mod process;
 mod readiness;
+mod rotations;
 mod secrets;
 mod table;
 
@@ -25,4 +26,5 @@ pub use logging::{Format, InitError, init};
 pub use metrics::{Leading, Metrics};
 pub(crate) use process::Process;
 pub use readiness::{Component, Readiness};
+pub use rotations::RotationFacts;
 pub use secrets::SecretFacts;

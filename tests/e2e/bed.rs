@@ -276,23 +276,24 @@ impl Bed {
 
     /// Removes everything from a cluster that goes on after the tests.
     fn leave(&self) {
-        let kinds = "managedkeys,keyaliases,keygrants,managedsecrets";
+        let kinds = "managedkeys,keyaliases,keygrants,managedsecrets,rotationschedules";
         let policies = "validatingadmissionpolicies,validatingadmissionpolicybindings";
         let definitions = [
             "managedkeys",
             "keyaliases",
             "keygrants",
             "managedsecrets",
+            "rotationschedules",
             "keymaterials",
         ];
         let definitions = definitions.map(|name| format!("crd/{name}.keystead.dev"));
         let guard = "keystead.dev/guard-";
         let namespace = format!("namespace/{SYSTEM}");
-        let [first, second, third, fourth, fifth] = &definitions;
+        let [first, second, third, fourth, fifth, sixth] = &definitions;
         let commands: [&[&str]; 5] = [
             &["delete", kinds, "-A", "--all"],
             &[
-                "label", &namespace, first, second, third, fourth, fifth, guard,
+                "label", &namespace, first, second, third, fourth, fifth, sixth, guard,
             ],
             &[
                 "delete",
@@ -301,7 +302,7 @@ impl Bed {
                 "keystead-guard-removal",
             ],
             &["delete", &namespace],
-            &["delete", first, second, third, fourth, fifth],
+            &["delete", first, second, third, fourth, fifth, sixth],
         ];
         self.tools
             .helm(["uninstall", RELEASE, "-n", SYSTEM, "--wait"]);

@@ -50,6 +50,7 @@ mod restored;
 mod rollout;
 mod root;
 mod rotation;
+mod schedules;
 mod sealed;
 mod server;
 mod sharing;

@@ -61,10 +61,10 @@ system:serviceaccount:{{ .Release.Namespace }}:keystead-server
   resources: [managedkeys]
   verbs: [get, list, watch, create]
 - apiGroups: [keystead.dev]
-  resources: [keyaliases, keygrants, managedsecrets]
+  resources: [keyaliases, keygrants, managedsecrets, rotationschedules]
   verbs: [get, list, watch]
 - apiGroups: [keystead.dev]
-  resources: [managedkeys/status, keyaliases/status, keygrants/status, managedsecrets/status]
+  resources: [managedkeys/status, keyaliases/status, keygrants/status, managedsecrets/status, rotationschedules/status]
   verbs: [get, patch, update]
 # A namespace's UID tells whether waiting truth may be adopted.
 - apiGroups: [""]
@@ -224,9 +224,9 @@ spec:
 authorizer.group('').resource('secrets').namespace(request.namespace).name({{ index . 0 }}).check('{{ index . 1 }}').allowed()
 {{- end }}
 
-{{/* The author's right to read the value of a ManagedSecret. Call with (list namespaceExpression nameExpression). */}}
-{{- define "keystead.mayReadValue" -}}
-authorizer.group('keystead.dev').resource('managedsecrets').subresource('value').namespace({{ index . 0 }}).name({{ index . 1 }}).check('get').allowed()
+{{/* The author's right to a verb on the value of a ManagedSecret. Call with (list namespaceExpression nameExpression verb). */}}
+{{- define "keystead.mayOnValue" -}}
+authorizer.group('keystead.dev').resource('managedsecrets').subresource('value').namespace({{ index . 0 }}).name({{ index . 1 }}).check('{{ index . 2 }}').allowed()
 {{- end }}
 
 {{/* The author's right to point an alias at the key that an object names, and what he is told without it. */}}

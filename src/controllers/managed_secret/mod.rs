@@ -33,6 +33,9 @@ use tokio_stream::wrappers::WatchStream;
 use tracing::instrument;
 
 pub(crate) use self::sources::native::plain;
+pub(crate) use self::spec::user_of;
+pub(crate) use self::truth::opened;
+pub(crate) use self::truth::other::read_other;
 
 use self::delivery::rollout::{self, Advance};
 use self::observe::{Observed, observe};
@@ -98,6 +101,7 @@ pub(super) fn run(
         .reconcile_on(wake::by_aliases(watches.aliases, &ctx))
         .reconcile_on(wake::by_keys(&ctx))
         .reconcile_on(wake::by_replicas(&ctx))
+        .reconcile_on(wake::by_rotations(&ctx))
         .trigger_backoff(WatchPauses::default())
         .reconcile_all_on(WatchStream::from_changes(approvals))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
@@ -128,6 +132,7 @@ async fn reconcile(
     if result.is_ok() {
         ctx.secret_failures.reset(&ObjectRef::from_obj(&*secret));
     }
+    ctx.rotations.looked(&ObjectRef::from_obj(&*secret));
     result.map(|(action, _)| action)
 }
 

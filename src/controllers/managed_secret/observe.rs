@@ -38,8 +38,9 @@ use crate::controllers::error::{Error, call};
 use crate::controllers::homes::is_new;
 use crate::controllers::namespace::{NamespaceFacts, namespace_facts};
 use crate::controllers::references::Reference;
+use crate::controllers::rotations::{Asked, Change};
 use crate::controllers::uses::{KeyAccess, Uses};
-use crate::secrets::SecretValue;
+use crate::secrets::{SecretValue, VersionId};
 use crate::truth::truth_name;
 
 /// Everything that [`super::plan::plan`] may look at.
@@ -56,6 +57,10 @@ pub(crate) struct Observed {
     pub(crate) truth: TruthSeen,
     /// The value of the version that is asked back, where one is.
     pub(crate) earlier: Option<Result<SecretValue, Refusal>>,
+    /// What a rotation asks for.
+    pub(crate) rotation: Option<Asked>,
+    /// The value of the pending version, where that is to become current.
+    pub(crate) pending: Option<Result<SecretValue, Refusal>>,
     /// The Secrets to import, where they have to be read.
     pub(crate) sources: Vec<Source>,
     /// The entries of `spec.sealed`.
@@ -99,6 +104,8 @@ impl Observed {
             key: KeySeen::Problem(Reason::Pending, String::new()),
             truth: TruthSeen::Absent,
             earlier: None,
+            rotation: None,
+            pending: None,
             sources: Vec::new(),
             sealed: Vec::new(),
             target: None,
@@ -222,6 +229,8 @@ async fn look(
         refer(&seen.secret, &namespace, named.as_deref(), target, ctx);
     }
     seen.earlier = earlier(&seen, ctx);
+    seen.rotation = asked(&seen, ctx);
+    seen.pending = pending(&seen, ctx);
     seen.sealed = sealed::look(&seen, ctx);
     look_outside(&mut seen, &namespace, ctx).await?;
     seen.stragglers = guard::look(&seen, &namespace, now, ctx).await?;
@@ -237,11 +246,38 @@ async fn look(
 
 /// Reads the version that is asked back, if that can be.
 fn earlier(seen: &Observed, ctx: &Context) -> Option<Result<SecretValue, Refusal>> {
+    let manifest = seen.truth.manifest()?;
+    match rollback(&seen.secret, Some(manifest)) {
+        Rollback::To { version, .. } => read(&version, seen, ctx),
+        Rollback::None | Rollback::Refused(_) => None,
+    }
+}
+
+/// What a rotation asks for, of the truth as it is.
+fn asked(seen: &Observed, ctx: &Context) -> Option<Asked> {
     let truth = seen.truth.opened()?;
-    let Rollback::To { version, .. } = rollback(&seen.secret, Some(&truth.manifest)) else {
-        return None;
-    };
-    let version = truth.manifest.version(&version)?;
+    let is_own = Some(&truth.stored.claim.object_uid) == seen.secret.metadata.uid.as_ref();
+    let object = ObjectRef::from_obj(&*seen.secret);
+    let asked = ctx.rotations.of(&object, truth.manifest.sequence());
+    asked.filter(|_| is_own)
+}
+
+/// Reads the version that is to become current.
+fn pending(seen: &Observed, ctx: &Context) -> Option<Result<SecretValue, Refusal>> {
+    match &seen.rotation.as_ref()?.change {
+        Change::Promote(version) => read(version, seen, ctx),
+        Change::Record | Change::Create { .. } => None,
+    }
+}
+
+/// Reads a version that is kept.
+fn read(
+    version: &VersionId,
+    seen: &Observed,
+    ctx: &Context,
+) -> Option<Result<SecretValue, Refusal>> {
+    let truth = seen.truth.opened()?;
+    let version = truth.manifest.version(version)?;
     let read = opened::read_version(&truth.stored, version, &seen.key_access(ctx));
     Some(read.map_err(|(reason, message)| Refusal(reason, message)))
 }

@@ -199,7 +199,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         ..shown
     };
     let write = (!stands || stale).then(|| {
-        let write = base.write(seen, manifest, next.fresh, (key, material));
+        let write = base.write(seen, manifest, next.take_unstored(), (key, material));
         Step::WriteTruth(Box::new(write))
     });
     let soon = sources_go || exporting.goes || !former.steps.is_empty();

@@ -41,7 +41,7 @@ pub(super) fn key_namespace(secret: &ManagedSecret) -> String {
 }
 
 /// The secret as a user of keys. `namespace_uid`: that which its namespace has.
-pub(super) fn user_of(
+pub(crate) fn user_of(
     secret: &ManagedSecret,
     namespace_uid: Option<&str>,
     now: Timestamp,

@@ -76,6 +76,8 @@ impl World {
             key: key(KEYS[0]),
             truth: TruthSeen::Absent,
             earlier: None,
+            rotation: None,
+            pending: None,
             sources: Vec::new(),
             sealed: Vec::new(),
             target: None,

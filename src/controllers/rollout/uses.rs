@@ -25,6 +25,23 @@ impl Delivered {
             || environments(pod).any(|(env, from)| self.in_environment(env, from))
     }
 
+    /// Whether a container of that spec has anything of the native Secret as it was when it started: by a variable, or by a mount
+    /// that kubelet never brings up to date.
+    pub(crate) fn is_read_at_start_by(&self, pod: &PodSpec) -> bool {
+        let volumes = pod.volumes.iter().flatten();
+        let ours: Vec<_> = volumes
+            .filter(|volume| self.in_volume(volume))
+            .map(|volume| volume.name.as_str())
+            .collect();
+        let containers = pod.init_containers.iter().flatten().chain(&pod.containers);
+        let mut mounts = containers.flat_map(|container| container.volume_mounts.iter().flatten());
+        environments(pod).any(|(env, from)| self.in_environment(env, from))
+            || mounts.any(|mount| {
+                let fixed = mount.sub_path.is_some() || mount.sub_path_expr.is_some();
+                fixed && ours.contains(&mount.name.as_str())
+            })
+    }
+
     /// Whether a pod of that spec refers to the native Secret, also to pull its images or to log in to its storage.
     pub(crate) fn is_referred_to_by(&self, pod: &PodSpec) -> bool {
         self.is_used_by(pod) || self.is_needed_natively_by(pod)

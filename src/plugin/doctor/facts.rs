@@ -27,7 +27,7 @@ use crate::api::names::{
     ANNOTATION_SCHEMA_HASH, CSI_DRIVER, GROUP, GUARD_ENABLED, INJECTION_ENABLED, LABEL_GUARD,
     LABEL_INJECTION, LEASE, PUBLIC, PUBLIC_NAMESPACE, ROOT_SECRET, SERVER_SERVICE, WEBHOOKS,
 };
-use crate::api::{KeyAlias, KeyGrant, KeyMaterial, ManagedKey, ManagedSecret};
+use crate::api::{KeyAlias, KeyGrant, KeyMaterial, ManagedKey, ManagedSecret, RotationSchedule};
 use crate::calling::answered;
 use crate::plugin::connection::Cluster;
 use crate::plugin::exit::{Exit, Failure};
@@ -94,6 +94,7 @@ pub(super) struct Facts {
     pub(super) aliases: Look<Objects<KeyAlias>>,
     pub(super) grants: Look<Objects<KeyGrant>>,
     pub(super) secrets: Look<Objects<ManagedSecret>>,
+    pub(super) schedules: Look<Objects<RotationSchedule>>,
     pub(super) materials: Look<Vec<KeyMaterial>>,
     pub(super) yours: Look<Vec<Right>>,
     pub(super) operators: Look<Vec<Right>>,
@@ -148,6 +149,7 @@ pub(super) async fn gather(cluster: &Cluster, operator: Option<&str>) -> Result<
         aliases: objects_of(cluster, "keyaliases").await,
         grants: objects(cluster).await,
         secrets: objects(cluster).await,
+        schedules: objects_of(cluster, "rotationschedules").await,
         materials: look(
             &format!("list on keymaterials in {operator}"),
             all(&materials, None),

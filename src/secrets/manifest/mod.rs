@@ -32,7 +32,7 @@
 //! ```
 //!
 //! `requests`, `shares`, `replica`, `export` and `access` are there only where there is something to say, with `spec.rollout` there is `rollout`
-//! too, see [`RolloutRecord`], and a target with a content for life has `fixed`, see [`FixedContent`].
+//! too, see [`RolloutRecord`], with a `RotationSchedule` `rotation`, see [`SecretRotation`], and a target with a content for life has `fixed`, see [`FixedContent`].
 //!
 //! Fields that this release does not know, of the manifest and of a version, are kept and written
 //! back, so that an operator rolled back by one release loses nothing of a newer one's. A format that
@@ -44,6 +44,7 @@ mod history;
 mod parts;
 mod requests;
 mod rollout;
+mod rotation;
 mod stages;
 mod targets;
 mod timestamp;
@@ -57,6 +58,7 @@ pub use parts::{
 };
 pub use requests::Requests;
 pub use rollout::{Change, Consumer, Restarted, Rolling, RolloutRecord, Search};
+pub use rotation::{Rotated, Running, SecretRotation, Substitute, Substitutes};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,6 +90,8 @@ pub struct Manifest {
     export: Option<ExportRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rollout: Option<RolloutRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rotation: Option<SecretRotation>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     sealed: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "AccessRecord::is_empty")]
@@ -116,6 +120,7 @@ impl Manifest {
             replica: None,
             export: None,
             rollout: None,
+            rotation: None,
             sealed: BTreeMap::new(),
             access: AccessRecord::default(),
             unknown: BTreeMap::new(),

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ContentMark, timestamp};
+use super::{ContentMark, Substitutes, timestamp};
 use crate::api::managed_secret::{DeletionPolicy, Existing, Form};
 use crate::crypto::{Random, RandomError};
 use crate::secrets::generate::{Derivations, uuid};
@@ -183,6 +183,9 @@ pub struct VersionRecord {
     /// What its derived keys were made with, by key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub derivations: Derivations,
+    /// What a rotation put in the place of literals, by key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub substitutes: Substitutes,
     /// Fields of a newer release.
     #[serde(flatten)]
     unknown: BTreeMap<String, serde_json::Value>,
@@ -210,6 +213,8 @@ pub struct NewVersion {
     pub context: BTreeMap<String, String>,
     /// What its derived keys were made with, by key.
     pub derivations: Derivations,
+    /// What a rotation put in the place of literals, by key.
+    pub substitutes: Substitutes,
 }
 
 impl NewVersion {
@@ -222,6 +227,7 @@ impl NewVersion {
             key_id: self.key_id,
             context: self.context,
             derivations: self.derivations,
+            substitutes: self.substitutes,
             unknown: BTreeMap::new(),
         }
     }

@@ -31,6 +31,7 @@ fn new_version(number: u8, second: i64) -> NewVersion {
         key_id: "11111111-2222-4333-8444-555555555555".to_owned(),
         context: BTreeMap::from([("team".to_owned(), "orders".to_owned())]),
         derivations: BTreeMap::new(),
+        substitutes: BTreeMap::new(),
     }
 }
 

@@ -162,6 +162,7 @@ async fn the_release_goes_and_another_comes(bed: &Bed) {
         "keyaliases",
         "keygrants",
         "managedsecrets",
+        "rotationschedules",
         "keymaterials",
     ] {
         assert!(

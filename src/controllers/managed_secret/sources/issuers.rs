@@ -2,19 +2,17 @@
 //! has to sign. Whoever names one was asked by the API server whether he may read its value.
 
 use k8s_openapi::jiff::Timestamp;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 
 use super::super::observe::Observed;
-use super::super::spec::user_of;
-use super::super::truth::opened::open_stored;
+use super::super::truth::other::read_other;
 use super::value::needed_authorities;
 use crate::api::condition::NewCondition;
 use crate::api::{ManagedSecret, Reason};
 use crate::controllers::context::Context;
-use crate::controllers::error::{Error, call};
-use crate::controllers::uses::{KeyAccess, Reader, Uses};
+use crate::controllers::error::Error;
+use crate::controllers::uses::{Reader, Uses};
 use crate::secrets::{Authorities, IssuerRef, Signer};
-use crate::truth::Stored;
 
 /// What was found of the authorities that have to sign.
 #[derive(Default)]
@@ -82,40 +80,14 @@ async fn look(
             "it is this very secret; name one of its keys in issuer.key".to_owned(),
         ));
     }
-    let truth = format!("truth of {namespace}/{name}");
-    let stored = call("get", truth, ctx.sealed.get(&namespace, name)).await?;
-    let api: Api<ManagedSecret> = Api::namespaced(ctx.client.clone(), &namespace);
-    let object = format!("ManagedSecret {namespace}/{name}");
-    let found = call("get", object, api.get_opt(name)).await?;
-    let (found, stored) = match claimed(found, stored) {
-        Ok(both) => both,
-        Err(problem) => return Ok(Err(problem.to_owned())),
-    };
-    let uses = Uses::of_other(&found, Reader::issuer_of(&seen.secret));
-    let user = user_of(&found, Some(&stored.claim.namespace_uid), now);
-    let opened = open_stored(&stored, &KeyAccess::new(user, &uses, ctx));
-    all.push(uses);
-    let Ok((_, value)) = opened else {
-        let problem = "its stored value cannot be opened now; its own condition says why";
-        return Ok(Err(problem.to_owned()));
-    };
-    Ok(Signer::read(&value, of, now))
-}
-
-/// A secret with the truth that is its own.
-fn claimed(
-    found: Option<ManagedSecret>,
-    stored: Option<Result<Stored, String>>,
-) -> Result<(ManagedSecret, Stored), &'static str> {
-    let found = found.ok_or("it does not exist; apply it")?;
-    let Some(Ok(stored)) = stored else {
-        return Err("nothing is stored of it yet; its own condition says why");
-    };
-    let own = found.metadata.uid.as_ref() == Some(&stored.claim.object_uid);
-    if own && stored.parked_since.is_none() {
-        return Ok((found, stored));
-    }
-    Err("it was made anew and has not taken its stored value over yet; its own condition says why")
+    let reader = Reader::issuer_of(&seen.secret);
+    Ok(match read_other(&namespace, name, reader, ctx).await? {
+        Ok((value, uses)) => {
+            all.push(uses);
+            Signer::read(&value, of, now)
+        }
+        Err(problem) => Err(problem),
+    })
 }
 
 /// What is said when everything else is as it should be: that a certificate waits to be made anew.

@@ -1,5 +1,6 @@
 //! The next version of a secret: from what it is, what its spec says, and what is imported.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
@@ -19,11 +20,12 @@ use super::takeover::{backup, taken_over};
 use crate::api::Reason;
 use crate::api::managed_secret::StoredKeys;
 use crate::api::names::ANNOTATION_ROLLBACK;
+use crate::controllers::rotations::Change;
 use crate::crypto::{KeyId, Random, SecretBytes};
 use crate::secrets::{
     AssembleError, Assembled, Authorities, IssuerRef, Kept, Manifest, NamedGenerator, NewVersion,
-    RecipeError, SealedKey, SecretValue, Sources, StageLabel, Stored, VersionId, assemble,
-    derivations,
+    RecipeError, SealedKey, SecretValue, Sources, StageLabel, Stored, Substitutes, VersionId,
+    assemble, derivations,
 };
 
 /// What the truth becomes.
@@ -32,8 +34,10 @@ pub(crate) struct Next<'a> {
     pub(crate) manifest: Manifest,
     /// The values that are not stored yet, oldest first; the last one is current.
     pub(crate) fresh: Vec<(String, SecretValue)>,
-    /// The value of the stored version that becomes current again.
-    back: Option<&'a SecretValue>,
+    /// One that is not stored yet, and pending.
+    pending: Option<(String, SecretValue)>,
+    /// The value of the stored version that becomes current: again, or since it is not pending any more.
+    stored: Option<&'a SecretValue>,
     /// Whether something is imported now.
     pub(crate) imported: bool,
     /// What was asked for and is not done, in words.
@@ -48,7 +52,8 @@ impl<'a> Next<'a> {
         Self {
             manifest,
             fresh: Vec::new(),
-            back: None,
+            pending: None,
+            stored: None,
             imported: false,
             note: None,
             unmet: Vec::new(),
@@ -62,14 +67,20 @@ impl<'a> Next<'a> {
     {
         let fresh = self.fresh.last().map(|(_, value)| value);
         fresh
-            .or(self.back)
+            .or(self.stored)
             .or_else(|| base.truth().map(|truth| &truth.current))
             .ok_or_else(|| internal(&"neither a new nor a stored value"))
     }
 
     /// Whether the current value is another one than before.
     pub(crate) fn is_new(&self) -> bool {
-        !self.fresh.is_empty() || self.back.is_some()
+        !self.fresh.is_empty() || self.stored.is_some()
+    }
+
+    /// Takes all values out that are not stored yet.
+    pub(crate) fn take_unstored(&mut self) -> Vec<(String, SecretValue)> {
+        let fresh = std::mem::take(&mut self.fresh);
+        fresh.into_iter().chain(self.pending.take()).collect()
     }
 }
 
@@ -84,16 +95,20 @@ pub(crate) fn next<'a>(
     user_context(&seen.secret).map_err(|error| context_refused(&error))?;
     let wanted = Wanted::of(seen, base)?;
     let mut next = go_back(seen, base, &wanted, now, random)?;
-    if next.back.is_none() {
+    if next.stored.is_none() {
         go_on(&mut next, seen, base, &wanted, (key, now), random)?;
+    }
+    if !next.is_new() {
+        rotate(&mut next, seen, base, &wanted, (key, now), random)?;
     }
     let labels = wanted_labels(seen)?;
     let manifest = &mut next.manifest;
     next.unmet = manifest
         .put_labels(&labels)
         .map_err(|error| internal(&error))?;
-    if rebind(manifest, seen, key)? || !next.fresh.is_empty() {
-        fit(manifest, &next.fresh, seen, base, now)?;
+    let fresh: Vec<_> = next.fresh.iter().chain(&next.pending).collect();
+    if rebind(manifest, seen, key)? || !fresh.is_empty() {
+        fit(manifest, &fresh, seen, base, now)?;
     }
     Ok(next)
 }
@@ -118,8 +133,8 @@ impl<'a> Wanted<'a> {
     fn version(
         &self,
         seen: &Observed,
-        key: KeyId,
-        now: Timestamp,
+        base: &Base<'_>,
+        (key, now): (KeyId, Timestamp),
         random: &mut dyn Random,
     ) -> Result<NewVersion, Refusal> {
         Ok(NewVersion {
@@ -128,6 +143,7 @@ impl<'a> Wanted<'a> {
             key_id: key.to_string(),
             context: seen.secret.spec.encryption_context.clone(),
             derivations: derivations(&self.generators),
+            substitutes: substitutes(base).clone(),
         })
     }
 
@@ -141,6 +157,7 @@ impl<'a> Wanted<'a> {
     fn assemble(
         &self,
         (current, previous): (Option<&SecretValue>, Option<Stored<'_>>),
+        substitutes: &Substitutes,
         issuers: &Authorities,
         seen: &Observed,
         now: Timestamp,
@@ -157,7 +174,7 @@ impl<'a> Wanted<'a> {
             issuers,
             current,
             previous,
-            literals: &spec.literals,
+            literals: &substituted(&spec.literals, substitutes),
             imported: &imported,
             sealed: &self.sealed,
             generators: &self.generators,
@@ -197,7 +214,10 @@ fn go_back<'a>(
     });
     // Whose certificates would have to be signed anew does not say what is asked for: nobody is asked to sign.
     let unasked = Authorities::new();
-    let conflict = match wanted.assemble((Some(earlier), previous), &unasked, seen, now, random) {
+    let nothing = Substitutes::new();
+    let substitutes = record.map_or(&nothing, |record| &record.substitutes);
+    let kept = (Some(earlier), previous);
+    let conflict = match wanted.assemble(kept, substitutes, &unasked, seen, now, random) {
         Ok(Assembled::Unchanged) => None,
         Ok(Assembled::Changed(other)) => Some(differing(earlier, &other)),
         Err(error) => Some(with_causes(&error)),
@@ -214,7 +234,7 @@ fn go_back<'a>(
         .promote(&version)
         .and_then(|_| manifest.record_rollback(&request))
         .map_err(|error| internal(&error))?;
-    next.back = Some(earlier);
+    next.stored = Some(earlier);
     Ok(next)
 }
 
@@ -245,8 +265,8 @@ fn go_on(
     let value = if let Some(replication) = &seen.replication {
         replication::value(replication, base)?
     } else {
-        let issuers = &seen.issuers.authorities;
-        match wanted.assemble((current.as_ref(), previous), issuers, seen, now, random) {
+        let (kept, issuers) = ((current.as_ref(), previous), &seen.issuers.authorities);
+        match wanted.assemble(kept, substitutes(base), issuers, seen, now, random) {
             Ok(Assembled::Changed(value)) => Some(value),
             Ok(Assembled::Unchanged) => current.filter(|_| base.truth().is_none()),
             Err(error) => return Err(refused(&error)),
@@ -256,10 +276,10 @@ fn go_on(
     let value = value.filter(|value| base.truth().is_none_or(|truth| truth.current != *value));
     if let Some(value) = value {
         if let Some(backup) = backup(seen, base, &value)? {
-            let version = wanted.version(seen, key, now, random)?;
+            let version = wanted.version(seen, base, (key, now), random)?;
             add(manifest, &mut next.fresh, version, backup)?;
         }
-        let version = wanted.version(seen, key, now, random)?;
+        let version = wanted.version(seen, base, (key, now), random)?;
         add(manifest, &mut next.fresh, version, value)?;
     }
     if let Some(token) = anew {
@@ -283,6 +303,100 @@ fn go_on(
     Ok(())
 }
 
+/// Does what a rotation asks of the versions, on the state of the truth that it was decided on.
+fn rotate<'a>(
+    next: &mut Next<'a>,
+    seen: &'a Observed,
+    base: &Base<'_>,
+    wanted: &Wanted<'_>,
+    (key, now): (KeyId, Timestamp),
+    random: &mut dyn Random,
+) -> Result<(), Refusal> {
+    let (Some(asked), Some(_)) = (&seen.rotation, base.truth()) else {
+        return Ok(());
+    };
+    let manifest = &mut next.manifest;
+    match &asked.change {
+        Change::Record => {}
+        Change::Create {
+            version,
+            substitutes,
+        } => {
+            let value = replaced(seen, base, wanted, substitutes, now, random)?;
+            let version = NewVersion {
+                id: version.clone(),
+                substitutes: substitutes.clone(),
+                ..wanted.version(seen, base, (key, now), random)?
+            };
+            let id = version.id.to_string();
+            let added = manifest.add_pending(version);
+            added.map_err(|error| internal(&error))?;
+            next.pending = Some((id, value));
+        }
+        Change::Promote(version) => {
+            let pending = match &seen.pending {
+                Some(Ok(pending)) => pending,
+                Some(Err(Refusal(reason, message))) => {
+                    return Err(Refusal(*reason, message.clone()));
+                }
+                None => return Err(internal(&"the version to promote was not read")),
+            };
+            let promoted = manifest.promote(version);
+            promoted.map_err(|error| internal(&error))?;
+            next.stored = Some(pending);
+        }
+    }
+    let recorded = manifest.record_rotation(asked.record.clone());
+    recorded.map_err(|error| internal(&error))?;
+    Ok(())
+}
+
+/// The value of a rotation's new version: what is generated is made anew, and the substitutes stand where they belong.
+fn replaced(
+    seen: &Observed,
+    base: &Base<'_>,
+    wanted: &Wanted<'_>,
+    substitutes: &Substitutes,
+    now: Timestamp,
+    random: &mut dyn Random,
+) -> Result<SecretValue, Refusal> {
+    let current = kept(base, wanted, None, true)?.unwrap_or_else(SecretValue::new);
+    let entries = current.iter().map(|(key, bytes)| {
+        let substitute = substitutes.get(key);
+        let bytes = substitute.map_or(bytes, |substitute| substitute.is.as_bytes());
+        (key, bytes)
+    });
+    let current = copy_of(entries)?;
+    let previous = base.truth().and_then(generated::stored);
+    let (kept, issuers) = ((Some(&current), previous), &seen.issuers.authorities);
+    match wanted.assemble(kept, substitutes, issuers, seen, now, random) {
+        Ok(Assembled::Changed(value)) => Ok(value),
+        Ok(Assembled::Unchanged) => Ok(current),
+        Err(error) => Err(refused(&error)),
+    }
+}
+
+/// What stands in the place of literals in the current version.
+fn substitutes<'a>(base: &'a Base<'_>) -> &'a Substitutes {
+    static NOTHING: Substitutes = Substitutes::new();
+    let current = base.truth().and_then(|truth| truth.manifest.current());
+    current.map_or(&NOTHING, |version| &version.substitutes)
+}
+
+/// The literals of a spec, with the substitutes of those that are as they were when these were put in their place.
+fn substituted<'a>(
+    literals: &'a BTreeMap<String, String>,
+    substitutes: &Substitutes,
+) -> Cow<'a, BTreeMap<String, String>> {
+    let mut literals = Cow::Borrowed(literals);
+    for (key, substitute) in substitutes {
+        if literals.get(key) == Some(&substitute.of) {
+            literals.to_mut().insert(key.clone(), substitute.is.clone());
+        }
+    }
+    literals
+}
+
 /// The authorities of other secrets that have to sign for the next version. None, where there will be no next version.
 pub(super) fn needed_authorities(seen: &Observed, now: Timestamp) -> BTreeSet<IssuerRef> {
     let KeySeen::Usable { .. } = &seen.key else {
@@ -293,7 +407,9 @@ pub(super) fn needed_authorities(seen: &Observed, now: Timestamp) -> BTreeSet<Is
         let wanted = Wanted::of(seen, &base)?;
         let none = Manifest::default();
         let manifest = base.truth().map_or(&none, |truth| &truth.manifest);
-        let anew = regeneration(&seen.secret, manifest).is_some();
+        let rotates = seen.rotation.as_ref();
+        let rotates = rotates.is_some_and(|it| matches!(it.change, Change::Create { .. }));
+        let anew = rotates || regeneration(&seen.secret, manifest).is_some();
         let current = kept(&base, &wanted, taken_over(seen, &base)?.as_ref(), anew)?;
         let previous = base.truth().and_then(generated::stored);
         let generators = wanted.generators.iter();

@@ -17,7 +17,7 @@ const MAX_VERSIONS_SIZE: usize = 960 * 1024;
 /// Drops what is not kept any more, and refuses what would not fit.
 pub(crate) fn fit(
     manifest: &mut Manifest,
-    fresh: &[(String, SecretValue)],
+    fresh: &[&(String, SecretValue)],
     seen: &Observed,
     base: &Base<'_>,
     now: Timestamp,
@@ -46,7 +46,7 @@ pub(crate) fn fit(
 /// How much room a version takes at most: its envelope under the pairs that it is bound to now, and its record.
 fn size(
     version: &VersionRecord,
-    fresh: &[(String, SecretValue)],
+    fresh: &[&(String, SecretValue)],
     seen: &Observed,
     base: &Base<'_>,
 ) -> Result<usize, ContextError> {

@@ -3,6 +3,7 @@
 pub(crate) mod absence;
 pub(super) mod base;
 pub(super) mod history;
-pub(super) mod opened;
+pub(crate) mod opened;
+pub(crate) mod other;
 pub(crate) mod purge;
 pub(super) mod write;

@@ -62,6 +62,10 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         seen(&facts.secrets, |all| ready("ManagedSecret", all)),
     );
     add(
+        "rotation",
+        seen(&facts.schedules, |all| ready("RotationSchedule", all)),
+    );
+    add(
         "pending deletion",
         seen(&facts.keys, |keys| pending(&keys.items)),
     );

@@ -1,0 +1,184 @@
+//! Which pods are without the new value: those that get it by the CSI driver and have another version, as their nodes tell, and those
+//! that use the native Secret and were made before, or whose files kubelet has not brought up to date yet.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::{Api, ResourceExt};
+
+use crate::api::ManagedSecret;
+use crate::api::VolumeStage;
+use crate::consumers::of_pod;
+use crate::controllers::context::Context;
+use crate::controllers::error::Error;
+use crate::controllers::rollout::Delivered;
+use crate::controllers::rollout::cluster::{pages, unended};
+use crate::rotation::machine::Consumers;
+use crate::secrets::VersionId;
+
+/// How long kubelet takes at most to bring the files of a native Secret up to date: its sync period and the time its cache keeps.
+const KUBELET: Duration = Duration::from_secs(120);
+/// Most pods that are named.
+const MOST: usize = 100;
+
+/// Looks at the pods of the secret's namespace.
+pub(super) async fn look(
+    secret: &ManagedSecret,
+    version: &VersionId,
+    promoted: Timestamp,
+    ctx: &Context,
+) -> Result<Consumers, Error> {
+    let namespace = secret.namespace().unwrap_or_default();
+    let target = secret.status.as_ref().and_then(|it| it.target_ref.as_ref());
+    let look = Look {
+        secret: &secret.name_any(),
+        version: version.as_str(),
+        promoted,
+        native: Delivered {
+            target: target.map(|target| target.name.clone()),
+            secret: None,
+        },
+        reported: ctx.node_plugin,
+        now: ctx.now(),
+    };
+    let mut behind = Vec::new();
+    let mut see = |pod: Pod| {
+        if look.is_behind(&pod) {
+            behind.push(pod.name_any());
+        }
+        behind.len() < MOST
+    };
+    let api: Api<Pod> = Api::namespaced(ctx.client.clone(), &namespace);
+    pages(&api, &format!("Pods of {namespace}"), unended(), &mut see).await?;
+    behind.sort();
+    Ok(if behind.is_empty() {
+        Consumers::UpToDate
+    } else {
+        Consumers::Behind(behind)
+    })
+}
+
+/// What pods are asked.
+struct Look<'a> {
+    secret: &'a str,
+    version: &'a str,
+    promoted: Timestamp,
+    native: Delivered,
+    /// Whether nodes tell which versions pods have.
+    reported: bool,
+    now: Timestamp,
+}
+
+impl Look<'_> {
+    fn is_behind(&self, pod: &Pod) -> bool {
+        if pod.metadata.deletion_timestamp.is_some() {
+            return false;
+        }
+        self.is_behind_by_driver(pod) || self.is_behind_natively(pod)
+    }
+
+    /// Of what asks for the version before, nothing is wanted.
+    fn is_behind_by_driver(&self, pod: &Pod) -> bool {
+        let has = of_pod(pod);
+        let has = has.get(self.secret).filter(|_| self.reported);
+        has.is_some_and(|has| {
+            let version = has.version.as_ref().map(VersionId::as_str);
+            has.stage == VolumeStage::Current && version != Some(self.version)
+        })
+    }
+
+    fn is_behind_natively(&self, pod: &Pod) -> bool {
+        let Some(spec) = &pod.spec else { return false };
+        if !self.native.is_used_by(spec) {
+            return false;
+        }
+        let made = pod.creation_timestamp().map(|time| time.0);
+        if made.is_some_and(|made| made > self.promoted) {
+            return false;
+        }
+        let synced = SignedDuration::try_from(KUBELET).unwrap_or_default();
+        let synced = self.promoted.checked_add(synced);
+        // What a container has as a variable is what it was when the container started.
+        self.native.is_read_at_start_by(spec) || synced.is_ok_and(|synced| self.now < synced)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::secrets::testing::IDS;
+
+    fn pod(made: &str, spec: &Value, condition: Option<&str>) -> Pod {
+        let conditions: Vec<_> = condition
+            .map(|message| json!({"type": "keystead.dev/SecretsLoaded", "status": "True", "message": message}))
+            .into_iter()
+            .collect();
+        serde_json::from_value(json!({
+            "metadata": {"name": "web", "namespace": "shop", "creationTimestamp": made},
+            "spec": spec,
+            "status": {"phase": "Running", "conditions": conditions},
+        }))
+        .unwrap()
+    }
+
+    fn is_behind(pod: &Pod, seconds_later: i64) -> bool {
+        let promoted: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        Look {
+            secret: "db",
+            version: IDS[1],
+            promoted,
+            native: Delivered {
+                target: Some("db".to_owned()),
+                secret: None,
+            },
+            reported: true,
+            now: promoted
+                .checked_add(SignedDuration::from_secs(seconds_later))
+                .unwrap(),
+        }
+        .is_behind(pod)
+    }
+
+    const BEFORE: &str = "2026-01-01T11:00:00Z";
+    const AFTER: &str = "2026-01-01T12:00:01Z";
+
+    #[test]
+    fn a_pod_with_the_drivers_volume_is_behind_until_its_node_tells_of_the_version() {
+        let volume = json!({"containers": [], "volumes": [{"name": "v", "csi": {
+            "driver": "secrets.keystead.dev", "volumeAttributes": {"secret": "db"}}}]});
+        let told = |id: &str| format!("db={id}");
+        assert!(is_behind(&pod(AFTER, &volume, None), 0));
+        assert!(is_behind(&pod(AFTER, &volume, Some(&told(IDS[0]))), 9999));
+        assert!(!is_behind(&pod(BEFORE, &volume, Some(&told(IDS[1]))), 0));
+        let previous = json!({"containers": [], "volumes": [{"name": "v", "csi": {
+            "driver": "secrets.keystead.dev", "volumeAttributes": {"secret": "db", "version": "Previous"}}}]});
+        assert!(!is_behind(&pod(BEFORE, &previous, Some(&told(IDS[0]))), 0));
+    }
+
+    #[test]
+    fn a_pod_with_a_variable_of_the_native_secret_is_behind_until_it_is_made_anew() {
+        let variable = json!({"containers": [{"name": "c", "env": [{"name": "P", "valueFrom":
+            {"secretKeyRef": {"name": "db", "key": "password"}}}]}]});
+        assert!(is_behind(&pod(BEFORE, &variable, None), 9999));
+        assert!(!is_behind(&pod(AFTER, &variable, None), 0));
+    }
+
+    #[test]
+    fn the_files_of_a_native_secret_are_given_the_time_that_kubelet_takes() {
+        let volume =
+            json!({"containers": [], "volumes": [{"name": "v", "secret": {"secretName": "db"}}]});
+        assert!(is_behind(&pod(BEFORE, &volume, None), 119));
+        assert!(!is_behind(&pod(BEFORE, &volume, None), 120));
+        let path = json!({"containers": [{"name": "c", "volumeMounts": [{"name": "v", "mountPath": "/p", "subPath": "p"}]}],
+            "volumes": [{"name": "v", "secret": {"secretName": "db"}}]});
+        assert!(
+            is_behind(&pod(BEFORE, &path, None), 9999),
+            "a subPath never changes"
+        );
+        let other = json!({"containers": [], "volumes": [{"name": "v", "secret": {"secretName": "other"}}]});
+        assert!(!is_behind(&pod(BEFORE, &other, None), 0));
+    }
+}

@@ -1,0 +1,190 @@
+//! The controller of `RotationSchedule`: decides what comes next in the rotation of a secret, tells the other side, and asks the
+//! controller of the secret, which alone writes the truth about it, for the rest.
+//!
+//! ```text
+//! schedule, truth about the secret ─▶ machine ─┬─▶ SetSecret, TestSecret (outside)
+//!                                              └─▶ asked of the secret's controller ─▶ truth ─▶ looked at again
+//! ```
+
+mod consumers;
+mod observe;
+mod outside;
+mod plan;
+mod status;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{Stream, StreamExt, stream};
+use k8s_openapi::jiff::Timestamp;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{self, Action};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates};
+use kube::{Api, ResourceExt};
+use tracing::instrument;
+
+use self::observe::observe;
+use self::outside::carry;
+use self::plan::{Doing, Plan};
+use super::backoff::jittered;
+use super::context::{Context, jitter};
+use super::error::{Class, Error};
+use super::parking::Presence;
+use super::run::{drive, retry};
+use super::status::{publish, tell};
+use crate::api::{ManagedSecret, RotationSchedule};
+use crate::crypto::OsRandom;
+use crate::rotation::rotator::Outcome as Answer;
+use crate::telemetry::{Kind, Outcome};
+use crate::watching::{self, WatchPauses};
+
+/// How long a schedule is left alone when nothing happens to it. Changes are watched; this is a safety net.
+const RESYNC: Duration = Duration::from_secs(3600);
+/// How long until the next look at a secret of which something was asked. It is told when that was done.
+const ASKED: Duration = Duration::from_secs(30);
+/// How long until the next look at what somebody has to mend.
+const STUCK: Duration = Duration::from_secs(300);
+
+/// The controller over one watch, until `stop`.
+pub(super) fn run<S>(
+    ctx: Arc<Context>,
+    api: Api<DeserializeGuard<RotationSchedule>>,
+    (schedules, secrets): (Presence<RotationSchedule>, Presence<ManagedSecret>),
+    stop: S,
+) -> impl Future<Output = ()> + Send + use<S>
+where
+    S: Future<Output = ()> + Send + Sync + 'static,
+{
+    let (reader, writer) = schedules.watch();
+    let seen = schedules.clone();
+    let events = watching::watch(api)
+        .modify(|schedule| schedule.metadata.managed_fields = None)
+        .reflect(writer)
+        .inspect(move |event| seen.see(event));
+    let stream = watching::objects(events, reader.clone()).predicate_filter(
+        predicates::generation.combine(predicates::annotations),
+        PredicateConfig::default(),
+    );
+    let controller = Controller::for_stream(stream, reader.clone())
+        .reconcile_on(of_secrets(&ctx, reader))
+        .trigger_backoff(WatchPauses::default())
+        .with_config(controller::Config::default().concurrency(ctx.concurrency))
+        .graceful_shutdown_on(stop)
+        .run(
+            move |schedule, ctx| reconcile(schedule, ctx, (schedules.clone(), secrets.clone())),
+            |schedule, error, ctx| retry(&schedule, error, &ctx.schedule_failures),
+            ctx,
+        );
+    drive(controller)
+}
+
+/// Schedules of secrets that were looked at.
+fn of_secrets(
+    ctx: &Arc<Context>,
+    schedules: Store<RotationSchedule>,
+) -> impl Stream<Item = ObjectRef<RotationSchedule>> + Send + use<> {
+    ctx.rotations.news().flat_map(move |secret| {
+        let concerned = |schedule: &Arc<RotationSchedule>| match &secret {
+            Ok(secret) => schedule.secret() == *secret,
+            // Too many at once to be told one by one: all of them.
+            Err(_) => true,
+        };
+        let found = schedules.state().into_iter().filter(concerned);
+        let found: Vec<_> = found
+            .map(|schedule| ObjectRef::from_obj(&*schedule))
+            .collect();
+        stream::iter(found)
+    })
+}
+
+impl RotationSchedule {
+    /// The secret that it is about.
+    fn secret(&self) -> ObjectRef<ManagedSecret> {
+        let namespace = self.namespace().unwrap_or_default();
+        ObjectRef::new(&self.spec.secret_ref.name).within(&namespace)
+    }
+}
+
+#[instrument(skip_all, fields(schedule = %ObjectRef::from_obj(&*schedule)))]
+async fn reconcile(
+    schedule: Arc<RotationSchedule>,
+    ctx: Arc<Context>,
+    known: (Presence<RotationSchedule>, Presence<ManagedSecret>),
+) -> Result<Action, Error> {
+    let started = Instant::now();
+    let result = reconcile_once(schedule, &ctx, &known).await;
+    let outcome = match &result {
+        Ok((_, outcome)) => *outcome,
+        Err(error) => error.class().into(),
+    };
+    ctx.metrics
+        .reconciled(Kind::RotationSchedule, outcome, started.elapsed());
+    result.map(|(wait, _)| Action::requeue(wait))
+}
+
+async fn reconcile_once(
+    schedule: Arc<RotationSchedule>,
+    ctx: &Context,
+    known: &(Presence<RotationSchedule>, Presence<ManagedSecret>),
+) -> Result<(Duration, Outcome), Error> {
+    let object = ObjectRef::from_obj(&*schedule);
+    let failures = ctx.schedule_failures.count(&object);
+    let seen = match observe(schedule.clone(), known, ctx).await {
+        Ok(seen) => seen,
+        Err(error) => return Err(tell(&*schedule, error, failures, ctx).await?),
+    };
+    let now = ctx.now();
+    let mut plan = plan::plan(&seen, now, &mut OsRandom);
+    if let Doing::Carry(version) = &plan.doing {
+        ctx.check_leadership()?;
+        let answer = match carry(version, &seen, ctx).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(tell(&*schedule, error, failures, ctx).await?),
+        };
+        plan = plan::after(&seen, version, &answer, (now, &mut OsRandom));
+        if !matches!(answer, Answer::Done) {
+            plan.attempts = i64::from(failures) + 1;
+        }
+    }
+    if let Doing::Ask(asked) = &plan.doing {
+        ctx.rotations.ask(&schedule.secret(), asked.clone());
+    }
+    let status = status::status(&seen, &plan, now);
+    publish(&*schedule, &status, &plan.ready, ctx).await?;
+    Ok(next_look(&plan, object, ctx))
+}
+
+/// When to look again. What is tried again is tried ever more slowly.
+fn next_look(
+    plan: &Plan,
+    object: ObjectRef<RotationSchedule>,
+    ctx: &Context,
+) -> (Duration, Outcome) {
+    let wait = match &plan.doing {
+        Doing::Ask(_) | Doing::Carry(_) => jittered(ASKED, jitter()),
+        Doing::Retry => {
+            let wait = ctx
+                .schedule_failures
+                .delay(object, Class::Transient, jitter());
+            return (wait, Outcome::Waiting);
+        }
+        Doing::Nothing if plan.ready.status => jittered(RESYNC, jitter()),
+        Doing::Nothing => jittered(STUCK, jitter()),
+    };
+    if !matches!(plan.doing, Doing::Carry(_)) {
+        ctx.schedule_failures.reset(&object);
+    }
+    let until = |next: Timestamp| {
+        let wait = Duration::try_from(next.duration_since(ctx.now())).unwrap_or_default();
+        // A moment later than planned, since timers may be early.
+        ctx.clock.timer(wait + Duration::from_millis(100))
+    };
+    let wait = plan.next.map_or(wait, |next| wait.min(until(next)));
+    let outcome = if plan.ready.status {
+        Outcome::Success
+    } else {
+        Outcome::Waiting
+    };
+    (wait, outcome)
+}

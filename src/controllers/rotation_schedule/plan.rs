@@ -1,0 +1,442 @@
+//! Decides what a schedule needs, and what is said of it. Pure: time is an argument.
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::observe::{Observed, Truth};
+use crate::api::condition::NewCondition;
+use crate::api::managed_secret::ReplicaOf;
+use crate::api::names::ANNOTATION_ROTATE;
+use crate::api::rotation_schedule::PostgresRotation;
+use crate::api::{DatabaseUsers, Reason, RotationSchedule, RotationStep};
+use crate::controllers::rotations::{Asked, Change};
+use crate::controllers::token::token;
+use crate::crypto::Random;
+use crate::rotation::machine::{self, Finish, MOST_REFUSED, Next, Seen, Why};
+use crate::rotation::rotator::Outcome;
+use crate::rotation::timing::{Due, Timing, duration};
+use crate::secrets::{Running, SecretRotation, VersionId};
+
+/// How many pods a message names.
+const MOST_NAMED: usize = 5;
+
+/// What to do, and what to say.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// What to do.
+    pub(super) doing: Doing,
+    /// The summary.
+    pub(super) ready: NewCondition,
+    /// Conditions beside the summary that are so; the others are not.
+    pub(super) beside: Option<NewCondition>,
+    /// The step that is next, of a rotation that is under way.
+    pub(super) step: Option<RotationStep>,
+    /// How often it was tried without success.
+    pub(super) attempts: i64,
+    /// When the next rotation begins by the schedule.
+    pub(super) begins: Option<Timestamp>,
+    /// When to look again.
+    pub(super) next: Option<Timestamp>,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub(super) enum Doing {
+    /// Nothing.
+    Nothing,
+    /// Ask the controller of the secret for that.
+    Ask(Asked),
+    /// Tell the other side of the pending version, and try it.
+    Carry(VersionId),
+    /// The same again, later.
+    Retry,
+}
+
+impl Plan {
+    fn says(doing: Doing, ready: NewCondition) -> Self {
+        Self {
+            doing,
+            ready,
+            beside: None,
+            step: None,
+            attempts: 0,
+            begins: None,
+            next: None,
+        }
+    }
+
+    fn refused(reason: Reason, message: impl Into<String>) -> Self {
+        Self::says(Doing::Nothing, NewCondition::not_ready(reason, message))
+    }
+}
+
+/// Decides.
+pub(super) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Plan {
+    let (timing, truth) = match find(seen) {
+        Ok(found) => found,
+        Err((reason, message)) => return Plan::refused(reason, message),
+    };
+    let record = truth.manifest.rotation();
+    let due = due(seen, timing, record, now);
+    let asked = token(&*seen.schedule, ANNOTATION_ROTATE);
+    let next = machine::next(&Seen {
+        record,
+        due,
+        asked: asked.as_deref(),
+        held: seen.held,
+        consumers: seen.consumers.as_ref(),
+        finish: finish(&seen.schedule),
+        now,
+    });
+    let mut plan = of_next(seen, truth, next, (now, random));
+    plan.begins = due.and_then(|due| due.begins);
+    plan
+}
+
+/// What is needed to decide anything, or why it is not there.
+fn find(seen: &Observed) -> Result<(&Timing, &Truth), (Reason, String)> {
+    if let Some(elder) = &seen.elder {
+        let message = format!(
+            "RotationSchedule {elder} is older and rotates the same secret; delete one of the two"
+        );
+        return Err((Reason::Conflict, message));
+    }
+    let timing = seen.timing.as_ref();
+    let timing = timing.map_err(|error| (Reason::InvalidSpec, error.to_string()))?;
+    let name = &seen.schedule.spec.secret_ref.name;
+    let Some(secret) = &seen.secret else {
+        let message = format!("ManagedSecret {name} does not exist; apply it");
+        return Err((Reason::SecretNotFound, message));
+    };
+    if let Some(ReplicaOf { .. }) = secret.spec.replica_of {
+        let message =
+            format!("ManagedSecret {name} is a replica: rotate its source, which it follows");
+        return Err((Reason::InvalidSpec, message));
+    }
+    generated(seen, secret)?;
+    let waiting = || {
+        let message = format!(
+            "nothing that can be opened is stored of ManagedSecret {name}; see its condition"
+        );
+        (Reason::Waiting, message)
+    };
+    let truth = seen
+        .truth
+        .as_ref()
+        .filter(|it| it.manifest.current().is_some());
+    Ok((timing, truth.ok_or_else(waiting)?))
+}
+
+/// What is made anew has to be generated: what a person has to enter cannot be rotated.
+fn generated(seen: &Observed, secret: &crate::api::ManagedSecret) -> Result<(), (Reason, String)> {
+    let generates = |key: &str| secret.spec.generate.iter().any(|entry| entry.key == key);
+    let strategy = &seen.schedule.spec.strategy;
+    let name = &seen.schedule.spec.secret_ref.name;
+    if strategy.regenerate.is_some() && secret.spec.generate.is_empty() {
+        let message = format!(
+            "ManagedSecret {name} generates nothing, so that there is nothing to be made anew: name keys in its spec.generate"
+        );
+        return Err((Reason::InvalidSpec, message));
+    }
+    if strategy.postgres.is_some() && !generates("password") {
+        let message = format!(
+            "ManagedSecret {name} does not generate its key password, which a rotation makes anew: name it in its spec.generate"
+        );
+        return Err((Reason::InvalidSpec, message));
+    }
+    Ok(())
+}
+
+fn due(
+    seen: &Observed,
+    timing: &Timing,
+    record: Option<&SecretRotation>,
+    now: Timestamp,
+) -> Option<Due> {
+    let suspended = seen.schedule.spec.suspend.unwrap_or_default();
+    let since = record?.since;
+    (!suspended).then(|| timing.due(since, seen.seed, now))
+}
+
+/// What is waited for at the end, as the schedule says.
+fn finish(schedule: &RotationSchedule) -> Finish {
+    let default = Finish {
+        overlaps: users(schedule) == Some(DatabaseUsers::Alternating),
+        ..Finish::default()
+    };
+    let Some(spec) = &schedule.spec.finish else {
+        return default;
+    };
+    let parsed = |text: &Option<String>| text.as_deref().and_then(duration);
+    Finish {
+        waits: spec.wait_for_consumers.unwrap_or(default.waits),
+        grace: parsed(&spec.grace_period).unwrap_or(SignedDuration::ZERO),
+        timeout: parsed(&spec.timeout).unwrap_or(default.timeout),
+        ..default
+    }
+}
+
+/// How many users of a database take part.
+pub(super) fn users(schedule: &RotationSchedule) -> Option<DatabaseUsers> {
+    let postgres = schedule.spec.strategy.postgres.as_ref();
+    postgres.map(|PostgresRotation { users, .. }| *users)
+}
+
+fn of_next(
+    seen: &Observed,
+    truth: &Truth,
+    next: Next,
+    (now, random): (Timestamp, &mut dyn Random),
+) -> Plan {
+    let record = truth.manifest.rotation();
+    let changed = |change: &dyn Fn(&mut SecretRotation)| {
+        let mut record = record.cloned().unwrap_or_else(|| SecretRotation::new(now));
+        change(&mut record);
+        ask(truth, record, Change::Record)
+    };
+    let finishing = |doing, ready| Plan {
+        step: Some(RotationStep::FinishSecret),
+        ..Plan::says(doing, ready)
+    };
+    match next {
+        Next::Adopt => Plan::says(
+            changed(&|_| {}),
+            NewCondition::not_ready(Reason::Waiting, "the schedule is being taken up"),
+        ),
+        Next::Begin { token, missed } => begin(seen, truth, (token, missed), (now, random)),
+        Next::Carry(version) => Plan {
+            step: Some(RotationStep::SetSecret),
+            ..Plan::says(
+                Doing::Carry(version),
+                rotating("the new value is stored and pending"),
+            )
+        },
+        Next::Loaded => finishing(
+            changed(&|record| {
+                if let Some(running) = &mut record.running {
+                    running.loaded = Some(now);
+                }
+            }),
+            rotating("every pod has the new value"),
+        ),
+        Next::End { stalled } => finishing(
+            changed(&|record| record.end(now, stalled)),
+            rotating("the rotation is ending"),
+        ),
+        Next::Stalled { until, behind } => stalled(until, &behind),
+        Next::Wait { until, why } => Plan {
+            next: until,
+            ..waiting(seen, why, until)
+        },
+    }
+}
+
+fn stalled(until: Timestamp, behind: &[String]) -> Plan {
+    let message = format!(
+        "the new value is current, and these pods are without it for longer than finish.timeout: {}. The value before goes on to \
+         work, and no further rotation begins, until they have it or are gone",
+        named(behind)
+    );
+    let ready = NewCondition::not_ready(Reason::FinishStalled, message.clone());
+    Plan {
+        step: Some(RotationStep::FinishSecret),
+        beside: Some(NewCondition {
+            condition: crate::api::ConditionType::FinishStalled,
+            status: true,
+            reason: Reason::FinishStalled,
+            message,
+        }),
+        next: Some(until),
+        ..Plan::says(Doing::Nothing, ready)
+    }
+}
+
+fn waiting(seen: &Observed, why: Why, until: Option<Timestamp>) -> Plan {
+    let finishing = |message: String| Plan {
+        step: Some(RotationStep::FinishSecret),
+        ..Plan::says(Doing::Nothing, rotating(message))
+    };
+    match why {
+        Why::Idle => Plan::says(Doing::Nothing, idle(seen, until)),
+        Why::Held => Plan::refused(
+            Reason::RestoreSuspected,
+            "the cluster may have been restored from a backup: nothing is rotated until that is looked at, or a day is over",
+        ),
+        Why::Refused => Plan {
+            step: Some(RotationStep::SetSecret),
+            ..Plan::refused(
+                Reason::ValueRefused,
+                format!(
+                    "{MOST_REFUSED} values were refused one after the other: change what the secret generates, and then ask for another by \
+                 a new value of {ANNOTATION_ROTATE}"
+                ),
+            )
+        },
+        Why::Consumers(behind) => finishing(format!(
+            "the new value is current; waiting for pods to have it: {}",
+            named(&behind)
+        )),
+        Why::Grace => finishing(
+            "every pod has the new value; the value before works for the grace period".to_owned(),
+        ),
+    }
+}
+
+fn idle(seen: &Observed, until: Option<Timestamp>) -> NewCondition {
+    let message = match until {
+        _ if seen.schedule.spec.suspend.unwrap_or_default() => {
+            format!("suspended: rotates only when asked by {ANNOTATION_ROTATE}")
+        }
+        None => format!("rotates when asked by {ANNOTATION_ROTATE}"),
+        // To the second, as times in the API are.
+        Some(next) => format!("rotates next at {}", crate::api::time::as_stored(next).0),
+    };
+    NewCondition::ready(Reason::Scheduled, message)
+}
+
+fn rotating(message: impl Into<String>) -> NewCondition {
+    NewCondition::ready(Reason::Rotating, message)
+}
+
+/// Asks for a new pending version.
+fn begin(
+    seen: &Observed,
+    truth: &Truth,
+    (token, missed): (Option<String>, u64),
+    (now, random): (Timestamp, &mut dyn Random),
+) -> Plan {
+    let Ok(version) = VersionId::generate(random) else {
+        let message = "the system has no random numbers to give";
+        return Plan::refused(Reason::Waiting, message);
+    };
+    let mut record = truth.manifest.rotation().cloned();
+    let record = record.get_or_insert_with(|| SecretRotation::new(now));
+    record.since = now;
+    record.missed = record.missed.saturating_add(missed);
+    if let Some(token) = token {
+        record.obey(&token);
+    }
+    record.running = Some(Running {
+        version: version.clone(),
+        begun: now,
+        promoted: None,
+        loaded: None,
+        refused: 0,
+    });
+    create(seen, truth, record.clone(), version)
+}
+
+fn create(seen: &Observed, truth: &Truth, record: SecretRotation, version: VersionId) -> Plan {
+    let substitutes = match super::outside::substitutes(seen) {
+        Ok(substitutes) => substitutes,
+        Err(problem) => return Plan::refused(Reason::RotationRejected, problem),
+    };
+    let change = Change::Create {
+        version,
+        substitutes,
+    };
+    Plan {
+        step: Some(RotationStep::CreateSecret),
+        ..Plan::says(
+            ask(truth, record, change),
+            rotating("a new value is being made"),
+        )
+    }
+}
+
+fn ask(truth: &Truth, record: SecretRotation, change: Change) -> Doing {
+    Doing::Ask(Asked {
+        sequence: truth.manifest.sequence(),
+        record,
+        change,
+    })
+}
+
+/// What follows from the answer of the other side.
+pub(super) fn after(
+    seen: &Observed,
+    version: &VersionId,
+    answer: &Outcome,
+    (now, random): (Timestamp, &mut dyn Random),
+) -> Plan {
+    let Some(truth) = &seen.truth else {
+        return Plan::refused(Reason::Waiting, "the secret is gone");
+    };
+    let Some(record) = truth.manifest.rotation() else {
+        return Plan::refused(Reason::Waiting, "the rotation is gone");
+    };
+    let setting = |plan: Plan| Plan {
+        step: Some(RotationStep::SetSecret),
+        ..plan
+    };
+    let stuck = |reason, why: &str| {
+        let ready = NewCondition::not_ready(reason, why);
+        setting(Plan::says(Doing::Retry, ready))
+    };
+    match answer {
+        Outcome::Done => {
+            let mut record = record.clone();
+            if let Some(running) = &mut record.running {
+                running.promoted = Some(now);
+            }
+            Plan {
+                step: Some(RotationStep::FinishSecret),
+                ..Plan::says(
+                    ask(truth, record, Change::Promote(version.clone())),
+                    rotating("the new value works and becomes current"),
+                )
+            }
+        }
+        Outcome::ValueRefused(why) => refused(seen, truth, record, (why, random)),
+        Outcome::OwnershipConflict(why) => Plan {
+            beside: Some(NewCondition {
+                condition: crate::api::ConditionType::OwnershipConflict,
+                status: true,
+                reason: Reason::OwnershipConflict,
+                message: why.clone(),
+            }),
+            ..stuck(Reason::OwnershipConflict, why)
+        },
+        Outcome::Rejected(why) => stuck(Reason::RotationRejected, why),
+        Outcome::Retry(why) => stuck(Reason::RotationFailed, why),
+    }
+}
+
+/// Another value in place of one that the other side refuses for what it is; not for ever.
+fn refused(
+    seen: &Observed,
+    truth: &Truth,
+    record: &SecretRotation,
+    (why, random): (&str, &mut dyn Random),
+) -> Plan {
+    let mut record = record.clone();
+    let (Some(running), Ok(version)) = (&mut record.running, VersionId::generate(random)) else {
+        return Plan::refused(Reason::Waiting, "another value is made at the next look");
+    };
+    running.refused += 1;
+    if running.refused >= MOST_REFUSED {
+        return Plan {
+            step: Some(RotationStep::SetSecret),
+            ..Plan::says(
+                ask(truth, record, Change::Record),
+                NewCondition::not_ready(Reason::ValueRefused, why),
+            )
+        };
+    }
+    running.version = version.clone();
+    create(seen, truth, record, version)
+}
+
+/// Some names, and how many more there are.
+fn named(all: &[String]) -> String {
+    let shown = all.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>();
+    let more = all.len().saturating_sub(MOST_NAMED);
+    if more == 0 {
+        shown.join(", ")
+    } else {
+        format!("{} and {more} more", shown.join(", "))
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

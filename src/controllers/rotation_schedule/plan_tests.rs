@@ -1,0 +1,297 @@
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::{ConditionType, ManagedSecret};
+use crate::controllers::uses::Uses;
+use crate::crypto::OsRandom;
+use crate::rotation::machine::Consumers;
+use crate::secrets::testing::{IDS, with_versions};
+use crate::secrets::{Manifest, Substitutes};
+use crate::truth::{Claim, Recovery, Stored};
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+const NOW: &str = "2026-05-02T12:00:00Z";
+
+fn schedule(spec: &Value) -> RotationSchedule {
+    let mut whole =
+        json!({"secretRef": {"name": "db"}, "strategy": {"regenerate": {}}, "jitter": "0s"});
+    for (field, value) in spec.as_object().unwrap() {
+        whole[field] = value.clone();
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "keystead.dev/v1alpha1", "kind": "RotationSchedule",
+        "metadata": {"namespace": "shop", "name": "db", "uid": "s1", "generation": 1}, "spec": whole,
+    }))
+    .unwrap()
+}
+
+fn secret(spec: &Value) -> ManagedSecret {
+    serde_json::from_value(json!({
+        "apiVersion": "keystead.dev/v1alpha1", "kind": "ManagedSecret",
+        "metadata": {"namespace": "shop", "name": "db", "uid": "u1"}, "spec": spec,
+    }))
+    .unwrap()
+}
+
+/// A schedule, and what is remembered of its secret's rotations.
+fn seen(spec: &Value, record: Option<SecretRotation>) -> Observed {
+    let mut manifest = with_versions(&IDS[..1]);
+    if let Some(record) = record {
+        manifest.record_rotation(record).unwrap();
+    }
+    let schedule = schedule(spec);
+    Observed {
+        seed: 0,
+        timing: Timing::read(&schedule.spec),
+        elder: None,
+        secret: Some(Arc::new(secret(
+            &json!({"generate": [{"key": "password", "password": {}}]}),
+        ))),
+        truth: Some(truth(manifest)),
+        user: None,
+        consumers: None,
+        held: false,
+        uses: Uses::default(),
+        schedule: Arc::new(schedule),
+    }
+}
+
+fn truth(manifest: Manifest) -> Truth {
+    Truth {
+        manifest,
+        stored: Stored {
+            namespace: "shop".to_owned(),
+            name: "db".to_owned(),
+            claim: Claim {
+                object_uid: "u1".to_owned(),
+                namespace_uid: "n1".to_owned(),
+            },
+            recovery: Recovery {
+                window_days: None,
+                forced: None,
+            },
+            parked_since: None,
+            approved: None,
+            manifest: Vec::new(),
+            versions: std::collections::BTreeMap::new(),
+            needs: None,
+            entries: std::collections::BTreeMap::default(),
+            resource_version: None,
+        },
+    }
+}
+
+fn planned(seen: &Observed) -> Plan {
+    plan(seen, at(NOW), &mut OsRandom)
+}
+
+fn asked(plan: Plan) -> Asked {
+    match plan.doing {
+        Doing::Ask(asked) => asked,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn idle(since: &str) -> SecretRotation {
+    SecretRotation::new(at(since))
+}
+
+#[test]
+fn a_new_schedule_is_written_down_and_rotates_nothing() {
+    let seen = seen(&json!({"schedule": {"every": "24h"}}), None);
+    let asked = asked(planned(&seen));
+    assert_eq!(asked.change, Change::Record);
+    assert_eq!(asked.record, idle(NOW));
+    assert_eq!(asked.sequence, seen.truth.unwrap().manifest.sequence());
+}
+
+#[test]
+fn what_is_due_makes_a_pending_version_and_says_so() {
+    let spec = json!({"schedule": {"every": "24h"}});
+    let plan = planned(&seen(&spec, Some(idle("2026-05-01T12:00:00Z"))));
+    assert_eq!(plan.step, Some(RotationStep::CreateSecret));
+    assert_eq!(plan.ready.reason, Reason::Rotating);
+    let asked = asked(plan);
+    let running = asked.record.running.unwrap();
+    assert_eq!(asked.record.since, at(NOW));
+    let Change::Create {
+        version,
+        substitutes,
+    } = asked.change
+    else {
+        panic!("nothing is made");
+    };
+    assert_eq!((running.version, running.promoted), (version, None));
+    assert_eq!(substitutes, Substitutes::new());
+}
+
+#[test]
+fn what_is_not_due_says_when_it_is_and_a_token_counts_also_when_suspended() {
+    let spec = json!({"schedule": {"every": "24h"}});
+    let waits = planned(&seen(&spec, Some(idle("2026-05-02T11:00:00Z"))));
+    assert!(matches!(waits.doing, Doing::Nothing));
+    assert_eq!(waits.next, Some(at("2026-05-03T11:00:00Z")));
+    assert_eq!(waits.ready.message, "rotates next at 2026-05-03T11:00:00Z");
+    let spec = json!({"schedule": {"every": "1h"}, "suspend": true});
+    let mut suspended = seen(&spec, Some(idle("2026-05-01T00:00:00Z")));
+    assert!(matches!(planned(&suspended).doing, Doing::Nothing));
+    let resource = Arc::make_mut(&mut suspended.schedule);
+    let annotations = resource.metadata.annotations.get_or_insert_default();
+    annotations.insert(ANNOTATION_ROTATE.to_owned(), "now".to_owned());
+    let asked = asked(planned(&suspended));
+    assert!(asked.record.has_obeyed("now"));
+}
+
+#[test]
+fn what_cannot_be_rotated_is_refused_with_the_remedy() {
+    let refused = |seen: &Observed, reason: Reason, word: &str| {
+        let plan = planned(seen);
+        assert!(matches!(plan.doing, Doing::Nothing), "{word}");
+        assert_eq!(plan.ready.reason, reason, "{word}");
+        assert!(plan.ready.message.contains(word), "{}", plan.ready.message);
+    };
+    let new = || seen(&json!({}), Some(idle(NOW)));
+    let mut younger = new();
+    younger.elder = Some("first".to_owned());
+    refused(&younger, Reason::Conflict, "first");
+    let mut absent = new();
+    absent.secret = None;
+    refused(&absent, Reason::SecretNotFound, "db");
+    let mut nothing = new();
+    nothing.secret = Some(Arc::new(secret(&json!({"literals": {"a": "b"}}))));
+    refused(&nothing, Reason::InvalidSpec, "spec.generate");
+    let mut replica = new();
+    let source = json!({"replicaOf": {"namespace": "bank", "name": "db"}});
+    replica.secret = Some(Arc::new(secret(&source)));
+    refused(&replica, Reason::InvalidSpec, "source");
+    let mut unopened = new();
+    unopened.truth = None;
+    refused(&unopened, Reason::Waiting, "condition");
+    let postgres = json!({"strategy": {"postgres": {"users": "Single"}}});
+    let mut database = seen(&postgres, Some(idle(NOW)));
+    let token = json!({"generate": [{"key": "token", "password": {}}]});
+    database.secret = Some(Arc::new(secret(&token)));
+    refused(&database, Reason::InvalidSpec, "password");
+    let never = seen(
+        &json!({"schedule": {"cron": "0 0 31 2 *"}}),
+        Some(idle(NOW)),
+    );
+    refused(&never, Reason::InvalidSpec, "never comes");
+}
+
+/// A rotation of the first version whose pending one is the second.
+fn running() -> SecretRotation {
+    let mut record = idle("2026-05-01T12:00:00Z");
+    record.running = Some(Running {
+        version: IDS[1].parse().unwrap(),
+        begun: at("2026-05-02T11:00:00Z"),
+        promoted: None,
+        loaded: None,
+        refused: 0,
+    });
+    record
+}
+
+fn answered(seen: &Observed, answer: &Outcome) -> Plan {
+    let version = IDS[1].parse().unwrap();
+    after(seen, &version, answer, (at(NOW), &mut OsRandom))
+}
+
+#[test]
+fn what_the_other_side_takes_becomes_current() {
+    let seen = seen(&json!({}), Some(running()));
+    assert!(matches!(planned(&seen).doing, Doing::Carry(_)));
+    let plan = answered(&seen, &Outcome::Done);
+    assert_eq!(plan.step, Some(RotationStep::FinishSecret));
+    let asked = asked(plan);
+    assert_eq!(asked.change, Change::Promote(IDS[1].parse().unwrap()));
+    assert_eq!(asked.record.running.unwrap().promoted, Some(at(NOW)));
+}
+
+#[test]
+fn a_value_that_is_refused_for_what_it_is_has_another_in_its_place_and_not_for_ever() {
+    let refused = Outcome::ValueRefused("too simple".to_owned());
+    let first = asked(answered(&seen(&json!({}), Some(running())), &refused));
+    let after = first.record.running.unwrap();
+    assert_ne!(after.version.as_str(), IDS[1]);
+    assert_eq!(after.refused, 1);
+    assert!(matches!(first.change, Change::Create { .. }));
+    let mut last = running();
+    last.running.as_mut().unwrap().refused = MOST_REFUSED - 1;
+    let plan = answered(&seen(&json!({}), Some(last)), &refused);
+    assert_eq!(plan.ready.reason, Reason::ValueRefused);
+    let asked = asked(plan);
+    assert_eq!(asked.change, Change::Record);
+    let seen = seen(&json!({}), Some(asked.record));
+    let plan = planned(&seen);
+    assert!(matches!(plan.doing, Doing::Nothing));
+    assert!(plan.ready.message.contains(ANNOTATION_ROTATE));
+}
+
+#[test]
+fn what_does_not_succeed_is_tried_again_and_says_why() {
+    let seen = seen(&json!({}), Some(running()));
+    for (answer, reason, beside) in [
+        (
+            Outcome::Retry("away".to_owned()),
+            Reason::RotationFailed,
+            None,
+        ),
+        (
+            Outcome::Rejected("away".to_owned()),
+            Reason::RotationRejected,
+            None,
+        ),
+        (
+            Outcome::OwnershipConflict("away".to_owned()),
+            Reason::OwnershipConflict,
+            Some(ConditionType::OwnershipConflict),
+        ),
+    ] {
+        let plan = answered(&seen, &answer);
+        assert!(matches!(plan.doing, Doing::Retry));
+        assert_eq!((plan.ready.status, plan.ready.reason), (false, reason));
+        assert_eq!(plan.ready.message, "away");
+        assert_eq!(plan.beside.map(|it| it.condition), beside);
+    }
+}
+
+#[test]
+fn pods_that_are_waited_for_are_named() {
+    let mut record = running();
+    record.running.as_mut().unwrap().promoted = Some(at("2026-05-02T10:59:59Z"));
+    let pods: Vec<_> = (0..7).map(|number| format!("web-{number}")).collect();
+    let strategy = json!({"postgres": {"users": "Alternating", "adminSecretRef": {"name": "pg"}}});
+    let mut late = seen(&json!({"strategy": strategy}), Some(record));
+    late.consumers = Some(Consumers::Behind(pods));
+    let plan = planned(&late);
+    assert_eq!(
+        plan.beside.unwrap().condition,
+        ConditionType::FinishStalled,
+        "an hour is over"
+    );
+    assert!(
+        plan.ready.message.contains("web-4 and 2 more"),
+        "{}",
+        plan.ready.message
+    );
+    late.consumers = Some(Consumers::UpToDate);
+    let asked = asked(planned(&late));
+    assert!(asked.record.running.is_none());
+    assert_eq!(asked.record.history.len(), 1);
+}
+
+#[test]
+fn nothing_begins_while_a_restore_is_suspected() {
+    let spec = json!({"schedule": {"every": "1h"}});
+    let mut held = seen(&spec, Some(idle("2026-05-01T00:00:00Z")));
+    held.held = true;
+    let plan = planned(&held);
+    assert!(matches!(plan.doing, Doing::Nothing));
+    assert_eq!(plan.ready.reason, Reason::RestoreSuspected);
+}

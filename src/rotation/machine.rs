@@ -1,0 +1,221 @@
+//! What comes next in the rotation of a secret. Pure, and total: whatever is found is gone on from.
+//!
+//! ```text
+//!            CreateSecret            SetSecret, TestSecret           FinishSecret
+//! idle ─▶ pending version stored ─▶ told to the other side, tried ─▶ current ─▶ consumers have it, grace period ─▶ idle
+//!                   ▲                        │
+//!                   └── another value ◀── value refused
+//! ```
+//!
+//! Only three things are written down: that a version is pending, that it became current, and that the rotation ended. `SetSecret` and
+//! `TestSecret` find out what is true already, so that they may be done any number of times, and nobody has to remember that they were.
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::timing::Due;
+use crate::secrets::{Running, SecretRotation, VersionId};
+
+/// How long pods are waited for, where nothing is said.
+const TIMEOUT: SignedDuration = SignedDuration::from_hours(1);
+/// How often the pods are looked at that are waited for.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// How many values in a row may be refused for what they are before somebody has to look.
+pub(crate) const MOST_REFUSED: u64 = 10;
+
+/// What is waited for after the new value is current.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Finish {
+    /// Whether every pod that gets the secret must have it.
+    pub(crate) waits: bool,
+    /// How long the value before goes on to work after that.
+    pub(crate) grace: SignedDuration,
+    /// How long pods are waited for.
+    pub(crate) timeout: SignedDuration,
+    /// Whether the value before works until the next rotation, which therefore must not begin before nobody needs it any more.
+    pub(crate) overlaps: bool,
+}
+
+impl Default for Finish {
+    fn default() -> Self {
+        Self {
+            waits: true,
+            grace: SignedDuration::ZERO,
+            timeout: TIMEOUT,
+            overlaps: false,
+        }
+    }
+}
+
+/// What is known of the pods that get the secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Consumers {
+    /// All of them have the current version.
+    UpToDate,
+    /// These have not, in order.
+    Behind(Vec<String>),
+}
+
+/// Everything that is looked at.
+pub(crate) struct Seen<'a> {
+    /// What is remembered.
+    pub(crate) record: Option<&'a SecretRotation>,
+    /// What the schedule says; `None` while none begins by it.
+    pub(crate) due: Option<Due>,
+    /// The token that asks for one now.
+    pub(crate) asked: Option<&'a str>,
+    /// Why none may begin now, also when asked.
+    pub(crate) held: bool,
+    /// The pods; looked at only while they are waited for.
+    pub(crate) consumers: Option<&'a Consumers>,
+    /// What is waited for.
+    pub(crate) finish: Finish,
+    /// Now.
+    pub(crate) now: Timestamp,
+}
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Write down since when the schedule counts.
+    Adopt,
+    /// Make a pending version: `CreateSecret`.
+    Begin {
+        /// What asked for it, if it was not the schedule.
+        token: Option<String>,
+        /// How many times of the schedule passed before.
+        missed: u64,
+    },
+    /// Tell the other side of the pending version and try it there, `SetSecret` and `TestSecret`; then make it current.
+    Carry(VersionId),
+    /// Write down that nobody is without it: the grace period begins.
+    Loaded,
+    /// End it.
+    End {
+        /// Whether pods are still without the new value.
+        stalled: bool,
+    },
+    /// Pods are waited for, longer than they should take.
+    Stalled {
+        /// When to look again.
+        until: Timestamp,
+        /// Those that are behind.
+        behind: Vec<String>,
+    },
+    /// Nothing, until then or until something changes.
+    Wait {
+        /// When to look again.
+        until: Option<Timestamp>,
+        /// What for.
+        why: Why,
+    },
+}
+
+/// What is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The next time of the schedule, or a token.
+    Idle,
+    /// A hold, such as after a restore.
+    Held,
+    /// Somebody, since so many values were refused for what they are.
+    Refused,
+    /// These pods, which are without the new value.
+    Consumers(Vec<String>),
+    /// The grace period.
+    Grace,
+}
+
+/// Decides.
+pub(crate) fn next(seen: &Seen<'_>) -> Next {
+    let Some(record) = seen.record else {
+        return Next::Adopt;
+    };
+    match &record.running {
+        None => begin(seen, record),
+        Some(running) => match (running.promoted, running.loaded) {
+            (None, _) => carry(seen, record, running),
+            (Some(promoted), None) => consumers(seen, promoted),
+            (Some(_), Some(loaded)) => grace(seen, loaded),
+        },
+    }
+}
+
+fn carry(seen: &Seen<'_>, record: &SecretRotation, running: &Running) -> Next {
+    let wait = |why| Next::Wait { until: None, why };
+    if seen.held {
+        // What is stored may be older than what the other side knows.
+        return wait(Why::Held);
+    }
+    if running.refused < MOST_REFUSED {
+        return Next::Carry(running.version.clone());
+    }
+    match seen.asked.filter(|token| !record.has_obeyed(token)) {
+        None => wait(Why::Refused),
+        Some(token) => Next::Begin {
+            token: Some(token.to_owned()),
+            missed: 0,
+        },
+    }
+}
+
+fn begin(seen: &Seen<'_>, record: &SecretRotation) -> Next {
+    let asked = seen.asked.filter(|token| !record.has_obeyed(token));
+    let due = seen.due.filter(|due| due.is_now(seen.now));
+    if asked.is_none() && due.is_none() {
+        return Next::Wait {
+            until: seen.due.and_then(|due| due.begins),
+            why: Why::Idle,
+        };
+    }
+    if seen.held {
+        return Next::Wait {
+            until: None,
+            why: Why::Held,
+        };
+    }
+    Next::Begin {
+        token: asked.map(str::to_owned),
+        missed: seen.due.map_or(0, |due| due.missed),
+    }
+}
+
+fn consumers(seen: &Seen<'_>, promoted: Timestamp) -> Next {
+    let (finish, now) = (&seen.finish, seen.now);
+    let behind = match seen.consumers.filter(|_| finish.waits) {
+        Some(Consumers::Behind(behind)) => behind.clone(),
+        Some(Consumers::UpToDate) | None if finish.grace.is_zero() => {
+            return Next::End { stalled: false };
+        }
+        Some(Consumers::UpToDate) | None => return Next::Loaded,
+    };
+    let until = later(now, LOOK_AGAIN);
+    match (now < later(promoted, finish.timeout), finish.overlaps) {
+        (true, _) => Next::Wait {
+            until: Some(until),
+            why: Why::Consumers(behind),
+        },
+        // The value before works until the next rotation: that must not begin as long as somebody needs it.
+        (false, true) => Next::Stalled { until, behind },
+        // There is nothing to be protected any more.
+        (false, false) => Next::End { stalled: true },
+    }
+}
+
+fn grace(seen: &Seen<'_>, loaded: Timestamp) -> Next {
+    let over = later(loaded, seen.finish.grace);
+    if seen.now < over {
+        return Next::Wait {
+            until: Some(over),
+            why: Why::Grace,
+        };
+    }
+    Next::End { stalled: false }
+}
+
+fn later(time: Timestamp, length: SignedDuration) -> Timestamp {
+    time.checked_add(length).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;
