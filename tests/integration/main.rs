@@ -14,6 +14,7 @@ mod calling;
 mod chaos;
 mod chart;
 mod consumers;
+mod databases;
 mod deletion;
 mod delivering;
 mod delivery;

@@ -11,4 +11,4 @@ mod uses;
 mod windows;
 mod workload;
 
-pub(crate) use uses::Delivered;
+pub(crate) use uses::{Delivered, is_mounted_in_part};

@@ -29,17 +29,9 @@ impl Delivered {
     /// that kubelet never brings up to date.
     pub(crate) fn is_read_at_start_by(&self, pod: &PodSpec) -> bool {
         let volumes = pod.volumes.iter().flatten();
-        let ours: Vec<_> = volumes
-            .filter(|volume| self.in_volume(volume))
-            .map(|volume| volume.name.as_str())
-            .collect();
-        let containers = pod.init_containers.iter().flatten().chain(&pod.containers);
-        let mut mounts = containers.flat_map(|container| container.volume_mounts.iter().flatten());
+        let mut ours = volumes.filter(|volume| self.in_volume(volume));
         environments(pod).any(|(env, from)| self.in_environment(env, from))
-            || mounts.any(|mount| {
-                let fixed = mount.sub_path.is_some() || mount.sub_path_expr.is_some();
-                fixed && ours.contains(&mount.name.as_str())
-            })
+            || ours.any(|volume| is_mounted_in_part(pod, &volume.name))
     }
 
     /// Whether a pod of that spec refers to the native Secret, also to pull its images or to log in to its storage.
@@ -80,6 +72,16 @@ impl Delivered {
     fn is_target(&self, name: Option<&str>) -> bool {
         self.target.is_some() && self.target.as_deref() == name
     }
+}
+
+/// Whether a container mounts a part of a volume, which stays as it was when the container started.
+pub(crate) fn is_mounted_in_part(pod: &PodSpec, volume: &str) -> bool {
+    let containers = pod.init_containers.iter().flatten().chain(&pod.containers);
+    let mut mounts = containers.flat_map(|container| container.volume_mounts.iter().flatten());
+    mounts.any(|mount| {
+        let in_part = mount.sub_path.is_some() || mount.sub_path_expr.is_some();
+        in_part && mount.name == volume
+    })
 }
 
 /// The Secrets that the driver of a volume logs in with.

@@ -7,13 +7,13 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt};
 
-use crate::api::ManagedSecret;
-use crate::api::VolumeStage;
+use crate::api::{ManagedSecret, VolumeRequest, VolumeStage};
 use crate::consumers::of_pod;
 use crate::controllers::context::Context;
 use crate::controllers::error::Error;
-use crate::controllers::rollout::Delivered;
+use crate::controllers::rollout::{Delivered, is_mounted_in_part};
 use crate::controllers::rollout::cluster::{pages, unended};
+use crate::inject::SOURCE_VOLUME;
 use crate::rotation::machine::Consumers;
 use crate::secrets::VersionId;
 
@@ -82,10 +82,32 @@ impl Look<'_> {
     fn is_behind_by_driver(&self, pod: &Pod) -> bool {
         let has = of_pod(pod);
         let has = has.get(self.secret).filter(|_| self.reported);
-        has.is_some_and(|has| {
+        let wanted = has.filter(|has| has.stage == VolumeStage::Current);
+        wanted.is_some_and(|has| {
             let version = has.version.as_ref().map(VersionId::as_str);
-            has.stage == VolumeStage::Current && version != Some(self.version)
+            version != Some(self.version) || self.was_made_before(pod) && self.has_at_start(pod)
         })
+    }
+
+    /// Whether the pod has something of the secret as it was when it started, whatever its node tells: variables, files that do not
+    /// follow, or a part of a volume, which is mounted once.
+    fn has_at_start(&self, pod: &Pod) -> bool {
+        let Some(spec) = &pod.spec else { return false };
+        let mut volumes = spec.volumes.iter().flatten();
+        volumes.any(|volume| {
+            let request = VolumeRequest::of(volume);
+            let asked = request.filter(|request| request.secrets().contains(self.secret));
+            asked.is_some_and(|request| {
+                !request.follows()
+                    || volume.name == SOURCE_VOLUME
+                    || is_mounted_in_part(spec, &volume.name)
+            })
+        })
+    }
+
+    fn was_made_before(&self, pod: &Pod) -> bool {
+        let made = pod.creation_timestamp().map(|time| time.0);
+        made.is_none_or(|made| made <= self.promoted)
     }
 
     fn is_behind_natively(&self, pod: &Pod) -> bool {
@@ -93,8 +115,7 @@ impl Look<'_> {
         if !self.native.is_used_by(spec) {
             return false;
         }
-        let made = pod.creation_timestamp().map(|time| time.0);
-        if made.is_some_and(|made| made > self.promoted) {
+        if !self.was_made_before(pod) {
             return false;
         }
         let synced = SignedDuration::try_from(KUBELET).unwrap_or_default();
@@ -154,8 +175,26 @@ mod tests {
         assert!(is_behind(&pod(AFTER, &volume, Some(&told(IDS[0]))), 9999));
         assert!(!is_behind(&pod(BEFORE, &volume, Some(&told(IDS[1]))), 0));
         let previous = json!({"containers": [], "volumes": [{"name": "v", "csi": {
-            "driver": "secrets.keystead.dev", "volumeAttributes": {"secret": "db", "version": "Previous"}}}]});
+            "driver": "secrets.keystead.dev", "volumeAttributes": {"secret": "db", "stage": "Previous"}}}]});
         assert!(!is_behind(&pod(BEFORE, &previous, Some(&told(IDS[0]))), 0));
+    }
+
+    #[test]
+    fn what_a_pod_has_as_it_was_at_its_start_is_behind_until_the_pod_is_made_anew() {
+        let volume = |name: &str, attributes: &Value| {
+            json!({"name": name, "csi": {"driver": "secrets.keystead.dev", "volumeAttributes": attributes}})
+        };
+        let follows = json!({"secret": "db"});
+        let mount = json!({"name": "v", "mountPath": "/p", "subPath": "password"});
+        let told = format!("db={}", IDS[1]);
+        for spec in [
+            json!({"containers": [], "volumes": [volume("v", &json!({"secret": "db", "follow": "false"}))]}),
+            json!({"containers": [], "volumes": [volume(SOURCE_VOLUME, &follows)]}),
+            json!({"containers": [{"name": "c", "volumeMounts": [mount]}], "volumes": [volume("v", &follows)]}),
+        ] {
+            assert!(is_behind(&pod(BEFORE, &spec, Some(&told)), 9999), "{spec}");
+            assert!(!is_behind(&pod(AFTER, &spec, Some(&told)), 0), "{spec}");
+        }
     }
 
     #[test]

@@ -107,6 +107,16 @@ async fn told(
         previous: previous.and_then(|value| Login::from_value(value).ok()),
         marker: &marker(secret),
     };
+    let wanted = match users {
+        DatabaseUsers::Single => change.current.user.to_owned(),
+        DatabaseUsers::Alternating => postgres::alternate(change.current.user)?,
+    };
+    if change.pending.user != wanted {
+        // The secret was given another user since it was made.
+        let made_for = change.pending.user;
+        let why = format!("the pending value was made for user {made_for}, and not for {wanted}");
+        return Ok(Outcome::ValueRefused(why));
+    }
     Ok(match postgres::set(&change).await {
         Outcome::Done => match postgres::test(&server, change.pending).await {
             // What was set just now is not refused for ever: changes may take a while to be everywhere.
