@@ -8,6 +8,7 @@
 //!              │     └──▶ truth (what must not be lost), roots (root key), installation
 //!   │          └──▶ leader, telemetry, listen, clock, watching, telling
 //!   └▶ server (replicas that hold the keys and serve the webhooks) ──▶ keys, installation, roots
+//! rotation: how a secret's next value becomes true outside, on a database (no Kubernetes)
 //! node: the plugin of each node, which gives pods files (its own binary; asks the server, knows no Kubernetes)
 //! plugin: `kubectl keystead`, by the user's own rights and plain objects of the API
 //! consumers: which pods have which version of a secret (pure)

@@ -38,6 +38,10 @@ fn local_v4(address: Ipv4Addr) -> bool {
 }
 
 fn local_v6(address: Ipv6Addr) -> bool {
+    // Behind NAT64 (RFC 6052) it leads to the address of IPv4 at its end.
+    if let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = address.segments() {
+        return local_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
+    }
     address.is_unspecified()
         || address.is_loopback()
         || address.is_unicast_link_local()
@@ -67,6 +71,7 @@ mod tests {
             "fd00:ec2::254",
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
+            "64:ff9b::169.254.169.254",
         ] {
             let address = text.parse().unwrap();
             assert!(!Addresses::NotLocal.allow(address), "{text}");

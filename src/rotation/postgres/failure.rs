@@ -115,7 +115,7 @@ pub(super) fn of_statement(error: &Error, server: &Server, role: &str) -> Outcom
         hook if hook.starts_with("28") => refused(server, role, code),
         "42501" => Outcome::Rejected(format!(
             "{server} does not allow to change role `{role}`: the admin needs CREATEROLE and, since PostgreSQL 16, ADMIN \
-             OPTION on the role"
+             OPTION on the role and on the one that it is a clone of"
         )),
         "25006" => Outcome::Retry(format!("{server} takes no changes: it is read-only")),
         "57014" | "55P03" => Outcome::Retry(format!("{server} is too slow for a change")),

@@ -19,6 +19,7 @@ const SALT: usize = 16;
 /// whose rights bound no password of theirs, and those that are known to lead there.
 const FACTS: &str = "
     SELECT r.oid, r.rolconnlimit, shobj_description(r.oid, 'pg_authid') AS comment,
+        NOT r.rolcanlogin OR coalesce(r.rolvaliduntil <= now(), false) AS barred,
         r.rolname IN (session_user, current_user) AS asking,
         pg_has_role(r.oid, session_user, 'MEMBER') OR pg_has_role(r.oid, current_user, 'MEMBER') AS inside,
         EXISTS (SELECT FROM pg_roles AS s WHERE pg_has_role(r.oid, s.oid, 'MEMBER')
@@ -57,6 +58,8 @@ pub(super) struct Role {
     oid: u32,
     connection_limit: i32,
     comment: Option<String>,
+    /// Whether it does not log in, whatever its password.
+    barred: bool,
     /// Whether it is the one who asks.
     asking: bool,
     /// Whether it is a member of the one who asks.
@@ -72,6 +75,7 @@ impl Role {
             oid: row.get("oid"),
             connection_limit: row.get("rolconnlimit"),
             comment: row.get("comment"),
+            barred: row.get("barred"),
             asking: row.get("asking"),
             inside: row.get("inside"),
             mighty: row.get("mighty"),
@@ -89,6 +93,8 @@ impl Role {
              programs"
         } else if self.inside {
             "is a member of the admin"
+        } else if self.barred {
+            "may not log in (NOLOGIN), or not any more (VALID UNTIL), so that a new password is of no use"
         } else {
             return None;
         };
@@ -224,6 +230,7 @@ mod tests {
             oid: 1,
             connection_limit: -1,
             comment: None,
+            barred: false,
             asking: false,
             inside: false,
             mighty: false,
@@ -246,6 +253,13 @@ mod tests {
                 "orders",
                 Role {
                     inside: true,
+                    ..role()
+                },
+            ),
+            (
+                "orders",
+                Role {
+                    barred: true,
                     ..role()
                 },
             ),

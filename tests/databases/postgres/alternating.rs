@@ -172,6 +172,24 @@ async fn a_current_user_that_does_not_log_in_has_no_second_one_made() {
 }
 
 #[tokio::test]
+async fn a_second_user_that_may_not_log_in_gets_no_password() {
+    let bed = Bed::new().await;
+    bed.role("orders").await;
+    let server = bed.server();
+    let (current, pending) = (login("orders", "pw-1"), login("orders_clone", "pw-2"));
+    let first = alternating(&server, current, pending, None);
+    assert_eq!(set(&first).await, Outcome::Done);
+    for bar in ["NOLOGIN", "LOGIN VALID UNTIL '2020-01-01'"] {
+        bed.execute(&format!("ALTER ROLE orders_clone {bar}")).await;
+        let before = bed.roles().await;
+        let next = alternating(&server, current, login("orders_clone", "pw-3"), None);
+        let told = words(set(&next).await, Kind::Rejected);
+        assert!(told.contains("VALID UNTIL"), "{told}");
+        assert_eq!(bed.roles().await, before);
+    }
+}
+
+#[tokio::test]
 async fn a_first_user_that_is_gone_is_not_made_anew() {
     let bed = Bed::new().await;
     bed.role("orders_clone").await;
