@@ -31,10 +31,12 @@ fn pod(bed: &Bed, variable: bool) -> Value {
 
 /// What each live pod of an application prints.
 fn printed(bed: &Bed, app: &str, command: &str) -> Vec<String> {
-    let selected = format!("pods -l app={app}");
-    let list = bed.get(NAMESPACE, &selected);
+    let list = bed.get(NAMESPACE, "pods");
     let pods = list["items"].as_array().expect("a list").iter();
-    let live = pods.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+    let live = pods.filter(|pod| {
+        let metadata = &pod["metadata"];
+        metadata["labels"]["app"] == app && metadata["deletionTimestamp"].is_null()
+    });
     live.map(|pod| {
         let name = text(&pod["metadata"]["name"]);
         bed.tools
@@ -88,7 +90,10 @@ spec:
     assert!(files.len() == 2 && variables.len() >= 2, "{files:?}");
     assert_ne!(files[0], before[0]);
     assert!(
-        files.iter().chain(&variables).all(|value| hash(value) == hash(&files[0])),
+        files
+            .iter()
+            .chain(&variables)
+            .all(|value| hash(value) == hash(&files[0])),
         "somebody has another value"
     );
     assert_eq!(printed(&bed, "files", "hostname"), made);

@@ -11,8 +11,8 @@ use crate::api::{ManagedSecret, VolumeRequest, VolumeStage};
 use crate::consumers::of_pod;
 use crate::controllers::context::Context;
 use crate::controllers::error::Error;
-use crate::controllers::rollout::{Delivered, is_mounted_in_part};
 use crate::controllers::rollout::cluster::{pages, unended};
+use crate::controllers::rollout::{Delivered, is_mounted_in_part};
 use crate::inject::SOURCE_VOLUME;
 use crate::rotation::machine::Consumers;
 use crate::secrets::VersionId;
@@ -181,9 +181,7 @@ mod tests {
 
     #[test]
     fn what_a_pod_has_as_it_was_at_its_start_is_behind_until_the_pod_is_made_anew() {
-        let volume = |name: &str, attributes: &Value| {
-            json!({"name": name, "csi": {"driver": "secrets.keystead.dev", "volumeAttributes": attributes}})
-        };
+        let volume = |name: &str, attributes: &Value| json!({"name": name, "csi": {"driver": "secrets.keystead.dev", "volumeAttributes": attributes}});
         let follows = json!({"secret": "db"});
         let mount = json!({"name": "v", "mountPath": "/p", "subPath": "password"});
         let told = format!("db={}", IDS[1]);
