@@ -116,8 +116,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        let came = &buf.filled()[before..];
-        Poll::Ready(self.look(came).map_err(io::Error::other))
+        let judged = self.look(&buf.filled()[before..]);
+        if judged.is_err() {
+            // An error of a reader comes without bytes, and nothing of these is for anybody.
+            buf.set_filled(before);
+        }
+        Poll::Ready(judged.map_err(io::Error::other))
     }
 }
 
