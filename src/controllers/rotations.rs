@@ -5,6 +5,7 @@
 //! asked for no more. After a crash it is decided anew.
 
 use std::collections::HashMap;
+use std::mem::discriminant;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kube::runtime::reflector::ObjectRef;
@@ -26,6 +27,13 @@ pub(crate) struct Asked {
     pub(crate) record: SecretRotation,
     /// What becomes of the versions.
     pub(crate) change: Change,
+}
+
+impl Asked {
+    /// Whether another one was decided on the same state, and asks for the same but for ids and times.
+    fn is_alike(&self, other: &Self) -> bool {
+        self.sequence == other.sequence && discriminant(&self.change) == discriminant(&other.change)
+    }
 }
 
 /// What becomes of the versions of a secret.
@@ -62,9 +70,15 @@ impl Default for Rotations {
 }
 
 impl Rotations {
-    /// Asks for a change, in place of what was asked for.
+    /// Asks for a change, in place of what was asked for. What is asked for already is no news: a secret that cannot be written now
+    /// is looked at when that changes, and the two controllers do not chase each other.
     pub(crate) fn ask(&self, secret: &ObjectRef<ManagedSecret>, asked: Asked) {
-        self.asked().insert(secret.clone(), asked);
+        let mut all = self.asked();
+        let known = all.get(secret);
+        if known.is_some_and(|known| known.is_alike(&asked)) {
+            return;
+        }
+        all.insert(secret.clone(), asked);
         // Without listeners nobody needs the news.
         let _ = self.wanted.send(secret.clone());
     }
@@ -110,6 +124,7 @@ mod tests {
     use k8s_openapi::jiff::Timestamp;
 
     use super::*;
+    use crate::secrets::testing::IDS;
 
     #[test]
     fn what_is_asked_counts_only_in_the_state_that_it_was_decided_on() {
@@ -127,5 +142,36 @@ mod tests {
         assert_eq!(rotations.of(&secret, 5), None);
         assert_eq!(rotations.of(&secret, 4), None, "it is forgotten");
         assert!(rotations.all().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_again_is_no_news() {
+        use futures::{FutureExt, StreamExt};
+
+        let rotations = Rotations::default();
+        let secret = ObjectRef::new("db").within("shop");
+        let mut news = rotations.wanted();
+        let ask = |sequence, seconds, change| {
+            let since = Timestamp::from_second(seconds).unwrap();
+            let record = SecretRotation::new(since);
+            rotations.ask(
+                &secret,
+                Asked {
+                    sequence,
+                    record,
+                    change,
+                },
+            );
+        };
+        let promote = || Change::Promote(IDS[0].parse().unwrap());
+        let mut told = || news.next().now_or_never().is_some();
+        ask(4, 1, Change::Record);
+        assert!(told());
+        ask(4, 2, Change::Record);
+        assert!(!told());
+        ask(4, 3, promote());
+        assert!(told(), "something else");
+        ask(5, 4, promote());
+        assert!(told(), "another state");
     }
 }
