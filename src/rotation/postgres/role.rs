@@ -62,45 +62,64 @@ pub(super) struct Role {
     oid: u32,
     connection_limit: i32,
     comment: Option<String>,
-    /// Whether it does not log in, whatever its password.
-    barred: bool,
-    /// Whether it is the one who asks.
-    asking: bool,
-    /// Whether it is a member of the one who asks.
-    inside: bool,
-    mighty: bool,
+    obstacle: Option<Obstacle>,
+}
+
+/// What speaks against a change of a role by an admin, in the order in which it is worth knowing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Obstacle {
+    /// It is the one who asks.
+    Asking,
+    /// It is a superuser, or may become one.
+    Mighty,
+    /// It is a member of the one who asks.
+    Inside,
+    /// It does not log in, whatever its password.
+    Barred,
+}
+
+impl Obstacle {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Asking => "is the admin itself",
+            Self::Mighty => {
+                "is a superuser, or has or inherits REPLICATION, CREATEROLE, BYPASSRLS or access to the server's files \
+                 or programs"
+            }
+            Self::Inside => "is a member of the admin",
+            Self::Barred => {
+                "may not log in (NOLOGIN), or not any more (VALID UNTIL), so that a new password is of no use"
+            }
+        }
+    }
 }
 
 impl Role {
     /// Looks for a role.
     pub(super) async fn find(session: &Session<'_>, name: &str) -> Result<Option<Self>, Outcome> {
         let found = session.rows(name, FACTS, &[(&name, Type::TEXT)]).await?;
+        let obstacles = [
+            ("asking", Obstacle::Asking),
+            ("mighty", Obstacle::Mighty),
+            ("inside", Obstacle::Inside),
+            ("barred", Obstacle::Barred),
+        ];
         Ok(found.first().map(|row| Self {
             oid: row.get("oid"),
             connection_limit: row.get("rolconnlimit"),
             comment: row.get("comment"),
-            barred: row.get("barred"),
-            asking: row.get("asking"),
-            inside: row.get("inside"),
-            mighty: row.get("mighty"),
+            obstacle: obstacles
+                .into_iter()
+                .find_map(|(column, obstacle)| row.get::<_, bool>(column).then_some(obstacle)),
         }))
     }
 
-    /// Why an admin must not change it, in the order in which it is worth knowing.
+    /// Why an admin must not change it.
     pub(super) fn refusal(&self, name: &str) -> Option<Outcome> {
-        let why = if name.starts_with("pg_") {
-            "is one of the server's own"
-        } else if self.asking {
-            "is the admin itself"
-        } else if self.mighty {
-            "is a superuser, or has or inherits REPLICATION, CREATEROLE, BYPASSRLS or access to the server's files or \
-             programs"
-        } else if self.inside {
-            "is a member of the admin"
-        } else if self.barred {
-            "may not log in (NOLOGIN), or not any more (VALID UNTIL), so that a new password is of no use"
-        } else {
-            return None;
+        let why = match self.obstacle {
+            _ if name.starts_with("pg_") => "is one of the server's own",
+            Some(obstacle) => obstacle.words(),
+            None => return None,
         };
         Some(Outcome::Rejected(format!(
             "role `{name}` is not changed: it {why}"
@@ -234,48 +253,28 @@ mod tests {
             oid: 1,
             connection_limit: -1,
             comment: None,
-            barred: false,
-            asking: false,
-            inside: false,
-            mighty: false,
+            obstacle: None,
         }
     }
 
     #[test]
     fn only_an_ordinary_role_may_be_changed() {
         assert!(role().refusal("orders").is_none());
-        for (name, role) in [
-            ("pg_monitor", role()),
-            (
-                "orders",
-                Role {
-                    asking: true,
-                    ..role()
-                },
-            ),
-            (
-                "orders",
-                Role {
-                    inside: true,
-                    ..role()
-                },
-            ),
-            (
-                "orders",
-                Role {
-                    barred: true,
-                    ..role()
-                },
-            ),
-            (
-                "orders",
-                Role {
-                    mighty: true,
-                    ..role()
-                },
-            ),
+        assert!(role().refusal("pg_monitor").is_some());
+        for obstacle in [
+            Obstacle::Asking,
+            Obstacle::Mighty,
+            Obstacle::Inside,
+            Obstacle::Barred,
         ] {
-            assert!(matches!(role.refusal(name), Some(Outcome::Rejected(_))));
+            let role = Role {
+                obstacle: Some(obstacle),
+                ..role()
+            };
+            let Some(Outcome::Rejected(told)) = role.refusal("orders") else {
+                panic!("{obstacle:?} is none");
+            };
+            assert!(told.contains(obstacle.words()), "{told}");
         }
     }
 
