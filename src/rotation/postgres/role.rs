@@ -54,10 +54,6 @@ const HAND_OVER: &str =
 const HAND_BACK: &str = "SELECT set_config('keystead.verifier', '', true)";
 
 /// A role, as far as it matters here.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a column of the server"
-)]
 pub(super) struct Role {
     oid: u32,
     connection_limit: i32,
