@@ -1,5 +1,7 @@
 //! `SetSecret` and `TestSecret`: what the other side of a secret is told, in the words of its strategy.
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use kube::ResourceExt;
 
 use super::observe::{Observed, Truth};
@@ -117,8 +119,10 @@ async fn told(
         let why = format!("the pending value was made for user {made_for}, and not for {wanted}");
         return Ok(Outcome::ValueRefused(why));
     }
-    Ok(match postgres::set(&change).await {
-        Outcome::Done => match postgres::test(&server, change.pending).await {
+    // Boxed: all that a client of a database is made of would be a part of every controller's type.
+    let set: BoxFuture<'_, _> = postgres::set(&change).boxed();
+    Ok(match set.await {
+        Outcome::Done => match postgres::test(&server, change.pending).boxed().await {
             // What was set just now is not refused for ever: changes may take a while to be everywhere.
             Outcome::OwnershipConflict(why) | Outcome::Rejected(why) => Outcome::Retry(why),
             other => other,
