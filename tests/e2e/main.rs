@@ -14,7 +14,6 @@ mod node;
 mod numbers;
 mod plugin;
 mod reading;
-mod rotation;
 mod server;
 mod skew;
 mod survival;
