@@ -406,6 +406,16 @@ mod tests {
             restarts_pending: 8,
             restarts_failed: 9,
         }]);
+        metrics.rotations(vec![RotationFacts {
+            namespace: "shop".to_owned(),
+            name: "db".to_owned(),
+            not_ready: Some(1),
+            last: Some(2),
+            next: Some(3),
+            begun: Some(4),
+            attempts: 5,
+            missed: 6,
+        }]);
         metrics.restarted(WorkloadKind::StatefulSet);
         metrics.truth_age(|| Some(Duration::from_secs(8)));
         metrics
