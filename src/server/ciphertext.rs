@@ -189,27 +189,13 @@ impl Shelf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::truth::{Claim, Recovery};
+    use crate::truth;
 
     fn stored(bytes: usize) -> Kept {
         Kept::new(Stored {
-            namespace: "shop".to_owned(),
-            name: "db".to_owned(),
-            claim: Claim {
-                object_uid: "u1".to_owned(),
-                namespace_uid: "n1".to_owned(),
-            },
-            recovery: Recovery {
-                window_days: None,
-                forced: None,
-            },
-            parked_since: None,
-            approved: None,
             manifest: vec![0; 10],
             versions: [("v1".to_owned(), vec![0; bytes - OVERHEAD - 30])].into(),
-            needs: None,
-            entries: BTreeMap::default(),
-            resource_version: None,
+            ..truth::testing::stored("shop", "db")
         })
     }
 

@@ -6,6 +6,8 @@ mod needed;
 mod needs;
 mod recovery;
 mod sealed;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use key_material::KeyMaterials;
 pub use needed::{Needed, needed_by_targets, needed_by_truth};

@@ -9,7 +9,7 @@ use crate::crypto::OsRandom;
 use crate::rotation::machine::Consumers;
 use crate::secrets::testing::{IDS, with_versions};
 use crate::secrets::{Manifest, Substitutes};
-use crate::truth::{Claim, Recovery, Stored};
+use crate::truth::testing::stored;
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -64,25 +64,7 @@ fn seen(spec: &Value, record: Option<SecretRotation>) -> Observed {
 fn truth(manifest: Manifest) -> Truth {
     Truth {
         manifest,
-        stored: Stored {
-            namespace: "shop".to_owned(),
-            name: "db".to_owned(),
-            claim: Claim {
-                object_uid: "u1".to_owned(),
-                namespace_uid: "n1".to_owned(),
-            },
-            recovery: Recovery {
-                window_days: None,
-                forced: None,
-            },
-            parked_since: None,
-            approved: None,
-            manifest: Vec::new(),
-            versions: std::collections::BTreeMap::new(),
-            needs: None,
-            entries: std::collections::BTreeMap::default(),
-            resource_version: None,
-        },
+        stored: stored("shop", "db"),
     }
 }
 

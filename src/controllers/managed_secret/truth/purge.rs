@@ -278,7 +278,8 @@ async fn purge(name: &str, stored: &Stored, ctx: &Context) -> Result<(), Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::truth::{Claim, Materials, Recovery};
+    use crate::truth::Recovery;
+    use crate::truth::testing::stored;
 
     fn at(text: &str) -> Timestamp {
         format!("2026-{text}:00Z").parse().unwrap()
@@ -286,23 +287,12 @@ mod tests {
 
     fn parked() -> Stored {
         Stored {
-            namespace: "shop".into(),
-            name: "db".into(),
-            claim: Claim {
-                object_uid: "u1".into(),
-                namespace_uid: "n1".into(),
-            },
             recovery: Recovery {
                 window_days: Some(7),
                 forced: None,
             },
             parked_since: Some(at("01-01T00:00")),
-            approved: None,
-            manifest: Vec::new(),
-            versions: std::collections::BTreeMap::new(),
-            needs: None,
-            entries: Materials::new(),
-            resource_version: None,
+            ..stored("shop", "db")
         }
     }
 
