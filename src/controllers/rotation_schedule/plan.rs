@@ -7,13 +7,16 @@ use crate::api::condition::NewCondition;
 use crate::api::managed_secret::ReplicaOf;
 use crate::api::names::ANNOTATION_ROTATE;
 use crate::api::rotation_schedule::PostgresRotation;
-use crate::api::{DatabaseUsers, Reason, RotationSchedule, RotationStep};
+use crate::api::time::{as_stored, duration};
+use crate::api::{
+    ConditionType, DatabaseUsers, ManagedSecret, Reason, RotationSchedule, RotationStep,
+};
 use crate::controllers::rotations::{Asked, Change};
 use crate::controllers::token::token;
 use crate::crypto::Random;
 use crate::rotation::machine::{self, Finish, MOST_REFUSED, Next, Seen, Why};
 use crate::rotation::rotator::Outcome;
-use crate::rotation::timing::{Due, Timing, duration};
+use crate::rotation::timing::{Due, Timing};
 use crate::secrets::{Running, SecretRotation, VersionId};
 
 /// How many pods a message names.
@@ -127,7 +130,7 @@ fn find(seen: &Observed) -> Result<(&Timing, &Truth), (Reason, String)> {
 }
 
 /// What is made anew has to be generated: what a person has to enter cannot be rotated.
-fn generated(seen: &Observed, secret: &crate::api::ManagedSecret) -> Result<(), (Reason, String)> {
+fn generated(seen: &Observed, secret: &ManagedSecret) -> Result<(), (Reason, String)> {
     let generates = |key: &str| secret.spec.generate.iter().any(|entry| entry.key == key);
     let strategy = &seen.schedule.spec.strategy;
     let name = &seen.schedule.spec.secret_ref.name;
@@ -240,7 +243,7 @@ fn stalled(until: Timestamp, behind: &[String]) -> Plan {
     Plan {
         step: Some(RotationStep::FinishSecret),
         beside: Some(NewCondition {
-            condition: crate::api::ConditionType::FinishStalled,
+            condition: ConditionType::FinishStalled,
             status: true,
             reason: Reason::FinishStalled,
             message,
@@ -288,7 +291,7 @@ fn idle(seen: &Observed, until: Option<Timestamp>) -> NewCondition {
         }
         None => format!("rotates when asked by {ANNOTATION_ROTATE}"),
         // To the second, as times in the API are.
-        Some(next) => format!("rotates next at {}", crate::api::time::as_stored(next).0),
+        Some(next) => format!("rotates next at {}", as_stored(next).0),
     };
     NewCondition::ready(Reason::Scheduled, message)
 }
@@ -389,7 +392,7 @@ pub(super) fn after(
         Outcome::ValueRefused(why) => refused(seen, truth, record, (why, random)),
         Outcome::OwnershipConflict(why) => Plan {
             beside: Some(NewCondition {
-                condition: crate::api::ConditionType::OwnershipConflict,
+                condition: ConditionType::OwnershipConflict,
                 status: true,
                 reason: Reason::OwnershipConflict,
                 message: why.clone(),
