@@ -95,12 +95,11 @@ impl Environment<'_> {
                 self.check(&at, one.referred, facts);
                 self.files
                     .want(&one.referred.secret, &facts.name, expanded.optional);
-                let key = (one.referred.secret.as_str(), facts.name.as_str());
-                made.push(from_file(name, key, expanded.optional));
-                let later = rest.iter().filter(|(other, _)| *other > index);
-                made.extend(later.filter_map(|(_, source)| overriding(name, source)));
                 expanded.variables.push(name.clone());
             }
+            let later = rest.iter().filter(|(other, _)| *other > index);
+            let later = later.map(|(_, source)| *source);
+            made.extend(stand_ins(&expanded, &one.referred.secret, later));
             let replacement = (expanded.name.clone(), one.referred.secret.clone());
             self.record.secrets.extend([replacement]);
             let of_container = self.record.env_from.entry(container.name.clone());
@@ -209,21 +208,55 @@ pub(super) fn replaced(variable: &EnvVar, managed: &Managed<'_>) -> Option<EnvVa
     })
 }
 
-/// The variables that stand in the place of `envFrom` of a container, exactly as they were made.
+/// The variables that may stand in the place of `envFrom` of a container, exactly as they were made.
 pub(super) fn expansions(container: &Container, record: &Record) -> Vec<EnvVar> {
-    let later = container.env_from.as_deref().unwrap_or_default();
-    let expanded = record.env_from.get(&container.name);
     let mut all = Vec::new();
-    for entry in expanded.into_iter().flatten() {
-        let Some(secret) = record.managed(&entry.name) else {
+    for entry in record.expanded(container) {
+        if let Some(secret) = record.managed(&entry.name) {
+            all.extend(stand_ins(
+                entry,
+                &secret,
+                container.env_from.iter().flatten(),
+            ));
+        }
+    }
+    all
+}
+
+/// What the entries of an `envFrom` become again, and which stay; `None` if they are not those that were expanded.
+pub(super) fn expanded_again(
+    sources: &[EnvFromSource],
+    expanded: &[Expanded],
+    record: &Record,
+) -> Option<(Vec<EnvVar>, Vec<EnvFromSource>)> {
+    let is_sealed = |source: &EnvFromSource| expanded.iter().any(|entry| entry.is_of(source));
+    let mut entries = expanded.iter();
+    let (mut made, mut rest) = (Vec::new(), Vec::new());
+    for (index, source) in sources.iter().enumerate() {
+        if !is_sealed(source) {
+            rest.push(source.clone());
             continue;
-        };
-        for name in &entry.variables {
-            let Some(key) = name.strip_prefix(&entry.prefix) else {
-                continue;
-            };
-            all.push(from_file(name, (&secret, key), entry.optional));
-            all.extend(later.iter().filter_map(|source| overriding(name, source)));
+        }
+        let entry = entries.next().filter(|entry| entry.is_of(source))?;
+        let later = sources[index + 1..]
+            .iter()
+            .filter(|source| !is_sealed(source));
+        made.extend(stand_ins(entry, &record.managed(&entry.name)?, later));
+    }
+    entries.next().is_none().then_some((made, rest))
+}
+
+/// What stands in the place of one entry of an `envFrom`, which others come after.
+fn stand_ins<'s>(
+    entry: &Expanded,
+    secret: &str,
+    later: impl Iterator<Item = &'s EnvFromSource> + Clone,
+) -> Vec<EnvVar> {
+    let mut all = Vec::new();
+    for name in &entry.variables {
+        if let Some(key) = name.strip_prefix(&entry.prefix) {
+            all.push(from_file(name, (secret, key), entry.optional));
+            all.extend(later.clone().filter_map(|source| overriding(name, source)));
         }
     }
     all

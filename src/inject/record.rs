@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{EnvFromSource, Pod};
+use k8s_openapi::api::core::v1::{Container, EnvFromSource, Pod};
 use serde::{Deserialize, Serialize};
 
 use crate::api::names::ANNOTATION_INJECTED;
@@ -64,6 +64,12 @@ impl Record {
         annotations
             .get_or_insert_default()
             .insert(ANNOTATION_INJECTED.to_owned(), text);
+    }
+
+    /// What was taken out of the `envFrom` of a container.
+    pub(super) fn expanded(&self, container: &Container) -> &[Expanded] {
+        let of_container = self.env_from.get(&container.name);
+        of_container.map_or(&[], Vec::as_slice)
     }
 
     /// The `ManagedSecret` behind the name of a Secret that was replaced.

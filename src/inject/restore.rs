@@ -4,7 +4,7 @@
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, PodSpec, Volume};
 
-use super::environment::{self, expansions, split};
+use super::environment::{self, expanded_again, expansions, split};
 use super::parts::{ENV_VOLUME, SOURCE_VOLUME, is_ours};
 use super::record::Record;
 use super::volumes;
@@ -84,25 +84,22 @@ fn restore_containers(old: &[Container], new: &mut [Container], record: &Record)
 }
 
 fn restore_environment(old: &Container, new: &mut Container, record: &Record) {
-    let expanded = record.env_from.get(&old.name);
-    let mut sources = new.env_from.clone().unwrap_or_default();
-    sources.retain(|source| {
-        let mut expanded = expanded.into_iter().flatten();
-        !expanded.any(|expanded| expanded.is_of(source))
-    });
-    if sources == old.env_from.as_deref().unwrap_or_default() {
+    let (before, after) = (old.env_from.as_deref(), new.env_from.as_deref());
+    let expected = expansions(old, record);
+    let (standing, own) = split(old.env.clone().unwrap_or_default(), expected.clone());
+    let again = expanded_again(after.unwrap_or_default(), record.expanded(old), record);
+    let is_named =
+        again.is_some_and(|(made, rest)| made == standing && rest == before.unwrap_or_default());
+    if is_named {
         new.env_from.clone_from(&old.env_from);
     }
-    let expected = expansions(old, record);
-    let (_, own) = split(old.env.clone().unwrap_or_default(), expected.clone());
-    let env = new
-        .env
-        .iter()
-        .flatten()
-        .map(|variable| forward(variable, record));
-    let env: Vec<_> = env.collect();
-    // A patch of the manifest leaves in place what stood for `envFrom`; the manifest itself never had it.
-    if env == own || split(env, expected).1 == own {
+    let env = new.env.iter().flatten();
+    let env: Vec<_> = env.map(|variable| forward(variable, record)).collect();
+    // A patch of the manifest leaves in place what stands for `envFrom`; the manifest itself never had it. One that has neither
+    // takes the variables away.
+    let is_bare = is_named && env == own;
+    let (left, rest) = split(env, expected);
+    if is_bare || (rest == own && (is_named || left == standing)) {
         new.env.clone_from(&old.env);
     }
 }

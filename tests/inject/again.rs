@@ -113,6 +113,16 @@ fn a_change_of_what_was_injected_is_left_for_the_api_server_to_refuse() {
     let mut changed = merged(false);
     changed["spec"]["containers"][0]["envFrom"][0]["prefix"] = json!("CACHE_");
     assert_ne!(restored(&changed), Some(live()), "another prefix");
+    for sources in [
+        json!([]),
+        json!([{"configMapRef": {"name": "settings"}}]),
+        json!([{"secretRef": {"name": "orders-cache"}}]),
+        json!([{"configMapRef": {"name": "settings"}}, {"secretRef": {"name": "orders-cache"}}]),
+    ] {
+        let mut changed = manifest();
+        changed["spec"]["containers"][0]["envFrom"] = sources.clone();
+        assert_ne!(restored(&changed), Some(live()), "envFrom {sources}");
+    }
     let mut changed = merged(false);
     changed["spec"]["volumes"].as_array_mut().unwrap().remove(1);
     assert_ne!(restored(&changed), Some(live()), "a volume that is gone");

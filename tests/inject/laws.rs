@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, EnvVarSource, Pod};
+use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVarSource, Pod};
 use keystead::inject::{ENV_CONTAINER, Injected, patch, restore};
 use proptest::prelude::*;
 use serde_json::json;
@@ -176,12 +176,50 @@ proptest! {
 
     #[test]
     fn another_manifest_stays_another(one in pod(), other in pod()) {
-        if let (Ok(one_injected), Ok(other_injected)) = (cluster().inject(&one), cluster().inject(&other)) {
-            let restored = restore(&one_injected.pod, &other).unwrap_or(other);
-            // What was put back is all of the one, or something is left for the API server to refuse.
-            if restored == one_injected.pod {
-                prop_assert_eq!(other_injected.pod.spec, one_injected.pod.spec);
-            }
+        stays_another(&one, &other)?;
+    }
+
+    #[test]
+    fn a_manifest_with_other_entries_of_env_from_stays_another(one in pod()) {
+        for other in with_other_sources(&one) {
+            stays_another(&one, &other)?;
         }
     }
+}
+
+/// What is put back is all of the one, or something is left for the API server to refuse.
+fn stays_another(one: &Pod, other: &Pod) -> Result<(), TestCaseError> {
+    if let (Ok(one), Ok(injected)) = (cluster().inject(one), cluster().inject(other)) {
+        let restored = restore(&one.pod, other).unwrap_or_else(|| other.clone());
+        if restored == one.pod {
+            prop_assert_eq!(injected.pod.spec, one.pod.spec);
+        }
+    }
+    Ok(())
+}
+
+/// The pod without one entry of an `envFrom`, with one of them twice, and with one moved to the front.
+fn with_other_sources(pod: &Pod) -> Vec<Pod> {
+    let mut others = Vec::new();
+    let containers = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
+    for container in 0..containers {
+        for index in 0..sources(&mut pod.clone(), container).len() {
+            let changes: [fn(&mut Vec<EnvFromSource>, usize); 3] = [
+                |all, index| drop(all.remove(index)),
+                |all, index| all.push(all[index].clone()),
+                |all, index| all[..=index].rotate_right(1),
+            ];
+            others.extend(changes.map(|change| {
+                let mut other = pod.clone();
+                change(sources(&mut other, container), index);
+                other
+            }));
+        }
+    }
+    others
+}
+
+fn sources(pod: &mut Pod, container: usize) -> &mut Vec<EnvFromSource> {
+    let spec = pod.spec.as_mut().expect("every pod has a spec");
+    spec.containers[container].env_from.get_or_insert_default()
 }
