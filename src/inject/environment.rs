@@ -98,8 +98,8 @@ impl Environment<'_> {
                 expanded.variables.push(name.clone());
             }
             let later = rest.iter().filter(|(other, _)| *other > index);
-            let later = later.map(|(_, source)| *source);
-            made.extend(stand_ins(&expanded, &one.referred.secret, later));
+            let later: Vec<_> = later.map(|(_, source)| *source).collect();
+            made.extend(stand_ins(&expanded, &one.referred.secret, &later));
             let replacement = (expanded.name.clone(), one.referred.secret.clone());
             self.record.secrets.extend([replacement]);
             let of_container = self.record.env_from.entry(container.name.clone());
@@ -210,14 +210,11 @@ pub(super) fn replaced(variable: &EnvVar, managed: &Managed<'_>) -> Option<EnvVa
 
 /// The variables that may stand in the place of `envFrom` of a container, exactly as they were made.
 pub(super) fn expansions(container: &Container, record: &Record) -> Vec<EnvVar> {
+    let later: Vec<_> = container.env_from.iter().flatten().collect();
     let mut all = Vec::new();
     for entry in record.expanded(container) {
         if let Some(secret) = record.managed(&entry.name) {
-            all.extend(stand_ins(
-                entry,
-                &secret,
-                container.env_from.iter().flatten(),
-            ));
+            all.extend(stand_ins(entry, &secret, &later));
         }
     }
     all
@@ -238,25 +235,20 @@ pub(super) fn expanded_again(
             continue;
         }
         let entry = entries.next().filter(|entry| entry.is_of(source))?;
-        let later = sources[index + 1..]
-            .iter()
-            .filter(|source| !is_sealed(source));
-        made.extend(stand_ins(entry, &record.managed(&entry.name)?, later));
+        let later = sources[index + 1..].iter();
+        let later: Vec<_> = later.filter(|source| !is_sealed(source)).collect();
+        made.extend(stand_ins(entry, &record.managed(&entry.name)?, &later));
     }
     entries.next().is_none().then_some((made, rest))
 }
 
 /// What stands in the place of one entry of an `envFrom`, which others come after.
-fn stand_ins<'s>(
-    entry: &Expanded,
-    secret: &str,
-    later: impl Iterator<Item = &'s EnvFromSource> + Clone,
-) -> Vec<EnvVar> {
+fn stand_ins(entry: &Expanded, secret: &str, later: &[&EnvFromSource]) -> Vec<EnvVar> {
     let mut all = Vec::new();
     for name in &entry.variables {
         if let Some(key) = name.strip_prefix(&entry.prefix) {
             all.push(from_file(name, (secret, key), entry.optional));
-            all.extend(later.clone().filter_map(|source| overriding(name, source)));
+            all.extend(later.iter().filter_map(|source| overriding(name, source)));
         }
     }
     all
