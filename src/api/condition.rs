@@ -245,6 +245,9 @@ pub enum Reason {
     FinishStalled,
 }
 
+/// See [`Reason::leaves_delivery`].
+const LEAVE_DELIVERY: [Reason; 2] = [Reason::VersionNotFound, Reason::SharingFailed];
+
 impl Reason {
     /// Whether `Ready=False` for this reason is a step on the way and nothing to worry about.
     pub fn is_progress(self) -> bool {
@@ -252,6 +255,12 @@ impl Reason {
             self,
             Self::Pending | Self::Creating | Self::PendingImport | Self::Waiting
         )
+    }
+
+    /// Whether consumers of a secret that is not `Ready` for this reason have what they should all the same: a label on a version
+    /// that is not kept changes nothing of that, nor does what other clusters get.
+    pub fn leaves_delivery(self) -> bool {
+        LEAVE_DELIVERY.contains(&self)
     }
 
     /// The name in `status.conditions[].reason`, in Events and metric labels.
@@ -418,6 +427,13 @@ pub fn target_taken(conditions: &[Condition]) -> Option<&str> {
     let reasons = [Reason::TargetExists, Reason::TargetOwnedByOther];
     let taken = ready.status == "False" && reasons.iter().any(|it| it.as_str() == ready.reason);
     taken.then_some(ready.message.as_str())
+}
+
+/// Of a secret: whether consumers have what they should, as `Ready` says.
+pub fn is_delivered(conditions: &[Condition]) -> bool {
+    find(conditions, ConditionType::Ready).is_some_and(|ready| {
+        ready.status == "True" || LEAVE_DELIVERY.iter().any(|it| it.as_str() == ready.reason)
+    })
 }
 
 /// Why `Ready` is `False`, in words, if it is.

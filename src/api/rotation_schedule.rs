@@ -144,6 +144,17 @@ pub struct RotationStrategy {
     pub postgres: Option<PostgresRotation>,
 }
 
+impl RotationStrategy {
+    /// The name of the one that is said.
+    pub fn name(&self) -> &'static str {
+        if self.postgres.is_some() {
+            "postgres"
+        } else {
+            "regenerate"
+        }
+    }
+}
+
 /// Every generated value is made anew.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

@@ -4,7 +4,7 @@
 //! Nothing here has to last. What is asked for names the state of the truth that it was decided on; once that is another, it is
 //! asked for no more. After a crash it is decided anew.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem::discriminant;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
-use crate::api::ManagedSecret;
+use crate::api::{ManagedSecret, RotationSchedule};
 use crate::secrets::{SecretRotation, Substitutes, VersionId};
 
 /// News that are kept for a listener that is slow; of more, it is told that any may have changed.
@@ -54,17 +54,24 @@ pub(crate) enum Change {
 
 /// What is asked for, and who listens.
 pub struct Rotations {
-    asked: Mutex<HashMap<ObjectRef<ManagedSecret>, Asked>>,
+    known: Mutex<Known>,
     wanted: broadcast::Sender<ObjectRef<ManagedSecret>>,
-    looked: broadcast::Sender<ObjectRef<ManagedSecret>>,
+    woken: broadcast::Sender<ObjectRef<RotationSchedule>>,
+}
+
+#[derive(Default)]
+struct Known {
+    asked: HashMap<ObjectRef<ManagedSecret>, Asked>,
+    /// The schedules of each secret that has some.
+    schedules: HashMap<ObjectRef<ManagedSecret>, HashSet<ObjectRef<RotationSchedule>>>,
 }
 
 impl Default for Rotations {
     fn default() -> Self {
         Self {
-            asked: Mutex::default(),
+            known: Mutex::default(),
             wanted: broadcast::channel(WAITING).0,
-            looked: broadcast::channel(WAITING).0,
+            woken: broadcast::channel(WAITING).0,
         }
     }
 }
@@ -73,30 +80,50 @@ impl Rotations {
     /// Asks for a change, in place of what was asked for. What is asked for already is no news: a secret that cannot be written now
     /// is looked at when that changes, and the two controllers do not chase each other.
     pub(crate) fn ask(&self, secret: &ObjectRef<ManagedSecret>, asked: Asked) {
-        let mut all = self.asked();
-        let known = all.get(secret);
-        if known.is_some_and(|known| known.is_alike(&asked)) {
+        let mut known = self.known();
+        let before = known.asked.get(secret);
+        if before.is_some_and(|before| before.is_alike(&asked)) {
             return;
         }
-        all.insert(secret.clone(), asked);
+        known.asked.insert(secret.clone(), asked);
         // Without listeners nobody needs the news.
         let _ = self.wanted.send(secret.clone());
     }
 
     /// What is asked for on that state of the truth. On a later one it is not asked for any more.
     pub(crate) fn of(&self, secret: &ObjectRef<ManagedSecret>, sequence: u64) -> Option<Asked> {
-        let mut asked = self.asked();
-        let found = asked.get(secret)?;
+        let mut known = self.known();
+        let found = known.asked.get(secret)?;
         if found.sequence < sequence {
-            asked.remove(secret);
+            known.asked.remove(secret);
             return None;
         }
         (found.sequence == sequence).then(|| found.clone())
     }
 
+    /// Wakes a schedule from now on whenever its secret was looked at.
+    pub(crate) fn follow(
+        &self,
+        secret: ObjectRef<ManagedSecret>,
+        schedule: ObjectRef<RotationSchedule>,
+    ) {
+        let mut known = self.known();
+        known.schedules.entry(secret).or_default().insert(schedule);
+    }
+
+    /// Does so no more.
+    pub(crate) fn unfollow(&self, schedule: &ObjectRef<RotationSchedule>) {
+        self.known().schedules.retain(|_, schedules| {
+            schedules.remove(schedule);
+            !schedules.is_empty()
+        });
+    }
+
     /// Says that a secret was looked at, so that it is as its spec, and what was asked for, say.
     pub(crate) fn looked(&self, secret: &ObjectRef<ManagedSecret>) {
-        let _ = self.looked.send(secret.clone());
+        for schedule in self.known().schedules.get(secret).into_iter().flatten() {
+            let _ = self.woken.send(schedule.clone());
+        }
     }
 
     /// Secrets of which something is asked.
@@ -104,18 +131,24 @@ impl Rotations {
         BroadcastStream::new(self.wanted.subscribe())
     }
 
-    /// Secrets that were looked at.
-    pub(crate) fn news(&self) -> BroadcastStream<ObjectRef<ManagedSecret>> {
-        BroadcastStream::new(self.looked.subscribe())
+    /// Schedules whose secrets were looked at.
+    pub(crate) fn woken(&self) -> BroadcastStream<ObjectRef<RotationSchedule>> {
+        BroadcastStream::new(self.woken.subscribe())
     }
 
     /// All secrets of which something is asked.
     pub(crate) fn all(&self) -> Vec<ObjectRef<ManagedSecret>> {
-        self.asked().keys().cloned().collect()
+        self.known().asked.keys().cloned().collect()
     }
 
-    fn asked(&self) -> MutexGuard<'_, HashMap<ObjectRef<ManagedSecret>, Asked>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    /// All schedules that follow a secret.
+    pub(crate) fn schedules(&self) -> Vec<ObjectRef<RotationSchedule>> {
+        let known = self.known();
+        known.schedules.values().flatten().cloned().collect()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -173,5 +206,27 @@ mod tests {
         assert!(told(), "something else");
         ask(5, 4, promote());
         assert!(told(), "another state");
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_was_looked_at_wakes_its_own_schedules_only() {
+        use futures::{FutureExt, StreamExt};
+
+        let rotations = Rotations::default();
+        let secret = |name: &str| ObjectRef::new(name).within("shop");
+        let schedule = |name: &str| ObjectRef::<RotationSchedule>::new(name).within("shop");
+        rotations.follow(secret("db"), schedule("weekly"));
+        rotations.follow(secret("db"), schedule("weekly"));
+        rotations.follow(secret("other"), schedule("daily"));
+        let mut woken = rotations.woken();
+        rotations.looked(&secret("db"));
+        rotations.looked(&secret("unscheduled"));
+        let told = woken.next().now_or_never().flatten().unwrap().unwrap();
+        assert_eq!(told, schedule("weekly"));
+        assert!(woken.next().now_or_never().is_none());
+        rotations.unfollow(&schedule("weekly"));
+        rotations.looked(&secret("db"));
+        assert!(woken.next().now_or_never().is_none());
+        assert_eq!(rotations.schedules(), [schedule("daily")]);
     }
 }

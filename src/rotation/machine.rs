@@ -19,6 +19,8 @@ use crate::secrets::{Running, SecretRotation, VersionId};
 const TIMEOUT: SignedDuration = SignedDuration::from_hours(1);
 /// How often the pods are looked at that are waited for.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// How often it is looked whether the new value is delivered, which takes moments.
+const DELIVERY: SignedDuration = SignedDuration::from_secs(1);
 /// How many values in a row may be refused for what they are before somebody has to look.
 pub(crate) const MOST_REFUSED: u64 = 10;
 
@@ -49,6 +51,10 @@ impl Default for Finish {
 /// What is known of the pods that get the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Consumers {
+    /// Nobody can have the current version yet: it is not delivered.
+    Undelivered,
+    /// It is delivered now, and was not before, as far as is written down.
+    Delivered,
     /// All of them have the current version.
     UpToDate,
     /// These have not, in order.
@@ -87,6 +93,8 @@ pub(crate) enum Next {
     },
     /// Tell the other side of the pending version and try it there, `SetSecret` and `TestSecret`; then make it current.
     Carry(VersionId),
+    /// Write down that it is delivered: whoever begins from now on has it.
+    Delivered,
     /// Write down that nobody is without it: the grace period begins.
     Loaded,
     /// End it.
@@ -98,7 +106,7 @@ pub(crate) enum Next {
     Stalled {
         /// When to look again.
         until: Timestamp,
-        /// Those that are behind.
+        /// Those that are behind; none is named where the value is not delivered at all.
         behind: Vec<String>,
     },
     /// Nothing, until then or until something changes.
@@ -119,7 +127,7 @@ pub(crate) enum Why {
     Held,
     /// Somebody, since so many values were refused for what they are.
     Refused,
-    /// These pods, which are without the new value.
+    /// These pods, which are without the new value; none of them is named where it is not delivered at all.
     Consumers(Vec<String>),
     /// The grace period.
     Grace,
@@ -181,14 +189,16 @@ fn begin(seen: &Seen<'_>, record: &SecretRotation) -> Next {
 
 fn consumers(seen: &Seen<'_>, promoted: Timestamp) -> Next {
     let (finish, now) = (&seen.finish, seen.now);
-    let behind = match seen.consumers.filter(|_| finish.waits) {
-        Some(Consumers::Behind(behind)) => behind.clone(),
+    let (behind, again) = match seen.consumers.filter(|_| finish.waits) {
+        Some(Consumers::Delivered) => return Next::Delivered,
+        Some(Consumers::Undelivered) => (Vec::new(), DELIVERY),
+        Some(Consumers::Behind(behind)) => (behind.clone(), LOOK_AGAIN),
         Some(Consumers::UpToDate) | None if finish.grace.is_zero() => {
             return Next::End { stalled: false };
         }
         Some(Consumers::UpToDate) | None => return Next::Loaded,
     };
-    let until = later(now, LOOK_AGAIN);
+    let until = later(now, again);
     match (now < later(promoted, finish.timeout), finish.overlaps) {
         (true, _) => Next::Wait {
             until: Some(until),

@@ -29,8 +29,10 @@ fn running(promoted: Option<i64>, loaded: Option<i64>) -> SecretRotation {
     let mut record = SecretRotation::new(at(0));
     record.running = Some(Running {
         version: IDS[0].parse().unwrap(),
+        strategy: "regenerate".to_owned(),
         begun: at(0),
         promoted: promoted.map(at),
+        delivered: None,
         loaded: loaded.map(at),
         refused: 0,
     });
@@ -126,6 +128,16 @@ fn the_end_waits_for_consumers_and_then_for_the_grace_period() {
             ..
         }
     ));
+    waits.consumers = Some(&Consumers::Undelivered);
+    assert!(matches!(
+        next(&waits),
+        Next::Wait {
+            why: Why::Consumers(_),
+            ..
+        }
+    ));
+    waits.consumers = Some(&Consumers::Delivered);
+    assert_eq!(next(&waits), Next::Delivered);
     waits.consumers = Some(&Consumers::UpToDate);
     assert_eq!(next(&waits), Next::End { stalled: false });
     waits.finish.grace = SignedDuration::from_secs(60);
@@ -197,8 +209,10 @@ impl World {
         let version = self.pending.or(self.is_promoted.then_some(self.current));
         record.running = version.map(|version| Running {
             version: id(version),
+            strategy: "postgres".to_owned(),
             begun: at(0),
             promoted: self.is_promoted.then_some(at(0)),
+            delivered: None,
             loaded: None,
             refused: 0,
         });
@@ -227,7 +241,7 @@ impl World {
         seen.finish.overlaps = users == Users::Alternating;
         // What pods do is nobody's to say.
         let mut worlds = vec![self.clone()];
-        for consumers in [&behind, &Consumers::UpToDate] {
+        for consumers in [&Consumers::Undelivered, &behind, &Consumers::UpToDate] {
             seen.consumers = Some(consumers);
             worlds.extend(self.after(&next(&seen), users, most));
         }
@@ -251,7 +265,7 @@ impl World {
                 is_promoted: false,
                 ..self.clone()
             }],
-            Next::Loaded | Next::Stalled { .. } | Next::Wait { .. } => Vec::new(),
+            Next::Delivered | Next::Loaded | Next::Stalled { .. } | Next::Wait { .. } => Vec::new(),
         }
     }
 

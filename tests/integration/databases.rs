@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use keystead_cluster::{Postgres, PostgresOptions};
+use tokio::sync::Mutex;
 
 use crate::schedules::{ask, ready, schedule, status, wait_reason, wait_rotations};
 use crate::support::{Bed, Operator, eventually};
@@ -19,7 +20,7 @@ const BY_ITSELF: &str = "strategy: {postgres: {users: Single}}";
 struct World {
     bed: Bed,
     postgres: Postgres,
-    operator: Operator,
+    operator: Mutex<Option<Operator>>,
 }
 
 /// An address of this machine that is not only its own: the operator connects to no other. Nothing is sent.
@@ -43,7 +44,7 @@ impl World {
         let world = Self {
             bed,
             postgres,
-            operator,
+            operator: Mutex::new(Some(operator)),
         };
         world
             .execute("CREATE ROLE keeper LOGIN CREATEROLE PASSWORD 'admin-canary'")
@@ -120,6 +121,22 @@ impl World {
         written.await.expect("what is delivered logs in");
     }
 
+    /// kill -9, and another one.
+    async fn kill_operator(&self) {
+        let mut operator = self.operator.lock().await;
+        operator.take().expect("one runs").kill().await;
+        *operator = Some(self.bed.operator().await);
+    }
+
+    /// What all operators have logged.
+    fn logs(&self) -> String {
+        let files = std::fs::read_dir(self.bed.folder()).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        let logs = files.filter(|file| file.extension().is_some_and(|it| it == "log"));
+        logs.map(|log| std::fs::read_to_string(log).unwrap())
+            .collect()
+    }
+
     /// Waits until what is delivered belongs to the current version: it is delivered after the version is current.
     async fn delivered(&self, former: &str) {
         eventually("another value is delivered", || async {
@@ -175,7 +192,6 @@ async fn two_users_take_turns_and_no_login_ever_fails_whatever_is_killed() {
         }
     };
     let bed = &world.bed;
-    let mut operator = None;
     let rotating = async {
         for round in 0..rotations {
             let former = world.value("password").await;
@@ -183,12 +199,7 @@ async fn two_users_take_turns_and_no_login_ever_fails_whatever_is_killed() {
             if round >= 2 {
                 // At another point each time: before the version is made, while the server is told, after it is current.
                 tokio::time::sleep(Duration::from_millis(60 * u64::try_from(round).unwrap())).await;
-                let pid = operator.as_ref().unwrap_or(&world.operator).pid();
-                let killed = std::process::Command::new("kill")
-                    .args(["-9", &pid.to_string()])
-                    .status();
-                assert!(killed.unwrap().success());
-                operator = Some(bed.operator().await);
+                world.kill_operator().await;
             }
             wait_rotations(bed, "db", round + 1).await;
             world.delivered(&former).await;
@@ -208,7 +219,8 @@ async fn two_users_take_turns_and_no_login_ever_fails_whatever_is_killed() {
     assert_eq!(owner.trim(), "orders");
     let passwords = [world.value("password").await, "admin-canary".to_owned()];
     let log = world.postgres.log().unwrap();
-    let own = world.operator.log();
+    let own = world.logs();
+    assert!(own.contains("keystead"), "the logs were not found");
     let status = format!("{:?}", status(bed, "db").await);
     for password in passwords {
         // The administrator's was written by this test in clear text.
@@ -242,17 +254,11 @@ async fn one_user_changes_his_own_password_and_is_never_locked_out_by_a_kill() {
     let place = format!(", host: \"{host}\", port: \"{port}\", ca: \"{ca}\"");
     world.orders(&place).await;
     world.schedule(BY_ITSELF).await;
-    let mut operator = None;
     for round in 0..5_u64 {
         let former = world.value("password").await;
         ask(&world.bed, "db", &format!("round-{round}")).await;
         tokio::time::sleep(Duration::from_millis(70 * round)).await;
-        let pid = operator.as_ref().unwrap_or(&world.operator).pid();
-        let killed = std::process::Command::new("kill")
-            .args(["-9", &pid.to_string()])
-            .status();
-        assert!(killed.unwrap().success());
-        operator = Some(world.bed.operator().await);
+        world.kill_operator().await;
         wait_rotations(&world.bed, "db", usize::try_from(round).unwrap() + 1).await;
         world.delivered(&former).await;
         world.logs_in().await;

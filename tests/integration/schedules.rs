@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use keystead::api::{RotationSchedule, RotationScheduleStatus};
+use keystead::truth::truth_name;
 use kube::Api;
 use serde_json::json;
 
-use crate::support::{Bed, Operator, Person, eventually, eventually_within, managed_secret};
+use crate::support::{
+    Bed, Operator, Person, SYSTEM, eventually, eventually_within, managed_secret,
+};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const SECRET: &str =
@@ -121,6 +124,18 @@ async fn a_secret_is_rotated_when_asked_once_for_each_token_and_keeps_the_value_
     wait_reason(&bed, "db", "Scheduled").await;
     assert_eq!(status(&bed, "db").await.history.len(), 1);
     assert_eq!(password(&bed).await, second);
+    // An operator that starts does not take what it has not listed yet for gone.
+    assert_eq!(bed.events("shop", "db", "SecretNotFound").await, 0);
+    // At rest nothing is written.
+    let states = || async {
+        let schedules: Api<RotationSchedule> = Api::namespaced(bed.client.clone(), "shop");
+        let schedule = schedules.get("db").await.unwrap();
+        let truth = bed.state_of(SYSTEM, &truth_name("shop", "db")).await;
+        (schedule.metadata.resource_version, truth)
+    };
+    let before = states().await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(states().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

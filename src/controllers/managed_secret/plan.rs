@@ -79,16 +79,12 @@ impl Plan {
         }
     }
 
-    /// Whether consumers have what they should once all steps are done. A label on a version that is not kept changes nothing of
-    /// that, nor does what other clusters get.
+    /// Whether consumers have what they should once all steps are done.
     pub(crate) fn is_delivered(&self) -> bool {
         let ready = self.ready.as_ref();
         ready.is_some_and(|ready| {
             ready.status
-                || matches!(
-                    ready.reason,
-                    Reason::VersionNotFound | Reason::SharingFailed
-                )
+                || ready.reason.leaves_delivery()
                 || ready.reason == Reason::TargetInUse
                     && self.targets.as_ref().is_some_and(|all| all.is_current)
         })

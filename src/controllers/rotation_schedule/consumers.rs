@@ -7,6 +7,8 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt};
 
+use crate::api::condition;
+use crate::api::managed_secret::SecretVersionStatus;
 use crate::api::{ManagedSecret, VolumeRequest, VolumeStage};
 use crate::consumers::of_pod;
 use crate::controllers::context::Context;
@@ -15,26 +17,32 @@ use crate::controllers::rollout::cluster::{pages, unended};
 use crate::controllers::rollout::{Delivered, is_mounted_in_part};
 use crate::inject::SOURCE_VOLUME;
 use crate::rotation::machine::Consumers;
-use crate::secrets::VersionId;
+use crate::secrets::{Stage, VersionId};
 
 /// How long kubelet takes at most to bring the files of a native Secret up to date: its sync period and the time its cache keeps.
 const KUBELET: Duration = Duration::from_secs(120);
 /// Most pods that are named.
 const MOST: usize = 100;
 
-/// Looks at the pods of the secret's namespace.
+/// Looks whether the current version is delivered and, once that is written down, at the pods of the secret's namespace.
 pub(super) async fn look(
     secret: &ManagedSecret,
-    version: &VersionId,
-    promoted: Timestamp,
+    current: &VersionId,
+    delivered: Option<Timestamp>,
     ctx: &Context,
 ) -> Result<Consumers, Error> {
+    if !is_delivered(secret, current) {
+        return Ok(Consumers::Undelivered);
+    }
+    let Some(delivered) = delivered else {
+        return Ok(Consumers::Delivered);
+    };
     let namespace = secret.namespace().unwrap_or_default();
     let target = secret.status.as_ref().and_then(|it| it.target_ref.as_ref());
     let look = Look {
         secret: &secret.name_any(),
-        version: version.as_str(),
-        promoted,
+        current: current.as_str(),
+        delivered,
         native: Delivered {
             target: target.map(|target| target.name.clone()),
             secret: None,
@@ -59,11 +67,23 @@ pub(super) async fn look(
     })
 }
 
+/// Whether the status of a secret says that its consumers can have that version.
+fn is_delivered(secret: &ManagedSecret, current: &VersionId) -> bool {
+    let Some(status) = &secret.status else {
+        return false;
+    };
+    let stage = Stage::Current;
+    let has_current = |version: &SecretVersionStatus| {
+        version.id == current.as_str() && version.stages.iter().any(|it| it == stage.as_str())
+    };
+    condition::is_delivered(&status.conditions) && status.versions.iter().any(has_current)
+}
+
 /// What pods are asked.
 struct Look<'a> {
     secret: &'a str,
-    version: &'a str,
-    promoted: Timestamp,
+    current: &'a str,
+    delivered: Timestamp,
     native: Delivered,
     /// Whether nodes tell which versions pods have.
     reported: bool,
@@ -85,7 +105,7 @@ impl Look<'_> {
         let wanted = has.filter(|has| has.stage == VolumeStage::Current);
         wanted.is_some_and(|has| {
             let version = has.version.as_ref().map(VersionId::as_str);
-            version != Some(self.version) || self.was_made_before(pod) && self.has_at_start(pod)
+            version != Some(self.current) || self.was_made_before(pod) && self.has_at_start(pod)
         })
     }
 
@@ -107,7 +127,7 @@ impl Look<'_> {
 
     fn was_made_before(&self, pod: &Pod) -> bool {
         let made = pod.creation_timestamp().map(|time| time.0);
-        made.is_none_or(|made| made <= self.promoted)
+        made.is_none_or(|made| made <= self.delivered)
     }
 
     fn is_behind_natively(&self, pod: &Pod) -> bool {
@@ -119,7 +139,7 @@ impl Look<'_> {
             return false;
         }
         let synced = SignedDuration::try_from(KUBELET).unwrap_or_default();
-        let synced = self.promoted.checked_add(synced);
+        let synced = self.delivered.checked_add(synced);
         // What a container has as a variable is what it was when the container started.
         self.native.is_read_at_start_by(spec) || synced.is_ok_and(|synced| self.now < synced)
     }
@@ -146,21 +166,45 @@ mod tests {
     }
 
     fn is_behind(pod: &Pod, seconds_later: i64) -> bool {
-        let promoted: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let delivered: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
         Look {
             secret: "db",
-            version: IDS[1],
-            promoted,
+            current: IDS[1],
+            delivered,
             native: Delivered {
                 target: Some("db".to_owned()),
                 secret: None,
             },
             reported: true,
-            now: promoted
+            now: delivered
                 .checked_add(SignedDuration::from_secs(seconds_later))
                 .unwrap(),
         }
         .is_behind(pod)
+    }
+
+    #[test]
+    fn a_version_is_delivered_when_the_secret_says_so_of_that_very_one() {
+        let told = |status: &str, reason: &str, id: &str| {
+            let secret = json!({
+                "apiVersion": "keystead.dev/v1alpha1", "kind": "ManagedSecret",
+                "metadata": {"namespace": "shop", "name": "db"}, "spec": {},
+                "status": {
+                    "versions": [{"id": id, "stages": ["Current"], "created": "2026-01-01T00:00:00Z", "keyId": "k"}],
+                    "conditions": [{"type": "Ready", "status": status, "reason": reason, "message": "",
+                        "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+                },
+            });
+            let secret = serde_json::from_value(secret).unwrap();
+            is_delivered(&secret, &IDS[1].parse().unwrap())
+        };
+        assert!(told("True", "Synced", IDS[1]));
+        assert!(told("False", "SharingFailed", IDS[1]));
+        assert!(!told("False", "TargetInUse", IDS[1]));
+        assert!(
+            !told("True", "Synced", IDS[0]),
+            "it speaks of the version before"
+        );
     }
 
     const BEFORE: &str = "2026-01-01T11:00:00Z";

@@ -11,6 +11,7 @@ mod observe;
 mod outside;
 mod plan;
 mod status;
+mod words;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, pred
 use kube::{Api, ResourceExt};
 use tracing::instrument;
 
-use self::observe::observe;
+use self::observe::{Observed, observe};
 use self::outside::carry;
 use self::plan::{Doing, Plan};
 use super::backoff::jittered;
@@ -79,22 +80,22 @@ where
     drive(controller)
 }
 
-/// Schedules of secrets that were looked at.
+/// Schedules whose secrets were looked at.
 fn of_secrets(
     ctx: &Arc<Context>,
-    schedules: Store<RotationSchedule>,
+    known: Store<RotationSchedule>,
 ) -> impl Stream<Item = ObjectRef<RotationSchedule>> + Send + use<> {
-    ctx.rotations.news().flat_map(move |secret| {
-        let concerned = |schedule: &Arc<RotationSchedule>| match &secret {
-            Ok(secret) => schedule.secret() == *secret,
-            // Too many at once to be told one by one: all of them.
-            Err(_) => true,
-        };
-        let found = schedules.state().into_iter().filter(concerned);
-        let found: Vec<_> = found
-            .map(|schedule| ObjectRef::from_obj(&*schedule))
-            .collect();
-        stream::iter(found)
+    let index = ctx.clone();
+    ctx.rotations.woken().flat_map(move |woken| {
+        // Too many at once to be told one by one: all of them.
+        let woken = woken.map_or_else(|_| index.rotations.schedules(), |one| vec![one]);
+        let (there, gone) = woken
+            .into_iter()
+            .partition::<Vec<_>, _>(|it| known.get(it).is_some());
+        for schedule in gone {
+            index.rotations.unfollow(&schedule);
+        }
+        stream::iter(there)
     })
 }
 
@@ -128,31 +129,44 @@ async fn reconcile_once(
     ctx: &Context,
     known: &(Presence<RotationSchedule>, Presence<ManagedSecret>),
 ) -> Result<(Duration, Outcome), Error> {
+    // Whoever is not listed yet must not be taken for gone: an older schedule, or the secret.
+    if !(known.0.complete().await && known.1.complete().await) {
+        return Ok((ASKED, Outcome::Waiting));
+    }
     let object = ObjectRef::from_obj(&*schedule);
     let failures = ctx.schedule_failures.count(&object);
     let seen = match observe(schedule.clone(), known, ctx).await {
         Ok(seen) => seen,
         Err(error) => return Err(tell(&*schedule, error, failures, ctx).await?),
     };
+    let planned = carry_out(&seen, failures, ctx).await;
+    // Also of the steps, which may have been refused a key that changed meanwhile.
+    seen.uses.record_refused(ctx).await;
+    let plan = match planned {
+        Ok(plan) => plan,
+        Err(error) => return Err(tell(&*schedule, error, failures, ctx).await?),
+    };
+    let status = status::status(&seen, &plan, ctx.now());
+    publish(&*schedule, &status, &plan.ready, ctx).await?;
+    Ok(next_look(&plan, object, ctx))
+}
+
+/// Decides, and does it.
+async fn carry_out(seen: &Observed, failures: u32, ctx: &Context) -> Result<Plan, Error> {
     let now = ctx.now();
-    let mut plan = plan::plan(&seen, now, &mut OsRandom);
+    let mut plan = plan::plan(seen, now, &mut OsRandom);
     if let Doing::Carry(version) = &plan.doing {
-        ctx.check_leadership()?;
-        let answer = match carry(version, &seen, ctx).await {
-            Ok(answer) => answer,
-            Err(error) => return Err(tell(&*schedule, error, failures, ctx).await?),
-        };
-        plan = plan::after(&seen, version, &answer, (now, &mut OsRandom));
+        let answer = carry(version, seen, ctx).await?;
+        plan = plan::after(seen, version, &answer, (now, &mut OsRandom));
         if !matches!(answer, Answer::Done) {
             plan.attempts = i64::from(failures) + 1;
         }
     }
     if let Doing::Ask(asked) = &plan.doing {
-        ctx.rotations.ask(&schedule.secret(), asked.clone());
+        ctx.rotations
+            .ask(&seen.schedule.secret(), (**asked).clone());
     }
-    let status = status::status(&seen, &plan, now);
-    publish(&*schedule, &status, &plan.ready, ctx).await?;
-    Ok(next_look(&plan, object, ctx))
+    Ok(plan)
 }
 
 /// When to look again. What is tried again is tried ever more slowly.
@@ -172,9 +186,7 @@ fn next_look(
         Doing::Nothing if plan.ready.status => jittered(RESYNC, jitter()),
         Doing::Nothing => jittered(STUCK, jitter()),
     };
-    if !matches!(plan.doing, Doing::Carry(_)) {
-        ctx.schedule_failures.reset(&object);
-    }
+    ctx.schedule_failures.reset(&object);
     let until = |next: Timestamp| {
         let wait = Duration::try_from(next.duration_since(ctx.now())).unwrap_or_default();
         // A moment later than planned, since timers may be early.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 use sha2::{Digest, Sha256};
 
 use super::consumers;
@@ -54,6 +55,9 @@ pub(super) async fn observe(
     (schedules, secrets): &(Presence<RotationSchedule>, Presence<ManagedSecret>),
     ctx: &Context,
 ) -> Result<Observed, Error> {
+    let object = ObjectRef::from_obj(&*schedule);
+    // The index is told before each look, so that a change in between wakes the schedule again.
+    ctx.rotations.follow(schedule.secret(), object);
     let secret = secrets.get(&schedule.secret());
     let mut seen = Observed {
         seed: seed(&schedule),
@@ -76,19 +80,28 @@ pub(super) async fn observe(
     seen.truth = truth(&secret, &seen.uses, ctx).await?;
     let truth = seen.truth.as_ref();
     seen.user = truth.and_then(|truth| current_user(&secret, truth, &seen, ctx));
-    let rotation = seen.truth.as_ref().and_then(|it| it.manifest.rotation());
-    let running = rotation.and_then(|record| record.running.as_ref());
+    seen.consumers = consumers(&seen, &secret, ctx).await?;
+    Ok(seen)
+}
+
+/// The pods, where they are waited for. They must have what is current, which may be newer than what the rotation made.
+async fn consumers(
+    seen: &Observed,
+    secret: &ManagedSecret,
+    ctx: &Context,
+) -> Result<Option<Consumers>, Error> {
     let finish = seen.schedule.spec.finish.as_ref();
     let waits = finish.and_then(|finish| finish.wait_for_consumers);
-    if let Some(running) = running
-        && let Some(promoted) = running.promoted
-        && running.loaded.is_none()
-        && waits.unwrap_or(true)
-    {
-        let looked = consumers::look(&secret, &running.version, promoted, ctx).await?;
-        seen.consumers = Some(looked);
+    let manifest = seen.truth.as_ref().map(|truth| &truth.manifest);
+    let running = manifest.and_then(|it| it.rotation()?.running.as_ref());
+    let running = running.filter(|it| it.promoted.is_some() && it.loaded.is_none());
+    match (running, manifest.and_then(Manifest::current)) {
+        (Some(running), Some(current)) if waits.unwrap_or(true) => {
+            let looked = consumers::look(secret, &current.id, running.delivered, ctx);
+            looked.await.map(Some)
+        }
+        _ => Ok(None),
     }
-    Ok(seen)
 }
 
 /// The truth about a secret; `None` while there is none that is its own and can be opened, of which its own condition tells.

@@ -114,10 +114,7 @@ async fn told(
         DatabaseUsers::Alternating => postgres::alternate(change.current.user)?,
     };
     if change.pending.user != wanted {
-        // The secret was given another user since it was made.
-        let made_for = change.pending.user;
-        let why = format!("the pending value was made for user {made_for}, and not for {wanted}");
-        return Ok(Outcome::ValueRefused(why));
+        return Ok(misfit(&server, change.pending, &wanted).await);
     }
     // Boxed: all that a client of a database is made of would be a part of every controller's type.
     let set: BoxFuture<'_, _> = postgres::set(&change).boxed();
@@ -129,6 +126,20 @@ async fn told(
         },
         other => other,
     })
+}
+
+/// The secret was given another user since the pending value was made. That is dropped, unless the server has it already: then it is
+/// the only one that logs in.
+async fn misfit(server: &Server, pending: Login<'_>, wanted: &str) -> Outcome {
+    let made_for = pending.user;
+    let why = format!("the pending value was made for user {made_for}, and not for {wanted}");
+    match postgres::test(server, pending).boxed().await {
+        Outcome::Done => Outcome::Rejected(format!(
+            "{why}, and the server has it: set the user of the secret back until the rotation has ended"
+        )),
+        Outcome::OwnershipConflict(_) => Outcome::ValueRefused(why),
+        other => other,
+    }
 }
 
 /// Where an administrator logs in is for the administrator's secret to say; a secret that says otherwise means another server.

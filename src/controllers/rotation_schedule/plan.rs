@@ -1,26 +1,25 @@
-//! Decides what a schedule needs, and what is said of it. Pure: time is an argument.
+//! Decides what a schedule needs. Pure: time and randomness are arguments.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::observe::{Observed, Truth};
+use super::outside;
+use super::words::{rotating, stalled, waiting};
 use crate::api::condition::NewCondition;
 use crate::api::managed_secret::ReplicaOf;
 use crate::api::names::ANNOTATION_ROTATE;
 use crate::api::rotation_schedule::PostgresRotation;
-use crate::api::time::{as_stored, duration};
+use crate::api::time::duration;
 use crate::api::{
     ConditionType, DatabaseUsers, ManagedSecret, Reason, RotationSchedule, RotationStep,
 };
 use crate::controllers::rotations::{Asked, Change};
 use crate::controllers::token::token;
 use crate::crypto::Random;
-use crate::rotation::machine::{self, Finish, MOST_REFUSED, Next, Seen, Why};
+use crate::rotation::machine::{self, Finish, MOST_REFUSED, Next, Seen};
 use crate::rotation::rotator::Outcome;
 use crate::rotation::timing::{Due, Timing};
 use crate::secrets::{Running, SecretRotation, VersionId};
-
-/// How many pods a message names.
-const MOST_NAMED: usize = 5;
 
 /// What to do, and what to say.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ pub(super) enum Doing {
     /// Nothing.
     Nothing,
     /// Ask the controller of the secret for that.
-    Ask(Asked),
+    Ask(Box<Asked>),
     /// Tell the other side of the pending version, and try it.
     Carry(VersionId),
     /// The same again, later.
@@ -55,7 +54,7 @@ pub(super) enum Doing {
 }
 
 impl Plan {
-    fn says(doing: Doing, ready: NewCondition) -> Self {
+    pub(super) fn says(doing: Doing, ready: NewCondition) -> Self {
         Self {
             doing,
             ready,
@@ -67,7 +66,7 @@ impl Plan {
         }
     }
 
-    fn refused(reason: Reason, message: impl Into<String>) -> Self {
+    pub(super) fn refused(reason: Reason, message: impl Into<String>) -> Self {
         Self::says(Doing::Nothing, NewCondition::not_ready(reason, message))
     }
 }
@@ -206,13 +205,15 @@ fn of_next(
             NewCondition::not_ready(Reason::Waiting, "the schedule is being taken up"),
         ),
         Next::Begin { token, missed } => begin(seen, truth, (token, missed), (now, random)),
-        Next::Carry(version) => Plan {
-            step: Some(RotationStep::SetSecret),
-            ..Plan::says(
-                Doing::Carry(version),
-                rotating("the new value is stored and pending"),
-            )
-        },
+        Next::Carry(version) => carry(seen, record, version),
+        Next::Delivered => finishing(
+            changed(&|record| {
+                if let Some(running) = &mut record.running {
+                    running.delivered = Some(now);
+                }
+            }),
+            rotating("the new value is current and delivered"),
+        ),
         Next::Loaded => finishing(
             changed(&|record| {
                 if let Some(running) = &mut record.running {
@@ -228,76 +229,35 @@ fn of_next(
         Next::Stalled { until, behind } => stalled(until, &behind),
         Next::Wait { until, why } => Plan {
             next: until,
-            ..waiting(seen, why, until)
+            ..waiting(&seen.schedule, why, until)
         },
     }
 }
 
-fn stalled(until: Timestamp, behind: &[String]) -> Plan {
-    let message = format!(
-        "the new value is current, and these pods are without it for longer than finish.timeout: {}. The value before goes on to \
-         work, and no further rotation begins, until they have it or are gone",
-        named(behind)
+/// A pending version is carried on by the strategy that it was made by: the other side may know it already, and whoever does not
+/// speak to that must not make it current, or drop it.
+fn carry(seen: &Observed, record: Option<&SecretRotation>, version: VersionId) -> Plan {
+    let running = record.and_then(|record| record.running.as_ref());
+    let (by, now) = (
+        running.map(|running| running.strategy.as_str()),
+        seen.schedule.spec.strategy.name(),
     );
-    let ready = NewCondition::not_ready(Reason::FinishStalled, message.clone());
+    let plan = match by.filter(|by| *by != now) {
+        None => Plan::says(
+            Doing::Carry(version),
+            rotating("the new value is stored and pending"),
+        ),
+        Some(by) => Plan::refused(
+            Reason::RotationRejected,
+            format!(
+                "a rotation by strategy {by} is under way, and the other side may know its value: set spec.strategy back until it has ended"
+            ),
+        ),
+    };
     Plan {
-        step: Some(RotationStep::FinishSecret),
-        beside: Some(NewCondition {
-            condition: ConditionType::FinishStalled,
-            status: true,
-            reason: Reason::FinishStalled,
-            message,
-        }),
-        next: Some(until),
-        ..Plan::says(Doing::Nothing, ready)
+        step: Some(RotationStep::SetSecret),
+        ..plan
     }
-}
-
-fn waiting(seen: &Observed, why: Why, until: Option<Timestamp>) -> Plan {
-    let finishing = |message: String| Plan {
-        step: Some(RotationStep::FinishSecret),
-        ..Plan::says(Doing::Nothing, rotating(message))
-    };
-    match why {
-        Why::Idle => Plan::says(Doing::Nothing, idle(seen, until)),
-        Why::Held => Plan::refused(
-            Reason::RestoreSuspected,
-            "the cluster may have been restored from a backup: nothing is rotated until that is looked at, or a day is over",
-        ),
-        Why::Refused => Plan {
-            step: Some(RotationStep::SetSecret),
-            ..Plan::refused(
-                Reason::ValueRefused,
-                format!(
-                    "{MOST_REFUSED} values were refused one after the other: change what the secret generates, and then ask for another by \
-                 a new value of {ANNOTATION_ROTATE}"
-                ),
-            )
-        },
-        Why::Consumers(behind) => finishing(format!(
-            "the new value is current; waiting for pods to have it: {}",
-            named(&behind)
-        )),
-        Why::Grace => finishing(
-            "every pod has the new value; the value before works for the grace period".to_owned(),
-        ),
-    }
-}
-
-fn idle(seen: &Observed, until: Option<Timestamp>) -> NewCondition {
-    let message = match until {
-        _ if seen.schedule.spec.suspend.unwrap_or_default() => {
-            format!("suspended: rotates only when asked by {ANNOTATION_ROTATE}")
-        }
-        None => format!("rotates when asked by {ANNOTATION_ROTATE}"),
-        // To the second, as times in the API are.
-        Some(next) => format!("rotates next at {}", as_stored(next).0),
-    };
-    NewCondition::ready(Reason::Scheduled, message)
-}
-
-fn rotating(message: impl Into<String>) -> NewCondition {
-    NewCondition::ready(Reason::Rotating, message)
 }
 
 /// Asks for a new pending version.
@@ -320,8 +280,10 @@ fn begin(
     }
     record.running = Some(Running {
         version: version.clone(),
+        strategy: seen.schedule.spec.strategy.name().to_owned(),
         begun: now,
         promoted: None,
+        delivered: None,
         loaded: None,
         refused: 0,
     });
@@ -329,7 +291,7 @@ fn begin(
 }
 
 fn create(seen: &Observed, truth: &Truth, record: SecretRotation, version: VersionId) -> Plan {
-    let substitutes = match super::outside::substitutes(seen) {
+    let substitutes = match outside::substitutes(seen) {
         Ok(substitutes) => substitutes,
         Err(problem) => return Plan::refused(Reason::RotationRejected, problem),
     };
@@ -347,11 +309,11 @@ fn create(seen: &Observed, truth: &Truth, record: SecretRotation, version: Versi
 }
 
 fn ask(truth: &Truth, record: SecretRotation, change: Change) -> Doing {
-    Doing::Ask(Asked {
+    Doing::Ask(Box::new(Asked {
         sequence: truth.manifest.sequence(),
         record,
         change,
-    })
+    }))
 }
 
 /// What follows from the answer of the other side.
@@ -427,17 +389,6 @@ fn refused(
     }
     running.version = version.clone();
     create(seen, truth, record, version)
-}
-
-/// Some names, and how many more there are.
-fn named(all: &[String]) -> String {
-    let shown = all.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>();
-    let more = all.len().saturating_sub(MOST_NAMED);
-    if more == 0 {
-        shown.join(", ")
-    } else {
-        format!("{} and {more} more", shown.join(", "))
-    }
 }
 
 #[cfg(test)]

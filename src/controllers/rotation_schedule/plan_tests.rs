@@ -74,7 +74,7 @@ fn planned(seen: &Observed) -> Plan {
 
 fn asked(plan: Plan) -> Asked {
     match plan.doing {
-        Doing::Ask(asked) => asked,
+        Doing::Ask(asked) => *asked,
         other => panic!("{other:?}"),
     }
 }
@@ -171,8 +171,10 @@ fn running() -> SecretRotation {
     let mut record = idle("2026-05-01T12:00:00Z");
     record.running = Some(Running {
         version: IDS[1].parse().unwrap(),
+        strategy: "regenerate".to_owned(),
         begun: at("2026-05-02T11:00:00Z"),
         promoted: None,
+        delivered: None,
         loaded: None,
         refused: 0,
     });
@@ -248,6 +250,7 @@ fn pods_that_are_waited_for_are_named() {
     let mut record = running();
     record.running.as_mut().unwrap().promoted = Some(at("2026-05-02T10:59:59Z"));
     let pods: Vec<_> = (0..7).map(|number| format!("web-{number}")).collect();
+    record.running.as_mut().unwrap().strategy = "postgres".to_owned();
     let strategy = json!({"postgres": {"users": "Alternating", "adminSecretRef": {"name": "pg"}}});
     let mut late = seen(&json!({"strategy": strategy}), Some(record));
     late.consumers = Some(Consumers::Behind(pods));
@@ -266,6 +269,38 @@ fn pods_that_are_waited_for_are_named() {
     let asked = asked(planned(&late));
     assert!(asked.record.running.is_none());
     assert_eq!(asked.record.history.len(), 1);
+}
+
+#[test]
+fn what_was_begun_by_one_strategy_is_ended_by_no_other() {
+    let mut record = running();
+    record.running.as_mut().unwrap().strategy = "postgres".to_owned();
+    let plan = planned(&seen(&json!({}), Some(record)));
+    assert!(matches!(plan.doing, Doing::Nothing), "it is not promoted");
+    assert_eq!(plan.ready.reason, Reason::RotationRejected);
+    assert!(
+        plan.ready.message.contains("spec.strategy back"),
+        "{}",
+        plan.ready.message
+    );
+}
+
+#[test]
+fn pods_are_waited_for_only_once_it_is_written_down_that_the_value_is_delivered() {
+    let mut record = running();
+    record.running.as_mut().unwrap().promoted = Some(at("2026-05-02T11:59:59Z"));
+    let mut waits = seen(&json!({}), Some(record));
+    waits.consumers = Some(Consumers::Undelivered);
+    let plan = planned(&waits);
+    assert!(matches!(plan.doing, Doing::Nothing));
+    assert!(
+        plan.ready.message.contains("not delivered"),
+        "{}",
+        plan.ready.message
+    );
+    waits.consumers = Some(Consumers::Delivered);
+    let asked = asked(planned(&waits));
+    assert_eq!(asked.record.running.unwrap().delivered, Some(at(NOW)));
 }
 
 #[test]

@@ -39,12 +39,17 @@ pub struct SecretRotation {
 pub struct Running {
     /// The version: pending until it is promoted, and current since.
     pub version: VersionId,
+    /// By which strategy, whatever the schedule says since: the other side may know of the pending value.
+    pub strategy: String,
     /// When it began.
     #[serde(with = "timestamp")]
     pub begun: Timestamp,
     /// Since when its version is current; before, the other side is told of it, and it is tried there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted: Option<Timestamp>,
+    /// Since when it is delivered at the latest, where pods are waited for: what was made before may have the value before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered: Option<Timestamp>,
     /// Since when nobody is without it, where that counts: then the grace period begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loaded: Option<Timestamp>,
@@ -226,8 +231,10 @@ mod tests {
         for number in 0..12 {
             record.running = Some(Running {
                 version: IDS[0].parse().unwrap(),
+                strategy: "regenerate".to_owned(),
                 begun: at("2026-01-01T00:00:00Z"),
                 promoted: Some(at("2026-01-01T00:01:00Z")),
+                delivered: None,
                 loaded: None,
                 refused: 0,
             });

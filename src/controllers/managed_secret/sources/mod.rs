@@ -4,6 +4,7 @@ pub(super) mod generated;
 pub(super) mod imports;
 pub(super) mod issuers;
 pub(super) mod native;
+mod rotated;
 pub(super) mod sealed;
 pub(super) mod takeover;
 pub(super) mod value;

@@ -1,6 +1,5 @@
 //! The next version of a secret: from what it is, what its spec says, and what is imported.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
@@ -15,12 +14,12 @@ use super::super::truth::base::{Base, base};
 use super::super::truth::history::fit;
 use super::generated::{self, generators};
 use super::imports::{WantedImport, wanted_imports};
+use super::rotated::{self, substituted, substitutes};
 use super::sealed;
 use super::takeover::{backup, taken_over};
 use crate::api::Reason;
 use crate::api::managed_secret::StoredKeys;
 use crate::api::names::ANNOTATION_ROLLBACK;
-use crate::controllers::rotations::Change;
 use crate::crypto::{KeyId, Random, SecretBytes};
 use crate::secrets::{
     AssembleError, Assembled, Authorities, IssuerRef, Kept, Manifest, NamedGenerator, NewVersion,
@@ -35,9 +34,9 @@ pub(crate) struct Next<'a> {
     /// The values that are not stored yet, oldest first; the last one is current.
     pub(crate) fresh: Vec<(String, SecretValue)>,
     /// One that is not stored yet, and pending.
-    pending: Option<(String, SecretValue)>,
+    pub(super) pending: Option<(String, SecretValue)>,
     /// The value of the stored version that becomes current: again, or since it is not pending any more.
-    stored: Option<&'a SecretValue>,
+    pub(super) stored: Option<&'a SecretValue>,
     /// Whether something is imported now.
     pub(crate) imported: bool,
     /// What was asked for and is not done, in words.
@@ -99,7 +98,7 @@ pub(crate) fn next<'a>(
         go_on(&mut next, seen, base, &wanted, (key, now), random)?;
     }
     if !next.is_new() {
-        rotate(&mut next, seen, base, &wanted, (key, now), random)?;
+        rotated::rotate(&mut next, seen, base, &wanted, (key, now), random)?;
     }
     let labels = wanted_labels(seen)?;
     let manifest = &mut next.manifest;
@@ -114,7 +113,7 @@ pub(crate) fn next<'a>(
 }
 
 /// What the spec names as sources.
-struct Wanted<'a> {
+pub(super) struct Wanted<'a> {
     imports: Vec<WantedImport<'a>>,
     sealed: Vec<SealedKey<'a>>,
     generators: Vec<NamedGenerator>,
@@ -130,7 +129,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// A version that is made now, as the spec asks for it.
-    fn version(
+    pub(super) fn version(
         &self,
         seen: &Observed,
         base: &Base<'_>,
@@ -154,7 +153,7 @@ impl<'a> Wanted<'a> {
     }
 
     /// Assembles from `current` what is to be kept, and from `previous` what derived keys were made from.
-    fn assemble(
+    pub(super) fn assemble(
         &self,
         (current, previous): (Option<&SecretValue>, Option<Stored<'_>>),
         substitutes: &Substitutes,
@@ -303,100 +302,6 @@ fn go_on(
     Ok(())
 }
 
-/// Does what a rotation asks of the versions, on the state of the truth that it was decided on.
-fn rotate<'a>(
-    next: &mut Next<'a>,
-    seen: &'a Observed,
-    base: &Base<'_>,
-    wanted: &Wanted<'_>,
-    (key, now): (KeyId, Timestamp),
-    random: &mut dyn Random,
-) -> Result<(), Refusal> {
-    let (Some(asked), Some(_)) = (&seen.rotation, base.truth()) else {
-        return Ok(());
-    };
-    let manifest = &mut next.manifest;
-    match &asked.change {
-        Change::Record => {}
-        Change::Create {
-            version,
-            substitutes,
-        } => {
-            let value = replaced(seen, base, wanted, substitutes, now, random)?;
-            let version = NewVersion {
-                id: version.clone(),
-                substitutes: substitutes.clone(),
-                ..wanted.version(seen, base, (key, now), random)?
-            };
-            let id = version.id.to_string();
-            let added = manifest.add_pending(version);
-            added.map_err(|error| internal(&error))?;
-            next.pending = Some((id, value));
-        }
-        Change::Promote(version) => {
-            let pending = match &seen.pending {
-                Some(Ok(pending)) => pending,
-                Some(Err(Refusal(reason, message))) => {
-                    return Err(Refusal(*reason, message.clone()));
-                }
-                None => return Err(internal(&"the version to promote was not read")),
-            };
-            let promoted = manifest.promote(version);
-            promoted.map_err(|error| internal(&error))?;
-            next.stored = Some(pending);
-        }
-    }
-    let recorded = manifest.record_rotation(asked.record.clone());
-    recorded.map_err(|error| internal(&error))?;
-    Ok(())
-}
-
-/// The value of a rotation's new version: what is generated is made anew, and the substitutes stand where they belong.
-fn replaced(
-    seen: &Observed,
-    base: &Base<'_>,
-    wanted: &Wanted<'_>,
-    substitutes: &Substitutes,
-    now: Timestamp,
-    random: &mut dyn Random,
-) -> Result<SecretValue, Refusal> {
-    let current = kept(base, wanted, None, true)?.unwrap_or_else(SecretValue::new);
-    let entries = current.iter().map(|(key, bytes)| {
-        let substitute = substitutes.get(key);
-        let bytes = substitute.map_or(bytes, |substitute| substitute.is.as_bytes());
-        (key, bytes)
-    });
-    let current = copy_of(entries)?;
-    let previous = base.truth().and_then(generated::stored);
-    let (kept, issuers) = ((Some(&current), previous), &seen.issuers.authorities);
-    match wanted.assemble(kept, substitutes, issuers, seen, now, random) {
-        Ok(Assembled::Changed(value)) => Ok(value),
-        Ok(Assembled::Unchanged) => Ok(current),
-        Err(error) => Err(refused(&error)),
-    }
-}
-
-/// What stands in the place of literals in the current version.
-fn substitutes<'a>(base: &'a Base<'_>) -> &'a Substitutes {
-    static NOTHING: Substitutes = Substitutes::new();
-    let current = base.truth().and_then(|truth| truth.manifest.current());
-    current.map_or(&NOTHING, |version| &version.substitutes)
-}
-
-/// The literals of a spec, with the substitutes of those that are as they were when these were put in their place.
-fn substituted<'a>(
-    literals: &'a BTreeMap<String, String>,
-    substitutes: &Substitutes,
-) -> Cow<'a, BTreeMap<String, String>> {
-    let mut literals = Cow::Borrowed(literals);
-    for (key, substitute) in substitutes {
-        if literals.get(key) == Some(&substitute.of) {
-            literals.to_mut().insert(key.clone(), substitute.is.clone());
-        }
-    }
-    literals
-}
-
 /// The authorities of other secrets that have to sign for the next version. None, where there will be no next version.
 pub(super) fn needed_authorities(seen: &Observed, now: Timestamp) -> BTreeSet<IssuerRef> {
     let KeySeen::Usable { .. } = &seen.key else {
@@ -407,9 +312,7 @@ pub(super) fn needed_authorities(seen: &Observed, now: Timestamp) -> BTreeSet<Is
         let wanted = Wanted::of(seen, &base)?;
         let none = Manifest::default();
         let manifest = base.truth().map_or(&none, |truth| &truth.manifest);
-        let rotates = seen.rotation.as_ref();
-        let rotates = rotates.is_some_and(|it| matches!(it.change, Change::Create { .. }));
-        let anew = rotates || regeneration(&seen.secret, manifest).is_some();
+        let anew = rotated::makes_anew(seen) || regeneration(&seen.secret, manifest).is_some();
         let current = kept(&base, &wanted, taken_over(seen, &base)?.as_ref(), anew)?;
         let previous = base.truth().and_then(generated::stored);
         let generators = wanted.generators.iter();
@@ -466,7 +369,7 @@ fn rebind(manifest: &mut Manifest, seen: &Observed, key: KeyId) -> Result<bool, 
 
 /// The current value as the next one is assembled from it: without what is imported anew, nor, if that is asked for, what is
 /// generated; and for a secret that takes an existing Secret over, what that one holds.
-fn kept(
+pub(super) fn kept(
     base: &Base<'_>,
     wanted: &Wanted<'_>,
     taken: Option<&SecretValue>,
