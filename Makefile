@@ -17,7 +17,7 @@ export FUZZ_SECONDS ?= 20
 export IMAGE_REPOSITORY ?= localhost/keystead
 
 # How many control planes run at once: half of the time their tests wait for something.
-CONTROL_PLANES := $(shell echo $$(($$(nproc) + ($$(nproc) + 1) / 2)))
+CONTROL_PLANES := $(shell echo $$(($$(nproc) * 2)))
 
 # Test targets that need a control plane or a database, and those that need a node; every other one is a unit test.
 names = $(patsubst $(1)/%.rs,%,$(wildcard $(1)/*.rs)) $(patsubst $(1)/%/main.rs,%,$(wildcard $(1)/*/main.rs))

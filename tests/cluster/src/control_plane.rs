@@ -23,6 +23,7 @@ use crate::{
     flags::{self, NodeFacts},
     ports::Lease,
     process::Lifetime,
+    snapshot::Snapshot,
     state::{self, Layout, StateDir},
 };
 
@@ -84,6 +85,16 @@ impl ControlPlane {
         Ok(cluster)
     }
 
+    /// The same from what another one held.
+    pub async fn start_from(snapshot: &Snapshot, options: Options) -> Result<Self> {
+        let dir = state::temporary()?;
+        snapshot.restore(dir.path())?;
+        let mut cluster = Self::prepare(dir.path(), &options, Lifetime::Owned, None)?;
+        cluster.temporary = Some(dir);
+        cluster.start_control_plane().await?;
+        Ok(cluster)
+    }
+
     /// Starts one in a folder of the caller's, which must be empty or absent and is kept.
     pub async fn start_in(dir: impl AsRef<Path>, options: Options) -> Result<Self> {
         let dir = dir.as_ref();
@@ -132,8 +143,15 @@ impl ControlPlane {
             etcd_port: ports.take()?,
             etcd_peer_port: ports.take()?,
         };
-        let pki = Pki::create(state.pki())?;
-        flags::issue_certificates(&pki, node)?;
+        let restored = state.pki().exists();
+        let pki = if restored {
+            Pki::open(state.pki())
+        } else {
+            Pki::create(state.pki())?
+        };
+        if !restored {
+            flags::issue_certificates(&pki, node)?;
+        }
         let mut components = Components::new(state.run(), pki.clone(), lifetime)?;
         flags::declare(
             &mut components,

@@ -94,7 +94,7 @@ pub(crate) fn declare(
         name: component.name().to_owned(),
         program: binaries.path(component.name()).to_owned(),
         args,
-        env: BTreeMap::new(),
+        env: environment(node),
         log: state.log(component.name()),
     };
     let url = |host: &str, port: u16, path: &str| format!("https://{host}:{port}{path}");
@@ -126,6 +126,15 @@ pub(crate) fn declare(
         )?;
     }
     Ok(())
+}
+
+/// Many control planes run side by side in tests, which have memory to spare and no processors: they collect garbage more
+/// rarely. The one of a node is a person's demo too.
+fn environment(node: Option<&NodeFacts>) -> BTreeMap<String, String> {
+    let rarely = node
+        .is_none()
+        .then(|| ("GOGC".to_owned(), "400".to_owned()));
+    rarely.into_iter().collect()
 }
 
 fn etcd(state: &StateDir, layout: &Layout, pki: &Pki, options: &Options) -> Vec<String> {

@@ -20,6 +20,7 @@ mod node;
 mod packages;
 mod ports;
 mod process;
+mod snapshot;
 mod state;
 mod subject;
 
@@ -32,3 +33,4 @@ pub use etcd::Etcd;
 pub use images::Image;
 pub use node::{Cluster, Network, NodeOptions};
 pub use process::Lifetime;
+pub use snapshot::Snapshot;

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 mod calls;
+mod chart;
 mod fleet;
 mod operator;
 mod people;
@@ -98,9 +99,12 @@ impl Bed {
             kubectl: programs.path("kubectl").to_owned(),
             helm: programs.path("helm").to_owned(),
         };
-        let cluster = ControlPlane::start(options)
-            .await
-            .expect("a control plane starts");
+        let cluster = if values.is_empty() {
+            ControlPlane::start_from(chart::installed(&tools).await, options).await
+        } else {
+            ControlPlane::start(options).await
+        };
+        let cluster = cluster.expect("a control plane starts");
         let client = cluster.client().expect("a client");
         let dir = tempfile::tempdir().expect("a temporary folder");
         let bed = Self {
@@ -109,26 +113,15 @@ impl Bed {
             tools,
             dir,
         };
-        bed.install("keystead", values).await;
+        if !values.is_empty() {
+            bed.install("keystead", values).await;
+        }
         bed
     }
 
     /// Installs the chart under a release name.
     pub(crate) async fn install(&self, release: &str, values: &[&str]) {
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/keystead");
-        let chart = chart.to_string_lossy().into_owned();
-        let mut args = vec![
-            "install",
-            release,
-            &chart,
-            "-n",
-            SYSTEM,
-            "--create-namespace",
-        ];
-        for value in values {
-            args.extend(["--set", value]);
-        }
-        self.helm(&args).await.expect_ok();
+        chart::install(&self.tools, self.cluster.kubeconfig(), release, values).await;
     }
 
     /// A folder that goes with the bed.
