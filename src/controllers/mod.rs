@@ -131,14 +131,12 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
         )));
     }
     let all_seen = async {
-        let all = keys.complete().await
-            && aliases.complete().await
-            && grants.complete().await
-            && schedules.complete().await
-            && secrets.complete().await;
-        if all {
-            complete();
-        }
+        keys.complete().await;
+        aliases.complete().await;
+        grants.complete().await;
+        schedules.complete().await;
+        secrets.complete().await;
+        complete();
     };
     let beside = Box::pin(async {
         tokio::join!(

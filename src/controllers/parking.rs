@@ -10,14 +10,13 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::future::join_all;
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use super::context::Context;
@@ -34,7 +33,40 @@ where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
     stores: Arc<Mutex<Vec<Store<K>>>>,
+    /// Of each watch, whether it has seen everything once. A store can tell that to one who waits, and the controller does: of
+    /// several, only the last one that asked would ever be woken.
+    listed: Arc<watch::Sender<Vec<bool>>>,
     gone: mpsc::UnboundedSender<Gone<K>>,
+}
+
+/// One of the watches that a [`Presence`] knows from.
+pub(super) struct Watch<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    presence: Presence<K>,
+    index: usize,
+}
+
+impl<K> Watch<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    /// Takes note of an event, after what the watch knows was brought up to date: who hears of an absence must not find the
+    /// resource there.
+    pub(super) fn see(&self, event: &Result<Event<K>, watcher::Error>) {
+        let news = match event {
+            Ok(Event::Delete(object)) => Gone::One(ObjectRef::from_obj(object)),
+            Ok(Event::InitDone) => {
+                let listed = &self.presence.listed;
+                listed.send_modify(|listed| listed[self.index] = true);
+                Gone::Any
+            }
+            _ => return,
+        };
+        // The receiver ends with the controllers; nobody needs the news then.
+        let _ = self.presence.gone.send(news);
+    }
 }
 
 impl<K> Clone for Presence<K>
@@ -44,6 +76,7 @@ where
     fn clone(&self) -> Self {
         Self {
             stores: self.stores.clone(),
+            listed: self.listed.clone(),
             gone: self.gone.clone(),
         }
     }
@@ -67,38 +100,31 @@ where
         (
             Self {
                 stores: Arc::default(),
+                listed: Arc::default(),
                 gone,
             },
             news,
         )
     }
 
-    /// Adds what a watch will know: where it writes, and where it is read.
-    pub(super) fn watch(&self) -> (Store<K>, Writer<K>) {
+    /// Adds what a watch will know: where it is read, where it writes, and who takes note of its events.
+    pub(super) fn watch(&self) -> (Store<K>, Writer<K>, Watch<K>) {
         let (reader, writer) = reflector::store();
-        self.stores().push(reader.clone());
-        (reader, writer)
-    }
-
-    /// Waits until every watch has seen everything once; `false` if one ended before.
-    pub(super) async fn complete(&self) -> bool {
-        let stores = self.stores().clone();
-        join_all(stores.iter().map(Store::wait_until_ready))
-            .await
-            .iter()
-            .all(Result::is_ok)
-    }
-
-    /// Takes note of an event of such a watch, after what the watch knows was brought up to date: who hears of an absence
-    /// must not find the resource there.
-    pub(super) fn see(&self, event: &Result<Event<K>, watcher::Error>) {
-        let news = match event {
-            Ok(Event::Delete(object)) => Gone::One(ObjectRef::from_obj(object)),
-            Ok(Event::InitDone) => Gone::Any,
-            _ => return,
+        let mut stores = self.stores();
+        let watch = Watch {
+            presence: self.clone(),
+            index: stores.len(),
         };
-        // The receiver ends with the controllers; nobody needs the news then.
-        let _ = self.gone.send(news);
+        stores.push(reader.clone());
+        self.listed.send_modify(|listed| listed.push(false));
+        (reader, writer, watch)
+    }
+
+    /// Waits until every watch has seen everything once. Any number of tasks may wait.
+    pub(super) async fn complete(&self) {
+        let mut listed = self.listed.subscribe();
+        // What sends is here: it cannot be gone.
+        let _ = listed.wait_for(|listed| listed.iter().all(|it| *it)).await;
     }
 
     /// To be called after a reconcile, which may have written truth for a resource that was deleted meanwhile: its absence
@@ -167,9 +193,7 @@ pub(super) async fn run<T: Truths>(
     presence: Presence<T::Resource>,
     mut news: mpsc::UnboundedReceiver<Gone<T::Resource>>,
 ) {
-    if !presence.complete().await {
-        return;
-    }
+    presence.complete().await;
     let mut suspects = HashSet::new();
     let mut compare = true;
     loop {
@@ -242,4 +266,31 @@ async fn park_if_gone<T: Truths>(
     ctx.check_leadership()?;
     let parks = !truth.is_empty();
     T::park(ctx, owner, truth).await.map(|()| parks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ManagedKey;
+
+    #[tokio::test]
+    async fn everybody_who_waits_for_the_first_lists_is_woken_by_the_last_of_them() {
+        let (presence, _news) = Presence::<ManagedKey>::new();
+        let (_first_store, _first_writer, first) = presence.watch();
+        let (_second_store, _second_writer, second) = presence.watch();
+        let waiters = [(); 3].map(|()| {
+            let presence = presence.clone();
+            tokio::spawn(async move { presence.complete().await })
+        });
+        first.see(&Ok(Event::InitDone));
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!waiters.iter().any(tokio::task::JoinHandle::is_finished));
+        second.see(&Ok(Event::InitDone));
+        for waiter in waiters {
+            let woken = tokio::time::timeout(Duration::from_secs(10), waiter).await;
+            woken.expect("it is woken").expect("it does not panic");
+        }
+    }
 }

@@ -34,9 +34,7 @@ type Places = HashMap<String, Vec<Arc<ManagedSecret>>>;
 
 /// Looks for ever, where a node plugin tells what pods have.
 pub(super) async fn run(ctx: &Context, secrets: &Presence<ManagedSecret>) {
-    if !secrets.complete().await {
-        return;
-    }
+    secrets.complete().await;
     if !ctx.node_plugin {
         return forget(secrets, ctx).await;
     }

@@ -39,10 +39,11 @@ pub(super) fn run<S>(
 where
     S: Future<Output = ()> + Send + Sync + 'static,
 {
-    let (reader, writer) = presence.watch();
+    let (reader, writer, seen) = presence.watch();
     let events = watching::watch(api)
         .modify(|alias| alias.metadata.managed_fields = None)
-        .reflect(writer);
+        .reflect(writer)
+        .inspect(move |event| seen.see(event));
     let aliases = watching::objects(events, reader.clone())
         .predicate_filter(predicates::generation, PredicateConfig::default());
     let controller = Controller::for_stream(aliases, reader.clone())

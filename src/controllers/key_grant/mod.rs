@@ -46,8 +46,7 @@ pub(super) fn run<S>(
 where
     S: Future<Output = ()> + Send + Sync + 'static,
 {
-    let (reader, writer) = presence.watch();
-    let seen = presence.clone();
+    let (reader, writer, seen) = presence.watch();
     let events = watching::watch(api)
         .modify(|grant| grant.metadata.managed_fields = None)
         .reflect(writer)

@@ -63,8 +63,7 @@ pub(super) fn run(
     approvals: watch::Receiver<()>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> impl Future<Output = ()> + Send {
-    let (reader, writer) = presence.watch();
-    let seen = presence.clone();
+    let (reader, writer, seen) = presence.watch();
     let events = watching::watch(api)
         .modify(|key| key.metadata.managed_fields = None)
         .reflect(writer)

@@ -81,8 +81,7 @@ pub(super) fn run(
     approvals: watch::Receiver<()>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> impl Future<Output = ()> + Send {
-    let (reader, writer) = presence.watch();
-    let seen = presence.clone();
+    let (reader, writer, seen) = presence.watch();
     let (sharing, mut following) = (ctx.clone(), ctx.sharing.follow());
     let living = ctx.clone();
     let events = watching::watch(watches.secrets)
