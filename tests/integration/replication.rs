@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use keystead::api::managed_secret::ReplicationState;
-use keystead_cluster::{AuditMark, Component};
+use keystead_cluster::{AuditMark, Component, Options};
 use serde_json::{Value, json};
 
 use crate::author_rights::bed_with_author;
@@ -29,7 +29,7 @@ struct Pair {
 
 /// Two clusters with `shop/db` in one, shared with `east`, and credentials for it in namespace `reports` of `east`.
 async fn pair() -> Pair {
-    let (source, east) = tokio::join!(Bed::start(), Bed::start());
+    let (source, east) = tokio::join!(Bed::start(), Bed::start_apart(Options::default(), &[]));
     let url = source.cluster.url().to_owned();
     let source_operator = source.operator().await;
     let east_operator = east_operator(&east, &url).await;

@@ -88,11 +88,9 @@ fn name(content: &[u8]) -> Result<String> {
         hash.update([0]);
     }
     hash.update(content);
-    let digits = hash.finalize()[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Ok(digits)
+    let digest = hash.finalize();
+    let digits = digest[..8].iter();
+    Ok(digits.fold(String::new(), |hex, byte| format!("{hex}{byte:02x}")))
 }
 
 /// Removes what builds left that were killed, and what nobody uses any more. The caller holds the lock.

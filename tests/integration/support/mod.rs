@@ -57,6 +57,19 @@ pub(crate) struct Tools {
     pub(crate) helm: PathBuf,
 }
 
+impl Tools {
+    /// Builds them, if need be.
+    fn ensure() -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let programs =
+            Binaries::ensure(&[Set::ControlPlane, Set::Helm]).expect("the programs are built");
+        Self {
+            kubectl: programs.path("kubectl").to_owned(),
+            helm: programs.path("helm").to_owned(),
+        }
+    }
+}
+
 /// What a command printed, and whether it succeeded.
 #[derive(Debug)]
 pub(crate) struct Printed {
@@ -92,31 +105,30 @@ impl Bed {
 
     /// The same with other options and values (`key=value`).
     pub(crate) async fn start_with(options: Options, values: &[&str]) -> Self {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let programs =
-            Binaries::ensure(&[Set::ControlPlane, Set::Helm]).expect("the programs are built");
-        let tools = Tools {
-            kubectl: programs.path("kubectl").to_owned(),
-            helm: programs.path("helm").to_owned(),
-        };
-        let cluster = if values.is_empty() {
-            ControlPlane::start_from(chart::installed(&tools).await, options).await
-        } else {
-            ControlPlane::start(options).await
-        };
-        let cluster = cluster.expect("a control plane starts");
-        let client = cluster.client().expect("a client");
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let bed = Self {
-            cluster,
-            client,
-            tools,
-            dir,
-        };
-        if !values.is_empty() {
-            bed.install("keystead", values).await;
+        let tools = Tools::ensure();
+        if values.is_empty() {
+            let cluster = ControlPlane::start_from(chart::installed(&tools).await, options).await;
+            return Self::of(cluster.expect("a control plane starts"), tools);
         }
+        Self::start_apart(options, values).await
+    }
+
+    /// One that shares nothing with the others, not even the authority that signs certificates.
+    pub(crate) async fn start_apart(options: Options, values: &[&str]) -> Self {
+        let tools = Tools::ensure();
+        let cluster = ControlPlane::start(options).await;
+        let bed = Self::of(cluster.expect("a control plane starts"), tools);
+        bed.install("keystead", values).await;
         bed
+    }
+
+    fn of(cluster: ControlPlane, tools: Tools) -> Self {
+        Self {
+            client: cluster.client().expect("a client"),
+            dir: tempfile::tempdir().expect("a temporary folder"),
+            cluster,
+            tools,
+        }
     }
 
     /// Installs the chart under a release name.
