@@ -229,6 +229,16 @@ pub enum Reason {
     Scheduled,
     /// A rotation is under way; the message says how far it is.
     Rotating,
+    /// A new value is made (Event only).
+    CreateSecret,
+    /// The other side was told of the new value (Event only).
+    SetSecret,
+    /// A value was tried on the other side (Event only).
+    TestSecret,
+    /// The new value becomes current (Event only).
+    FinishSecret,
+    /// A rotation was cancelled (Event only).
+    RotationCancelled,
     /// An older schedule rotates the same secret.
     Conflict,
     /// The `ManagedSecret` does not exist.
@@ -341,6 +351,11 @@ impl Reason {
             Self::NotDeliverableByEnv => "NotDeliverableByEnv",
             Self::Scheduled => "Scheduled",
             Self::Rotating => "Rotating",
+            Self::CreateSecret => "CreateSecret",
+            Self::SetSecret => "SetSecret",
+            Self::TestSecret => "TestSecret",
+            Self::FinishSecret => "FinishSecret",
+            Self::RotationCancelled => "RotationCancelled",
             Self::Conflict => "Conflict",
             Self::SecretNotFound => "SecretNotFound",
             Self::RotationFailed => "RotationFailed",

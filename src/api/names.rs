@@ -75,6 +75,10 @@ pub const ANNOTATION_ACCEPT_DATA_LOSS: &str = "keystead.dev/accept-data-loss";
 /// On a `ManagedKey` or `RotationSchedule`, by its user: each new value rotates the key, or the secret, once. On the `KeyMaterial` of the sealing key, by a platform
 /// administrator: the same.
 pub const ANNOTATION_ROTATE: &str = "keystead.dev/rotate";
+/// On a `RotationSchedule`, by its user: the id of the pending version whose rotation shall not come to its end.
+pub const ANNOTATION_CANCEL_ROTATION: &str = "keystead.dev/cancel-rotation";
+/// On a `RotationSchedule`, by its user: each new value has the stored credential tried once. Nothing is changed by that.
+pub const ANNOTATION_TEST_ROTATION: &str = "keystead.dev/test-rotation";
 /// On a `ManagedKey` of origin External, by its user: each new value has a wrapping key offered for 24 hours.
 pub const ANNOTATION_OFFER_IMPORT: &str = "keystead.dev/offer-import";
 /// On a `ManagedKey` of origin External, by its user: a new value, once `spec.import` is taken out, deletes the material.

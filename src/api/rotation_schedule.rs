@@ -153,6 +153,11 @@ impl RotationStrategy {
             "regenerate"
         }
     }
+
+    /// Whether somebody else is told of a value, such as a server.
+    pub fn has_other_side(&self) -> bool {
+        self.postgres.is_some()
+    }
 }
 
 /// Every generated value is made anew.
@@ -267,6 +272,11 @@ pub struct RotationScheduleStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<PastRotation>,
 
+    /// What was found when the current version was tried last on the other side: every hour, and when annotation
+    /// `keystead.dev/test-rotation` has a new value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<RotationCheck>,
+
     /// Conditions, by type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -291,18 +301,66 @@ pub struct RunningRotation {
     pub refused_values: Option<i64>,
 }
 
-/// A rotation that ended.
+/// What was found when the current version was tried on the other side.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RotationCheck {
+    /// When.
+    pub time: Time,
+    /// The version.
+    pub version: String,
+    /// The last token of annotation `keystead.dev/test-rotation` that was obeyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// What was found.
+    pub result: CheckResult,
+    /// In words, unless it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// What can be found when a version is tried.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[schemars(transform = crate::api::schema::without_description)]
+pub enum CheckResult {
+    /// It works; or there is no other side that it could be tried on.
+    Passed,
+    /// It does not: somebody else changed it there.
+    OwnershipConflict,
+    /// It cannot be tried as things are set up.
+    Rejected,
+    /// The other side was away or busy.
+    Unreachable,
+}
+
+impl CheckResult {
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "Passed",
+            Self::OwnershipConflict => "OwnershipConflict",
+            Self::Rejected => "Rejected",
+            Self::Unreachable => "Unreachable",
+        }
+    }
+}
+
+/// A rotation that ended, or was cancelled.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PastRotation {
-    /// The version that it made current.
+    /// The version that it made.
     pub version: String,
     /// When it began.
     pub begun: Time,
     /// When the version became current.
-    pub promoted: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted: Option<Time>,
     /// When it ended.
     pub ended: Time,
+    /// Whether it was cancelled before the version became current.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<bool>,
     /// Whether the value before was left working, since pods did not get the new one in time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stalled: Option<bool>,

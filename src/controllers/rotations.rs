@@ -50,6 +50,8 @@ pub(crate) enum Change {
     },
     /// The pending one becomes current.
     Promote(VersionId),
+    /// The pending one is not wanted any more.
+    Cancel(VersionId),
 }
 
 /// What is asked for, and who listens.
@@ -78,16 +80,17 @@ impl Default for Rotations {
 
 impl Rotations {
     /// Asks for a change, in place of what was asked for. What is asked for already is no news: a secret that cannot be written now
-    /// is looked at when that changes, and the two controllers do not chase each other.
-    pub(crate) fn ask(&self, secret: &ObjectRef<ManagedSecret>, asked: Asked) {
+    /// is looked at when that changes, and the two controllers do not chase each other. Returns whether it is news.
+    pub(crate) fn ask(&self, secret: &ObjectRef<ManagedSecret>, asked: Asked) -> bool {
         let mut known = self.known();
         let before = known.asked.get(secret);
         if before.is_some_and(|before| before.is_alike(&asked)) {
-            return;
+            return false;
         }
         known.asked.insert(secret.clone(), asked);
         // Without listeners nobody needs the news.
         let _ = self.wanted.send(secret.clone());
+        true
     }
 
     /// What is asked for on that state of the truth. On a later one it is not asked for any more.

@@ -9,9 +9,9 @@ use super::connection::Connection;
 use super::exit::{Exit, Failure};
 use super::objects::{self, Describe, Kind, List, Writing, change, get};
 use super::output::{Fields, age, readiness};
-use crate::api::names::ANNOTATION_ROTATE;
+use crate::api::names::{ANNOTATION_CANCEL_ROTATION, ANNOTATION_ROTATE, ANNOTATION_TEST_ROTATION};
 use crate::api::rotation_schedule::PastRotation;
-use crate::api::{DatabaseUsers, RotationSchedule, RotationScheduleSpec};
+use crate::api::{DatabaseUsers, RotationSchedule, RotationScheduleSpec, RotationStep};
 
 /// Arguments of `rotation`.
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,10 @@ enum Command {
     Status(Describe),
     /// Rotate once, now.
     Now(Named),
+    /// Try the stored value on the other side, now. Changes nothing.
+    Test(Named),
+    /// Cancel the rotation that is under way, if its value is not current yet: the value before stays, and the other side takes it.
+    Cancel(Named),
     /// Begin no rotation on schedule any more; one that has begun goes on.
     Suspend(Named),
     /// Obey the schedule again.
@@ -48,6 +52,10 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
     let cluster = args.connection.open().await?;
     let mut out = io::stdout().lock();
     let out = &mut out;
+    let annotated =
+        |annotation: &str, value: &str| json!({"metadata": {"annotations": {annotation: value}}});
+    // A copy of the manifest with such a token does nothing: every token counts once.
+    let token = Timestamp::now().to_string();
     let (named, patch, done) = match args.command {
         Command::List(list) => {
             return objects::list::<RotationSchedule>(&cluster, &list, out).await;
@@ -56,16 +64,38 @@ pub(crate) async fn run(args: Args) -> Result<Exit, Failure> {
             return objects::describe::<RotationSchedule>(&cluster, &describe, out).await;
         }
         Command::Now(named) => {
-            // A copy of the manifest with this token rotates nothing: every token counts once.
-            let annotations = json!({ANNOTATION_ROTATE: Timestamp::now().to_string()});
-            let patch = json!({"metadata": {"annotations": annotations}});
+            let patch = annotated(ANNOTATION_ROTATE, &token);
             (named, patch, "is asked to rotate")
+        }
+        Command::Test(named) => {
+            let patch = annotated(ANNOTATION_TEST_ROTATION, &token);
+            (named, patch, "is asked to try the stored value")
+        }
+        Command::Cancel(named) => {
+            let schedule: RotationSchedule = get(&cluster, &named.name).await?;
+            let version = under_way(&schedule)?;
+            let patch = annotated(ANNOTATION_CANCEL_ROTATION, version);
+            (named, patch, "is asked to cancel its rotation")
         }
         Command::Suspend(named) => (named, json!({"spec": {"suspend": true}}), "suspended"),
         Command::Resume(named) => (named, json!({"spec": {"suspend": null}}), "resumed"),
     };
     let schedule: RotationSchedule = get(&cluster, &named.name).await?;
     change(&cluster, &schedule, patch, done, named.writing, out).await
+}
+
+/// The pending version of the rotation that is under way.
+fn under_way(schedule: &RotationSchedule) -> Result<&str, Failure> {
+    let status = schedule.status.as_ref();
+    let running = status.and_then(|status| status.running.as_ref());
+    let running = running.ok_or_else(|| Failure::error("no rotation is under way"))?;
+    if running.step == RotationStep::FinishSecret {
+        return Err(Failure::error(format!(
+            "version {} is current already: go back with `kubectl keystead secret rollback`",
+            running.version
+        )));
+    }
+    Ok(&running.version)
 }
 
 impl Kind for RotationSchedule {
@@ -105,6 +135,12 @@ impl Kind for RotationSchedule {
         fields.maybe("Last", status.last_rotation_time.map(|time| time.0));
         fields.maybe("Next", status.next_rotation_time.map(|time| time.0));
         fields.maybe("Missed", status.missed);
+        if let Some(check) = &status.check {
+            let why = check.message.as_ref();
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            let (time, result) = (check.time.0, check.result.as_str());
+            fields.add("Tried", format!("{time}, {result}{why}"));
+        }
         for past in &status.history {
             fields.add(&format!("  {}", past.begun.0), told(past));
         }
@@ -121,10 +157,17 @@ fn told(past: &PastRotation) -> String {
     } else {
         ""
     };
+    let Some(promoted) = &past.promoted else {
+        return format!(
+            "{}, cancelled after {:#}",
+            past.version,
+            after(past.ended.0)
+        );
+    };
     format!(
         "{}, current after {:#}, ended after {:#}{stalled}",
         past.version,
-        after(past.promoted.0),
+        after(promoted.0),
         after(past.ended.0)
     )
 }
@@ -193,5 +236,29 @@ mod tests {
             told(&past.unwrap()),
             "v, current after 3s, ended after 1h 3s, pods were left behind"
         );
+        let past = serde_json::from_value(json!({
+            "version": "v", "begun": "2026-01-01T00:00:00Z", "ended": "2026-01-01T00:00:03Z", "cancelled": true,
+        }));
+        assert_eq!(told(&past.unwrap()), "v, cancelled after 3s");
+    }
+
+    #[test]
+    fn only_a_rotation_whose_value_is_not_current_can_be_cancelled() {
+        let schedule = |status: serde_json::Value| -> RotationSchedule {
+            serde_json::from_value(json!({
+                "apiVersion": "keystead.dev/v1alpha1", "kind": "RotationSchedule", "metadata": {"name": "db"},
+                "spec": {"secretRef": {"name": "db"}, "strategy": {"regenerate": {}}}, "status": status,
+            }))
+            .unwrap()
+        };
+        let running = |step: &str| {
+            schedule(
+                json!({"running": {"version": "v", "step": step, "begun": "2026-01-01T00:00:00Z"}}),
+            )
+        };
+        assert_eq!(under_way(&running("SetSecret")).unwrap(), "v");
+        let current = under_way(&running("FinishSecret")).unwrap_err();
+        assert!(current.message.contains("rollback"), "{}", current.message);
+        assert!(under_way(&schedule(json!({}))).is_err());
     }
 }

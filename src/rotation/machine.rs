@@ -3,11 +3,11 @@
 //! ```text
 //!            CreateSecret            SetSecret, TestSecret           FinishSecret
 //! idle ─▶ pending version stored ─▶ told to the other side, tried ─▶ current ─▶ consumers have it, grace period ─▶ idle
-//!                   ▲                        │
-//!                   └── another value ◀── value refused
+//!                   ▲                        │            │
+//!                   └── another value ◀── value refused   └─ cancelled ─▶ told to go back ─▶ idle
 //! ```
 //!
-//! Only three things are written down: that a version is pending, that it became current, and that the rotation ended. `SetSecret` and
+//! Few things are written down: that a version is pending, that it is cancelled or became current, and that the rotation ended. `SetSecret` and
 //! `TestSecret` find out what is true already, so that they may be done any number of times, and nobody has to remember that they were.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -69,6 +69,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) due: Option<Due>,
     /// The token that asks for one now.
     pub(crate) asked: Option<&'a str>,
+    /// The version whose rotation shall not come to its end.
+    pub(crate) cancelled: Option<&'a str>,
     /// Why none may begin now, also when asked.
     pub(crate) held: bool,
     /// The pods; looked at only while they are waited for.
@@ -93,6 +95,10 @@ pub(crate) enum Next {
     },
     /// Tell the other side of the pending version and try it there, `SetSecret` and `TestSecret`; then make it current.
     Carry(VersionId),
+    /// Write down that it is cancelled: from then on nothing that was decided before can make the pending version current.
+    Cancel,
+    /// Have the other side take what it took before, and let the pending version go.
+    Revert(VersionId),
     /// Write down that it is delivered: whoever begins from now on has it.
     Delivered,
     /// Write down that nobody is without it: the grace period begins.
@@ -153,6 +159,12 @@ fn carry(seen: &Seen<'_>, record: &SecretRotation, running: &Running) -> Next {
     if seen.held {
         // What is stored may be older than what the other side knows.
         return wait(Why::Held);
+    }
+    if running.cancelled.is_some() {
+        return Next::Revert(running.version.clone());
+    }
+    if seen.cancelled == Some(running.version.as_str()) {
+        return Next::Cancel;
     }
     if running.refused < MOST_REFUSED {
         return Next::Carry(running.version.clone());

@@ -18,6 +18,7 @@ fn seen(record: Option<&SecretRotation>, now: Timestamp) -> Seen<'_> {
         record,
         due: None,
         asked: None,
+        cancelled: None,
         held: false,
         consumers: None,
         finish: Finish::default(),
@@ -31,6 +32,7 @@ fn running(promoted: Option<i64>, loaded: Option<i64>) -> SecretRotation {
         version: IDS[0].parse().unwrap(),
         strategy: "regenerate".to_owned(),
         begun: at(0),
+        cancelled: None,
         promoted: promoted.map(at),
         delivered: None,
         loaded: loaded.map(at),
@@ -97,6 +99,25 @@ fn what_has_begun_goes_on_unless_a_restore_is_suspected() {
         why: Why::Held,
     };
     assert_eq!(next(&on), held);
+}
+
+#[test]
+fn only_the_rotation_whose_version_is_named_is_cancelled_and_only_before_it_is_current() {
+    let record = running(None, None);
+    let mut cancelled = seen(Some(&record), at(10));
+    cancelled.cancelled = Some(IDS[1]);
+    assert!(matches!(next(&cancelled), Next::Carry(_)));
+    cancelled.cancelled = Some(IDS[0]);
+    assert_eq!(next(&cancelled), Next::Cancel);
+    let mut record = record.clone();
+    record.running.as_mut().unwrap().cancelled = Some(at(9));
+    let mut back = seen(Some(&record), at(10));
+    assert_eq!(next(&back), Next::Revert(IDS[0].parse().unwrap()));
+    back.held = true;
+    assert!(matches!(next(&back), Next::Wait { .. }));
+    let record = running(Some(5), None);
+    cancelled.record = Some(&record);
+    assert_eq!(next(&cancelled), Next::End { stalled: false });
 }
 
 #[test]
@@ -176,6 +197,7 @@ struct World {
     previous: Option<usize>,
     pending: Option<usize>,
     is_promoted: bool,
+    is_cancelled: bool,
     adopted: bool,
     /// The password of each user there.
     accepted: [Option<usize>; 2],
@@ -211,6 +233,7 @@ impl World {
             version: id(version),
             strategy: "postgres".to_owned(),
             begun: at(0),
+            cancelled: self.is_cancelled.then_some(at(0)),
             promoted: self.is_promoted.then_some(at(0)),
             delivered: None,
             loaded: None,
@@ -231,6 +254,23 @@ impl World {
         knows.then_some(told)
     }
 
+    /// What the other side makes of going back: the user of the pending version has the password before it again.
+    fn revert(&self, pending: usize, users: Users) -> Option<Self> {
+        let before = match users {
+            Users::Single => Some(self.current),
+            Users::Alternating => self.previous,
+        };
+        let Some(before) = before else {
+            return Some(self.clone());
+        };
+        let knows = [pending, before]
+            .into_iter()
+            .any(|version| self.logs_in(version, users));
+        let mut told = self.clone();
+        told.accepted[users.of(pending)] = Some(before);
+        knows.then_some(told)
+    }
+
     /// Every world that one look of the operator can lead to, killed at any point, with any answer of the other side lost; and,
     /// last of them, the one where nothing goes wrong.
     fn after_a_look(&self, users: Users, most: usize) -> Vec<Self> {
@@ -239,8 +279,13 @@ impl World {
         let mut seen = seen(record.as_ref(), at(100));
         seen.asked = Some("again");
         seen.finish.overlaps = users == Users::Alternating;
-        // What pods do is nobody's to say.
         let mut worlds = vec![self.clone()];
+        // Somebody may cancel at any time.
+        let pending = self.pending.map(id);
+        seen.cancelled = pending.as_ref().map(VersionId::as_str);
+        worlds.extend(self.after(&next(&seen), users, most));
+        seen.cancelled = None;
+        // What pods do is nobody's to say.
         for consumers in [&Consumers::Undelivered, &behind, &Consumers::UpToDate] {
             seen.consumers = Some(consumers);
             worlds.extend(self.after(&next(&seen), users, most));
@@ -261,6 +306,11 @@ impl World {
                 vec![self.with_pending(users)]
             }
             Next::Carry(version) => self.carried(version, users, most),
+            Next::Cancel => vec![Self {
+                is_cancelled: true,
+                ..self.clone()
+            }],
+            Next::Revert(version) => self.reverted(version, users),
             Next::End { .. } => vec![Self {
                 is_promoted: false,
                 ..self.clone()
@@ -279,6 +329,21 @@ impl World {
             made: version + 1,
             ..self.clone()
         }
+    }
+
+    fn reverted(&self, version: &VersionId, users: Users) -> Vec<Self> {
+        let pending = self.pending.expect("what is cancelled is pending");
+        assert_eq!(*version, id(pending));
+        let Some(told) = self.revert(pending, users) else {
+            panic!("nothing that is stored logs in: {self:?}");
+        };
+        // Done, and killed, or the answer was lost; and dropped.
+        let dropped = Self {
+            pending: None,
+            is_cancelled: false,
+            ..told.clone()
+        };
+        vec![told, dropped]
     }
 
     fn carried(&self, version: &VersionId, users: Users, most: usize) -> Vec<Self> {
@@ -314,6 +379,7 @@ fn reachable(users: Users) -> BTreeSet<World> {
         previous: None,
         pending: None,
         is_promoted: false,
+        is_cancelled: false,
         adopted: false,
         accepted: [Some(0), None],
         made: 1,

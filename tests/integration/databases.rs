@@ -163,7 +163,10 @@ impl World {
         }
         let before = self.execute(ROLES).await;
         self.bed.apply(&schedule(role, role, SINGLE)).await;
-        wait_reason(&self.bed, role, "Scheduled").await;
+        eventually("what is stored was tried", || async {
+            status(&self.bed, role).await.check.is_some()
+        })
+        .await;
         ask(&self.bed, role, "now").await;
         let message = wait_reason(&self.bed, role, reason).await;
         assert_eq!(self.execute(ROLES).await, before, "{role}: {message}");
@@ -314,4 +317,80 @@ async fn an_administrators_login_is_nobodys_tool() {
         .refuses("orders", elsewhere, true, "RotationRejected")
         .await;
     assert!(message.contains("host"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_is_cancelled_leaves_the_value_before_working() {
+    let mut world = World::start().await;
+    world.orders("").await;
+    world.schedule(ALTERNATING).await;
+    ask(&world.bed, "db", "first").await;
+    wait_rotations(&world.bed, "db", 1).await;
+    let data = world.bed.data("shop", "db").await.unwrap();
+    world.postgres.stop().await.unwrap();
+    ask(&world.bed, "db", "second").await;
+    wait_reason(&world.bed, "db", "RotationFailed").await;
+    let pending = status(&world.bed, "db").await.running.unwrap().version;
+    let cancel = format!("keystead.dev/cancel-rotation={pending}");
+    let annotate = ["-n", "shop", "annotate", "rotationschedule", "db"];
+    let annotate = [&annotate[..], &[cancel.as_str()]].concat();
+    world.bed.kubectl(&annotate).await.expect_ok();
+    world.kill_operator().await;
+    // Nothing is dropped before the other side has been asked.
+    wait_reason(&world.bed, "db", "RotationFailed").await;
+    assert_eq!(
+        status(&world.bed, "db").await.running.unwrap().version,
+        pending
+    );
+    world.postgres.start_again().await.unwrap();
+    wait_rotations(&world.bed, "db", 2).await;
+    let found = status(&world.bed, "db").await;
+    assert_eq!(found.history[0].version, pending);
+    assert_eq!(found.history[0].cancelled, Some(true));
+    assert_eq!(found.history[0].promoted, None);
+    wait_reason(&world.bed, "db", "Scheduled").await;
+    assert_eq!(world.bed.data("shop", "db").await.unwrap(), data);
+    world.logs_in().await;
+    // The annotation, which is still there, does nothing to the next one.
+    let former = world.value("password").await;
+    ask(&world.bed, "db", "third").await;
+    wait_rotations(&world.bed, "db", 3).await;
+    world.delivered(&former).await;
+    world.logs_in().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_changed_is_found_before_any_rotation_and_when_asked() {
+    let world = World::start().await;
+    world.orders("").await;
+    world.schedule(SINGLE).await;
+    let passed = status(&world.bed, "db").await.check;
+    let passed = passed.expect("what is stored was tried at once");
+    assert_eq!((passed.result.as_str(), passed.token), ("Passed", None));
+    let stored = world.value("password").await;
+    world.execute("ALTER ROLE orders PASSWORD 'theirs'").await;
+    // An hour later, nobody has asked.
+    world.bed.set_clock(3700);
+    wait_reason(&world.bed, "db", "OwnershipConflict").await;
+    world
+        .execute(&format!("ALTER ROLE orders PASSWORD '{stored}'"))
+        .await;
+    let test = [
+        "-n",
+        "shop",
+        "annotate",
+        "rotationschedule",
+        "db",
+        "keystead.dev/test-rotation=now",
+    ];
+    world.bed.kubectl(&test).await.expect_ok();
+    wait_reason(&world.bed, "db", "Scheduled").await;
+    let found = status(&world.bed, "db").await;
+    let check = found.check.unwrap();
+    assert_eq!(
+        (check.result.as_str(), check.token.as_deref()),
+        ("Passed", Some("now"))
+    );
+    assert!(found.history.is_empty(), "nothing was rotated");
+    assert_eq!(world.value("password").await, stored);
 }

@@ -266,7 +266,7 @@ fn asked(seen: &Observed, ctx: &Context) -> Option<Asked> {
 fn pending(seen: &Observed, ctx: &Context) -> Option<Result<SecretValue, Refusal>> {
     match &seen.rotation.as_ref()?.change {
         Change::Promote(version) => read(version, seen, ctx),
-        Change::Record | Change::Create { .. } => None,
+        Change::Record | Change::Create { .. } | Change::Cancel(_) => None,
     }
 }
 

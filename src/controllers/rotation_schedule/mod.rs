@@ -6,7 +6,9 @@
 //!                                              └─▶ asked of the secret's controller ─▶ truth ─▶ looked at again
 //! ```
 
+mod check;
 mod consumers;
+mod events;
 mod observe;
 mod outside;
 mod plan;
@@ -26,7 +28,6 @@ use kube::{Api, ResourceExt};
 use tracing::instrument;
 
 use self::observe::{Observed, observe};
-use self::outside::carry;
 use self::plan::{Doing, Plan};
 use super::backoff::jittered;
 use super::context::{Context, jitter};
@@ -36,7 +37,6 @@ use super::run::{drive, retry};
 use super::status::{publish, tell};
 use crate::api::{ManagedSecret, RotationSchedule};
 use crate::crypto::OsRandom;
-use crate::rotation::rotator::Outcome as Answer;
 use crate::telemetry::{Kind, Outcome};
 use crate::watching::{self, WatchPauses};
 
@@ -57,8 +57,7 @@ pub(super) fn run<S>(
 where
     S: Future<Output = ()> + Send + Sync + 'static,
 {
-    let (reader, writer) = schedules.watch();
-    let seen = schedules.clone();
+    let (reader, writer, seen) = schedules.watch();
     let events = watching::watch(api)
         .modify(|schedule| schedule.metadata.managed_fields = None)
         .reflect(writer)
@@ -130,9 +129,8 @@ async fn reconcile_once(
     known: &(Presence<RotationSchedule>, Presence<ManagedSecret>),
 ) -> Result<(Duration, Outcome), Error> {
     // Whoever is not listed yet must not be taken for gone: an older schedule, or the secret.
-    if !(known.0.complete().await && known.1.complete().await) {
-        return Ok((ASKED, Outcome::Waiting));
-    }
+    known.0.complete().await;
+    known.1.complete().await;
     let object = ObjectRef::from_obj(&*schedule);
     let failures = ctx.schedule_failures.count(&object);
     let seen = match observe(schedule.clone(), known, ctx).await {
@@ -155,16 +153,20 @@ async fn reconcile_once(
 async fn carry_out(seen: &Observed, failures: u32, ctx: &Context) -> Result<Plan, Error> {
     let now = ctx.now();
     let mut plan = plan::plan(seen, now, &mut OsRandom);
-    if let Doing::Carry(version) = &plan.doing {
-        let answer = carry(version, seen, ctx).await?;
-        plan = plan::after(seen, version, &answer, (now, &mut OsRandom));
-        if !matches!(answer, Answer::Done) {
+    if let Doing::Errand(errand) = &plan.doing {
+        let errand = errand.clone();
+        let answer = outside::run(&errand, seen, ctx).await?;
+        events::answered(&errand, &answer, seen, ctx).await;
+        plan = plan::after(plan, seen, errand, &answer, (now, &mut OsRandom));
+        if matches!(plan.doing, Doing::Retry) {
             plan.attempts = i64::from(failures) + 1;
         }
     }
     if let Doing::Ask(asked) = &plan.doing {
-        ctx.rotations
-            .ask(&seen.schedule.secret(), (**asked).clone());
+        let secret = seen.schedule.secret();
+        if ctx.rotations.ask(&secret, (**asked).clone()) {
+            events::asked(asked, seen, ctx).await;
+        }
     }
     Ok(plan)
 }
@@ -176,7 +178,7 @@ fn next_look(
     ctx: &Context,
 ) -> (Duration, Outcome) {
     let wait = match &plan.doing {
-        Doing::Ask(_) | Doing::Carry(_) => jittered(ASKED, jitter()),
+        Doing::Ask(_) | Doing::Errand(_) => jittered(ASKED, jitter()),
         Doing::Retry => {
             let wait = ctx
                 .schedule_failures

@@ -2,13 +2,14 @@
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
+use super::check;
 use super::observe::{Observed, Truth};
-use super::outside;
+use super::outside::{Errand, substitutes};
 use super::words::{rotating, stalled, waiting};
 use crate::api::condition::NewCondition;
 use crate::api::managed_secret::ReplicaOf;
-use crate::api::names::ANNOTATION_ROTATE;
-use crate::api::rotation_schedule::PostgresRotation;
+use crate::api::names::{ANNOTATION_CANCEL_ROTATION, ANNOTATION_ROTATE};
+use crate::api::rotation_schedule::{PostgresRotation, RotationCheck};
 use crate::api::time::duration;
 use crate::api::{
     ConditionType, DatabaseUsers, ManagedSecret, Reason, RotationSchedule, RotationStep,
@@ -34,6 +35,8 @@ pub(super) struct Plan {
     pub(super) step: Option<RotationStep>,
     /// How often it was tried without success.
     pub(super) attempts: i64,
+    /// What was found when the current version was tried, if it was just now.
+    pub(super) check: Option<RotationCheck>,
     /// When the next rotation begins by the schedule.
     pub(super) begins: Option<Timestamp>,
     /// When to look again.
@@ -47,8 +50,8 @@ pub(super) enum Doing {
     Nothing,
     /// Ask the controller of the secret for that.
     Ask(Box<Asked>),
-    /// Tell the other side of the pending version, and try it.
-    Carry(VersionId),
+    /// Tell the other side something, or ask it.
+    Errand(Errand),
     /// The same again, later.
     Retry,
 }
@@ -61,6 +64,7 @@ impl Plan {
             beside: None,
             step: None,
             attempts: 0,
+            check: None,
             begins: None,
             next: None,
         }
@@ -80,10 +84,12 @@ pub(super) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> 
     let record = truth.manifest.rotation();
     let due = due(seen, timing, record, now);
     let asked = token(&*seen.schedule, ANNOTATION_ROTATE);
+    let cancelled = token(&*seen.schedule, ANNOTATION_CANCEL_ROTATION);
     let next = machine::next(&Seen {
         record,
         due,
         asked: asked.as_deref(),
+        cancelled: cancelled.as_deref(),
         held: seen.held,
         consumers: seen.consumers.as_ref(),
         finish: finish(&seen.schedule),
@@ -91,6 +97,7 @@ pub(super) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> 
     });
     let mut plan = of_next(seen, truth, next, (now, random));
     plan.begins = due.and_then(|due| due.begins);
+    check::add(&mut plan, seen, truth, now);
     plan
 }
 
@@ -205,7 +212,29 @@ fn of_next(
             NewCondition::not_ready(Reason::Waiting, "the schedule is being taken up"),
         ),
         Next::Begin { token, missed } => begin(seen, truth, (token, missed), (now, random)),
-        Next::Carry(version) => carry(seen, record, version),
+        Next::Carry(version) => outside(
+            seen,
+            record,
+            Errand::Carry(version),
+            rotating("the new value is stored and pending"),
+        ),
+        Next::Cancel => Plan {
+            step: Some(RotationStep::SetSecret),
+            ..Plan::says(
+                changed(&|record| {
+                    if let Some(running) = &mut record.running {
+                        running.cancelled = Some(now);
+                    }
+                }),
+                rotating("the rotation is being cancelled"),
+            )
+        },
+        Next::Revert(version) => outside(
+            seen,
+            record,
+            Errand::Revert(version),
+            rotating("the rotation is cancelled; the other side is told to take the value before"),
+        ),
         Next::Delivered => finishing(
             changed(&|record| {
                 if let Some(running) = &mut record.running {
@@ -234,19 +263,21 @@ fn of_next(
     }
 }
 
-/// A pending version is carried on by the strategy that it was made by: the other side may know it already, and whoever does not
-/// speak to that must not make it current, or drop it.
-fn carry(seen: &Observed, record: Option<&SecretRotation>, version: VersionId) -> Plan {
+/// A pending version is carried on, or taken back, by the strategy that it was made by: the other side may know it already, and
+/// whoever does not speak to that must not make it current, or drop it.
+fn outside(
+    seen: &Observed,
+    record: Option<&SecretRotation>,
+    errand: Errand,
+    ready: NewCondition,
+) -> Plan {
     let running = record.and_then(|record| record.running.as_ref());
     let (by, now) = (
         running.map(|running| running.strategy.as_str()),
         seen.schedule.spec.strategy.name(),
     );
     let plan = match by.filter(|by| *by != now) {
-        None => Plan::says(
-            Doing::Carry(version),
-            rotating("the new value is stored and pending"),
-        ),
+        None => Plan::says(Doing::Errand(errand), ready),
         Some(by) => Plan::refused(
             Reason::RotationRejected,
             format!(
@@ -282,6 +313,7 @@ fn begin(
         version: version.clone(),
         strategy: seen.schedule.spec.strategy.name().to_owned(),
         begun: now,
+        cancelled: None,
         promoted: None,
         delivered: None,
         loaded: None,
@@ -291,7 +323,7 @@ fn begin(
 }
 
 fn create(seen: &Observed, truth: &Truth, record: SecretRotation, version: VersionId) -> Plan {
-    let substitutes = match outside::substitutes(seen) {
+    let substitutes = match substitutes(seen) {
         Ok(substitutes) => substitutes,
         Err(problem) => return Plan::refused(Reason::RotationRejected, problem),
     };
@@ -318,13 +350,22 @@ fn ask(truth: &Truth, record: SecretRotation, change: Change) -> Doing {
 
 /// What follows from the answer of the other side.
 pub(super) fn after(
+    mut plan: Plan,
     seen: &Observed,
-    version: &VersionId,
+    errand: Errand,
     answer: &Outcome,
     (now, random): (Timestamp, &mut dyn Random),
 ) -> Plan {
     let Some(truth) = &seen.truth else {
         return Plan::refused(Reason::Waiting, "the secret is gone");
+    };
+    let (version, is_back) = match errand {
+        Errand::Carry(version) => (version, false),
+        Errand::Revert(version) => (version, true),
+        Errand::Check(token) => {
+            check::after(&mut plan, token, truth, answer, now);
+            return plan;
+        }
     };
     let Some(record) = truth.manifest.rotation() else {
         return Plan::refused(Reason::Waiting, "the rotation is gone");
@@ -338,19 +379,10 @@ pub(super) fn after(
         setting(Plan::says(Doing::Retry, ready))
     };
     match answer {
-        Outcome::Done => {
-            let mut record = record.clone();
-            if let Some(running) = &mut record.running {
-                running.promoted = Some(now);
-            }
-            Plan {
-                step: Some(RotationStep::FinishSecret),
-                ..Plan::says(
-                    ask(truth, record, Change::Promote(version.clone())),
-                    rotating("the new value works and becomes current"),
-                )
-            }
-        }
+        Outcome::Done => Plan {
+            step: Some(RotationStep::FinishSecret),
+            ..done(truth, record.clone(), &version, is_back, now)
+        },
         Outcome::ValueRefused(why) => refused(seen, truth, record, (why, random)),
         Outcome::OwnershipConflict(why) => Plan {
             beside: Some(NewCondition {
@@ -364,6 +396,25 @@ pub(super) fn after(
         Outcome::Rejected(why) => stuck(Reason::RotationRejected, why),
         Outcome::Retry(why) => stuck(Reason::RotationFailed, why),
     }
+}
+
+fn done(
+    truth: &Truth,
+    mut record: SecretRotation,
+    version: &VersionId,
+    is_back: bool,
+    now: Timestamp,
+) -> Plan {
+    if is_back {
+        record.end(now, false);
+        let ready = rotating("the rotation was cancelled and ends");
+        return Plan::says(ask(truth, record, Change::Cancel(version.clone())), ready);
+    }
+    if let Some(running) = &mut record.running {
+        running.promoted = Some(now);
+    }
+    let ready = rotating("the new value works and becomes current");
+    Plan::says(ask(truth, record, Change::Promote(version.clone())), ready)
 }
 
 /// Another value in place of one that the other side refuses for what it is; not for ever.

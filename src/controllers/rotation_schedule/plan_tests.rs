@@ -3,6 +3,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::names::ANNOTATION_TEST_ROTATION;
 use crate::api::{ConditionType, ManagedSecret};
 use crate::controllers::uses::Uses;
 use crate::crypto::OsRandom;
@@ -173,6 +174,7 @@ fn running() -> SecretRotation {
         version: IDS[1].parse().unwrap(),
         strategy: "regenerate".to_owned(),
         begun: at("2026-05-02T11:00:00Z"),
+        cancelled: None,
         promoted: None,
         delivered: None,
         loaded: None,
@@ -182,14 +184,18 @@ fn running() -> SecretRotation {
 }
 
 fn answered(seen: &Observed, answer: &Outcome) -> Plan {
-    let version = IDS[1].parse().unwrap();
-    after(seen, &version, answer, (at(NOW), &mut OsRandom))
+    let errand = Errand::Carry(IDS[1].parse().unwrap());
+    let plan = planned(seen);
+    after(plan, seen, errand, answer, (at(NOW), &mut OsRandom))
 }
 
 #[test]
 fn what_the_other_side_takes_becomes_current() {
     let seen = seen(&json!({}), Some(running()));
-    assert!(matches!(planned(&seen).doing, Doing::Carry(_)));
+    assert!(matches!(
+        planned(&seen).doing,
+        Doing::Errand(Errand::Carry(_))
+    ));
     let plan = answered(&seen, &Outcome::Done);
     assert_eq!(plan.step, Some(RotationStep::FinishSecret));
     let asked = asked(plan);
@@ -311,4 +317,114 @@ fn nothing_begins_while_a_restore_is_suspected() {
     let plan = planned(&held);
     assert!(matches!(plan.doing, Doing::Nothing));
     assert_eq!(plan.ready.reason, Reason::RestoreSuspected);
+}
+
+fn annotate(seen: &mut Observed, annotation: &str, value: &str) {
+    let resource = Arc::make_mut(&mut seen.schedule);
+    let annotations = resource.metadata.annotations.get_or_insert_default();
+    annotations.insert(annotation.to_owned(), value.to_owned());
+}
+
+#[test]
+fn what_is_cancelled_is_written_down_told_to_the_other_side_and_let_go() {
+    let mut cancelled = seen(&json!({}), Some(running()));
+    annotate(&mut cancelled, ANNOTATION_CANCEL_ROTATION, IDS[1]);
+    let first = asked(planned(&cancelled));
+    assert_eq!(first.change, Change::Record);
+    assert_eq!(
+        first.record.running.as_ref().unwrap().cancelled,
+        Some(at(NOW))
+    );
+    // Also without the annotation from then on.
+    let seen = seen(&json!({}), Some(first.record));
+    let plan = planned(&seen);
+    let Doing::Errand(errand @ Errand::Revert(_)) = plan.doing else {
+        panic!("{plan:?}");
+    };
+    let plan = planned(&seen);
+    let plan = after(
+        plan,
+        &seen,
+        errand,
+        &Outcome::Done,
+        (at(NOW), &mut OsRandom),
+    );
+    let last = asked(plan);
+    assert_eq!(last.change, Change::Cancel(IDS[1].parse().unwrap()));
+    assert!(last.record.running.is_none());
+    assert_eq!(last.record.history.last().unwrap().promoted, None);
+}
+
+#[test]
+fn what_is_stored_is_tried_on_the_other_side_every_hour_and_when_asked() {
+    let spec = json!({"strategy": {"postgres": {"users": "Single"}}});
+    let mut idle = seen(&spec, Some(idle(NOW)));
+    assert!(matches!(
+        planned(&idle).doing,
+        Doing::Errand(Errand::Check(None))
+    ));
+    let check = |result: &str, time: &str| json!({"check": {"result": result, "time": time, "version": IDS[0], "message": "theirs", "token": "first"}});
+    let with = |status: &Value, seen: &mut Observed| {
+        let resource = Arc::make_mut(&mut seen.schedule);
+        resource.status = serde_json::from_value(status.clone()).unwrap();
+    };
+    with(&check("Passed", "2026-05-02T11:30:00Z"), &mut idle);
+    let plan = planned(&idle);
+    assert!(matches!(plan.doing, Doing::Nothing));
+    assert_eq!(plan.next, Some(at("2026-05-02T12:30:00Z")));
+    assert_eq!(plan.ready.reason, Reason::Scheduled);
+    annotate(&mut idle, ANNOTATION_TEST_ROTATION, "first");
+    assert!(matches!(planned(&idle).doing, Doing::Nothing));
+    annotate(&mut idle, ANNOTATION_TEST_ROTATION, "second");
+    let Doing::Errand(errand) = planned(&idle).doing else {
+        panic!("the token is not obeyed");
+    };
+    let plan = after(
+        planned(&idle),
+        &idle,
+        errand,
+        &Outcome::OwnershipConflict("theirs".to_owned()),
+        (at(NOW), &mut OsRandom),
+    );
+    assert!(matches!(plan.doing, Doing::Nothing));
+    assert_eq!(plan.ready.reason, Reason::OwnershipConflict);
+    assert_eq!(plan.check.unwrap().token.as_deref(), Some("second"));
+    // It is said until it was tried again.
+    with(
+        &check("OwnershipConflict", "2026-05-02T11:58:00Z"),
+        &mut idle,
+    );
+    annotate(&mut idle, ANNOTATION_TEST_ROTATION, "first");
+    let plan = planned(&idle);
+    assert_eq!(plan.ready.reason, Reason::OwnershipConflict);
+    assert_eq!(plan.next, Some(at("2026-05-02T12:03:00Z")));
+    // A server that is away is no matter of a schedule at rest.
+    with(&check("Unreachable", "2026-05-02T11:58:00Z"), &mut idle);
+    assert!(planned(&idle).ready.status);
+}
+
+#[test]
+fn what_a_rotation_made_current_was_tried_by_it() {
+    let spec = json!({"strategy": {"postgres": {"users": "Single"}}});
+    let mut record = idle("2026-05-01T12:00:00Z");
+    record.running = Some(Running {
+        version: IDS[0].parse().unwrap(),
+        promoted: Some(at("2026-05-02T11:20:00Z")),
+        ..running().running.unwrap()
+    });
+    record.end(at("2026-05-02T11:21:00Z"), false);
+    let plan = planned(&seen(&spec, Some(record)));
+    assert!(matches!(plan.doing, Doing::Nothing));
+    assert_eq!(plan.next, Some(at("2026-05-02T12:20:00Z")));
+}
+
+#[test]
+fn what_nobody_else_knows_is_tried_only_when_asked() {
+    let mut idle = seen(&json!({}), Some(idle(NOW)));
+    assert!(matches!(planned(&idle).doing, Doing::Nothing));
+    annotate(&mut idle, ANNOTATION_TEST_ROTATION, "now");
+    assert!(matches!(
+        planned(&idle).doing,
+        Doing::Errand(Errand::Check(Some(_)))
+    ));
 }

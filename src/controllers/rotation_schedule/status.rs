@@ -33,6 +33,7 @@ pub(super) fn status(seen: &Observed, plan: &Plan, now: Timestamp) -> RotationSc
         conditions,
         next_rotation_time: plan.begins.map(as_stored),
         next_runs: Vec::new(),
+        check: plan.check.clone().or(old.check),
         ..old
     };
     if let Ok(timing) = &seen.timing
@@ -71,8 +72,9 @@ fn describe(status: &mut RotationScheduleStatus, record: &SecretRotation, plan: 
     let past = record.history.iter().rev().map(|past| PastRotation {
         version: past.version.to_string(),
         begun: as_stored(past.begun),
-        promoted: as_stored(past.promoted),
+        promoted: past.promoted.map(as_stored),
         ended: as_stored(past.ended),
+        cancelled: past.promoted.is_none().then_some(true),
         stalled: past.stalled.then_some(true),
     });
     status.history = past.collect();

@@ -44,6 +44,9 @@ pub struct Running {
     /// When it began.
     #[serde(with = "timestamp")]
     pub begun: Timestamp,
+    /// Since when it is cancelled: the other side is told to take what it took before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<Timestamp>,
     /// Since when its version is current; before, the other side is told of it, and it is tried there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted: Option<Timestamp>,
@@ -58,18 +61,18 @@ pub struct Running {
     pub refused: u64,
 }
 
-/// A rotation that ended.
+/// A rotation that ended, or was cancelled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rotated {
-    /// The version that it made current.
+    /// The version that it made.
     pub version: VersionId,
     /// When it began.
     #[serde(with = "timestamp")]
     pub begun: Timestamp,
-    /// When the version became current.
-    #[serde(with = "timestamp")]
-    pub promoted: Timestamp,
+    /// When the version became current; never, if the rotation was cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted: Option<Timestamp>,
     /// When it ended.
     #[serde(with = "timestamp")]
     pub ended: Timestamp,
@@ -113,13 +116,13 @@ impl SecretRotation {
         remember(&mut self.tokens, token, MAX_TOKENS);
     }
 
-    /// Ends the one that is under way.
+    /// Ends the one that is under way; one whose version is not current is cancelled thereby.
     pub fn end(&mut self, now: Timestamp, stalled: bool) {
         let Some(running) = self.running.take() else {
             return;
         };
         self.history.push(Rotated {
-            promoted: running.promoted.unwrap_or(now),
+            promoted: running.promoted,
             version: running.version,
             begun: running.begun,
             ended: now,
@@ -178,6 +181,24 @@ impl Manifest {
     }
 }
 
+impl Manifest {
+    /// Takes the stage `Pending` from a version, which is kept for as long as any other without a stage: whoever has to know what
+    /// the other side may have been told finds it. Returns whether it had that stage.
+    ///
+    /// # Errors
+    /// The sequence number is at its end.
+    pub fn cancel_pending(&mut self, id: &VersionId) -> Result<bool, ManifestError> {
+        let is_pending = self.staged(&Stage::Pending).is_some_and(|it| it.id == *id);
+        if is_pending {
+            self.bump()?;
+            for version in &mut self.versions {
+                version.stages.remove(&Stage::Pending);
+            }
+        }
+        Ok(is_pending)
+    }
+}
+
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde hands a reference over"
@@ -226,6 +247,22 @@ mod tests {
     }
 
     #[test]
+    fn a_version_that_is_not_wanted_any_more_is_kept_without_a_stage() {
+        let mut manifest = with_versions(&IDS[..1]);
+        manifest.add_pending(version(IDS[1])).unwrap();
+        let sequence = manifest.sequence();
+        assert!(!manifest.cancel_pending(&IDS[0].parse().unwrap()).unwrap());
+        assert_eq!(manifest.sequence(), sequence);
+        assert!(manifest.cancel_pending(&IDS[1].parse().unwrap()).unwrap());
+        assert_eq!(manifest.sequence(), sequence + 1);
+        assert!(manifest.staged(&Stage::Pending).is_none());
+        let kept = manifest.version(&IDS[1].parse().unwrap()).unwrap();
+        assert!(kept.stages.is_empty());
+        assert_eq!(manifest.current().unwrap().id.as_str(), IDS[0]);
+        manifest.check().unwrap();
+    }
+
+    #[test]
     fn the_record_is_read_as_it_was_written_and_keeps_ten_rotations() {
         let mut record = SecretRotation::new(at("2026-01-01T00:00:00Z"));
         for number in 0..12 {
@@ -233,6 +270,7 @@ mod tests {
                 version: IDS[0].parse().unwrap(),
                 strategy: "regenerate".to_owned(),
                 begun: at("2026-01-01T00:00:00Z"),
+                cancelled: None,
                 promoted: Some(at("2026-01-01T00:01:00Z")),
                 delivered: None,
                 loaded: None,

@@ -50,6 +50,10 @@ pub(super) fn rotate<'a>(
             added.map_err(|error| internal(&error))?;
             next.pending = Some((id, value));
         }
+        Change::Cancel(version) => {
+            let cancelled = manifest.cancel_pending(version);
+            cancelled.map_err(|error| internal(&error))?;
+        }
         Change::Promote(version) => {
             let pending = match &seen.pending {
                 Some(Ok(pending)) => pending,
