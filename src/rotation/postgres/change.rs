@@ -4,29 +4,12 @@
 //! the stored passwords it takes.
 
 use super::failure::Failure;
-use super::names::{self, AllowedUsers, alternate, base};
+use super::names::{self, alternate};
 use super::role::{Role, create_clone, set_password};
 use super::server::Server;
 use super::session::Session;
 use crate::rotation::rotator::{Login, Outcome};
-
-/// How many users a secret goes round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Users {
-    /// One, whose password is changed.
-    Single,
-    /// Two in turn, so that the one before works on.
-    Alternating,
-}
-
-/// Who changes passwords of others.
-#[derive(Clone, Copy)]
-pub struct Admin<'a> {
-    /// The login.
-    pub login: Login<'a>,
-    /// Whom it may be used for.
-    pub allowed: &'a AllowedUsers,
-}
+use crate::rotation::users::{Admin, Users, base};
 
 /// All that a change follows from.
 #[derive(Clone, Copy)]

@@ -33,7 +33,6 @@
 //! server asks for it in clear text under TLS. `log_statement` may put the verifier into the server's log; whoever has it
 //! can try passwords at leisure, which is hopeless with generated ones.
 
-mod address;
 mod change;
 mod failure;
 mod names;
@@ -43,7 +42,8 @@ mod session;
 mod tls;
 mod watched;
 
-pub use address::Addresses;
-pub use change::{Admin, Change, Users, check, set, test};
-pub use names::{AllowedUsers, alternate};
+pub use super::address::Addresses;
+pub use super::users::{Admin, AllowedUsers, Users};
+pub use change::{Change, check, set, test};
+pub use names::alternate;
 pub use server::{Server, Tls};

@@ -1,10 +1,9 @@
 //! One connection: made, used and closed within time limits.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::{SslMode, SslNegotiation};
@@ -15,6 +14,7 @@ use super::failure::{Failure, of_statement};
 use super::server::{Server, Tls};
 use super::tls::Connector;
 use super::watched::{Secrecy, Watched};
+use crate::rotation::address::{Nowhere, resolve};
 use crate::rotation::rotator::{Login, Outcome};
 
 /// Longest time for a connection: the name, the network, TLS and the login together.
@@ -25,8 +25,6 @@ const STATEMENT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(12);
 /// How long the server may take for the farewell.
 const CLOSING: Duration = Duration::from_secs(1);
-/// Most addresses of a name that are tried.
-const MOST_ADDRESSES: usize = 4;
 /// The first server that knows SCRAM. An older one would take the verifier for the password.
 const OLDEST: i32 = 100_000;
 /// How the server shows us in its lists.
@@ -200,29 +198,22 @@ fn drive(connection: impl Future<Output = Result<(), Error>> + Send + 'static) -
     Driver(tokio::spawn(async { drop(connection.await) }))
 }
 
-/// Connects to an address of the host that is allowed: of the very answer that was looked at, so that a name that
-/// changes in between leads nowhere else.
 async fn connect(server: &Server) -> Result<TcpStream, Failure> {
     let unreachable = || {
         Failure::Retry(format!(
             "{server} cannot be reached, or the name is not known"
         ))
     };
-    let found = lookup_host((server.host.as_str(), server.port)).await;
-    let found: Vec<SocketAddr> = found.map_err(|_| unreachable())?.collect();
-    let mut allowed = found.clone();
-    allowed.retain(|address| server.addresses.allow(address.ip()));
-    allowed.truncate(MOST_ADDRESSES);
-    let count = u32::try_from(allowed.len()).unwrap_or(u32::MAX);
-    let Some(patience) = CONNECTING.checked_div(count) else {
-        if found.is_empty() {
-            return Err(unreachable());
-        }
-        return Err(Failure::Rejected(format!(
+    let found = resolve(&server.host, server.port, server.addresses).await;
+    let found = found.map_err(|nowhere| match nowhere {
+        Nowhere::Unknown => unreachable(),
+        Nowhere::Local => Failure::Rejected(format!(
             "{server} is an address of the operator's own machine or link, which is not connected to"
-        )));
-    };
-    for address in allowed {
+        )),
+    })?;
+    let count = u32::try_from(found.len()).unwrap_or(u32::MAX);
+    let patience = CONNECTING / count;
+    for address in found {
         let connecting = timeout(patience, TcpStream::connect(address)).await;
         if let Ok(stream) = connecting.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
             // Messages are small, and each of them waits for an answer.

@@ -3,7 +3,12 @@
 //! Whoever may write a secret chooses the host. What listens on the loopback trusts its neighbours more than it
 //! should, and link-local addresses are where clouds keep the credentials of machines.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use tokio::net::lookup_host;
+
+/// Most addresses of a name that are tried.
+const MOST_ADDRESSES: usize = 4;
 
 /// Which addresses a host may resolve to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +30,34 @@ impl Addresses {
                 IpAddr::V6(address) => !local_v6(address),
             },
         }
+    }
+}
+
+/// Why there is no address to connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nowhere {
+    /// The name is not known now.
+    Unknown,
+    /// There are addresses, and none that is allowed.
+    Local,
+}
+
+/// The addresses of a host that may be connected to: a few, and one at least. Whoever connects to one of these, and does
+/// not ask for the name again, is not led elsewhere by a name that changes in between.
+pub(super) async fn resolve(
+    host: &str,
+    port: u16,
+    addresses: Addresses,
+) -> Result<Vec<SocketAddr>, Nowhere> {
+    let found = lookup_host((host, port)).await;
+    let found: Vec<_> = found.map_err(|_| Nowhere::Unknown)?.collect();
+    let mut allowed = found.clone();
+    allowed.retain(|address| addresses.allow(address.ip()));
+    allowed.truncate(MOST_ADDRESSES);
+    match (found.is_empty(), allowed.is_empty()) {
+        (true, _) => Err(Nowhere::Unknown),
+        (false, true) => Err(Nowhere::Local),
+        (false, false) => Ok(allowed),
     }
 }
 
