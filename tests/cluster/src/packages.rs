@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::{binaries::cache_dir, process::run};
+
 /// Where distributions put network plugins.
 const CNI_FOLDERS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 
@@ -159,6 +161,93 @@ fn postgres() -> Option<PathBuf> {
         whole.then_some((number, programs))
     });
     programs.max().map(|(_, programs)| programs)
+}
+
+/// The programs of MariaDB.
+#[derive(Debug, Clone)]
+pub(crate) struct MariaDbPrograms {
+    pub(crate) server: PathBuf,
+    pub(crate) client: PathBuf,
+    /// Makes a data folder.
+    pub(crate) install: PathBuf,
+    /// The folder of plug-ins, if they were asked for.
+    pub(crate) plugins: Option<PathBuf>,
+}
+
+/// The programs of MariaDB, which are installed if there are none: without the package that makes and starts a server of
+/// the whole machine. It has the plug-ins, though, so that these are taken out of it.
+pub(crate) fn ensure_mariadb(plugins: bool) -> Result<MariaDbPrograms> {
+    // Tests of one process begin together.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let packages = ["mariadb-server-core", "mariadb-client-core"];
+    if mariadb().is_none() {
+        allowed("a database", &packages)?;
+        apt(&["update", "-qq"])?;
+        install(&packages)?;
+    }
+    let programs = mariadb().context("MariaDB is missing after the installation")?;
+    let plugins = plugins.then(mariadb_plugins).transpose()?;
+    Ok(MariaDbPrograms {
+        plugins,
+        ..programs
+    })
+}
+
+fn mariadb() -> Option<MariaDbPrograms> {
+    Some(MariaDbPrograms {
+        server: command("mariadbd")?,
+        client: command("mariadb")?,
+        install: command("mariadb-install-db")?,
+        plugins: None,
+    })
+}
+
+/// Where Debian puts the plug-ins of MariaDB.
+const MARIADB_PLUGINS: &str = "usr/lib/mysql/plugin";
+/// The package that has them.
+const MARIADB_PACKAGE: &str = "mariadb-server";
+
+/// The folder with the plug-ins: the package's, or that in which they are kept for later tests.
+fn mariadb_plugins() -> Result<PathBuf> {
+    let installed = Path::new("/").join(MARIADB_PLUGINS);
+    if installed.join("simple_password_check.so").is_file() {
+        return Ok(installed);
+    }
+    let version = ["-W", "-f", "${Version}", "mariadb-server-core"];
+    let version = run("dpkg-query", &version)?.replace([':', '/'], "_");
+    let kept = cache_dir()?.join(format!("mariadb-plugins-{version}"));
+    if kept.is_dir() {
+        return Ok(kept);
+    }
+    allowed("a database", &[MARIADB_PACKAGE])?;
+    let cache = cache_dir()?;
+    fs::create_dir_all(&cache).context("make the cache folder")?;
+    let folder = tempfile::tempdir_in(&cache).context("make a folder")?;
+    let status = Command::new("apt-get")
+        .args(["download", "-qq", MARIADB_PACKAGE])
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .context("run apt-get")?;
+    ensure!(
+        status.success(),
+        "apt-get download {MARIADB_PACKAGE}: {status}"
+    );
+    let mut files = fs::read_dir(folder.path())?.filter_map(Result::ok);
+    let package = files
+        .next()
+        .context("the package was not downloaded")?
+        .path();
+    let tree = folder.path().join("tree");
+    let (package, tree_arg) = (package.display().to_string(), tree.display().to_string());
+    run("dpkg-deb", &["-x", &package, &tree_arg]).context("take the package apart")?;
+    match fs::rename(tree.join(MARIADB_PLUGINS), &kept) {
+        // Another process was faster.
+        Err(_) if kept.is_dir() => Ok(kept),
+        moved => moved.map(|()| kept).context("keep the plug-ins"),
+    }
 }
 
 /// Fails where packages cannot be installed, naming them.

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     fs,
     net::{IpAddr, Ipv4Addr, TcpStream},
-    os::unix::fs::{PermissionsExt as _, chown},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
@@ -15,8 +15,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::{io::AsyncWriteExt as _, process::Command, time::sleep};
+use tokio::{process::Command, time::sleep};
 
+use super::{answer, give_away, random_password, text, unprivileged};
 use crate::{
     certificates::{Authority, Pki, Subject, write_private},
     packages,
@@ -99,12 +100,12 @@ impl Postgres {
         let sockets = folder.path().join("run");
         for own in [folder.path(), &data, &sockets] {
             fs::create_dir_all(own)?;
-            give_away(own)?;
+            give_away(own, POSTGRES)?;
         }
         initialise(&programs, folder.path(), &data, &password)?;
         identify(&pki, &data, &options)?;
         configure(&data, &sockets, port, &options)?;
-        let mut command = unprivileged(&programs.join("postgres"));
+        let mut command = unprivileged(&programs.join("postgres"), POSTGRES)?;
         command.extend(["-D".to_owned(), text(&data)?]);
         let spec = Spec {
             name: POSTGRES.to_owned(),
@@ -258,57 +259,12 @@ impl Drop for Postgres {
     }
 }
 
-async fn answer(mut psql: Command, statements: &str) -> Result<String> {
-    let mut child = psql.spawn().context("run psql")?;
-    let mut input = child.stdin.take().context("the input of psql")?;
-    // One that ended early says why itself.
-    let _ = input.write_all(statements.as_bytes()).await;
-    drop(input);
-    let output = child.wait_with_output().await.context("wait for psql")?;
-    ensure!(
-        output.status.success(),
-        "{statements}: {}",
-        String::from_utf8_lossy(&output.stderr).trim_end()
-    );
-    let answer = String::from_utf8_lossy(&output.stdout);
-    Ok(answer.trim_end().to_owned())
-}
-
-/// A command that is run as a user who is not root.
-fn unprivileged(program: &Path) -> Vec<String> {
-    let program = program.display().to_string();
-    if !rustix::process::geteuid().is_root() {
-        return vec![program];
-    }
-    let mut command: Vec<_> = ["setpriv", "--reuid", POSTGRES, "--regid", POSTGRES]
-        .map(ToOwned::to_owned)
-        .into();
-    // Changing the user forgets that the process is to die with its parent, so it is said again.
-    let rest = ["--init-groups", "--pdeathsig", "KILL", "--"].map(ToOwned::to_owned);
-    command.extend(rest);
-    command.push(program);
-    command
-}
-
-/// Gives a file or folder to the user who runs the server.
-fn give_away(path: &Path) -> Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let id = |flag| -> Result<u32> {
-        let id = run("id", &[flag, POSTGRES])?;
-        id.trim().parse().context("a number of a user")
-    };
-    chown(path, Some(id("-u")?), Some(id("-g")?))
-        .with_context(|| format!("give {} away", path.display()))
-}
-
 fn initialise(programs: &Path, folder: &Path, data: &Path, password: &str) -> Result<()> {
     let file = folder.join("password");
     write_private(&file, password)?;
-    give_away(&file)?;
+    give_away(&file, POSTGRES)?;
     fs::set_permissions(data, fs::Permissions::from_mode(0o700))?;
-    let command = unprivileged(&programs.join("initdb"));
+    let command = unprivileged(&programs.join("initdb"), POSTGRES)?;
     let (program, rest) = command.split_first().context("a command")?;
     let (data, password_file) = (text(data)?, format!("--pwfile={}", text(&file)?));
     let mut args: Vec<&str> = rest.iter().map(String::as_str).collect();
@@ -331,7 +287,7 @@ fn identify(pki: &Pki, data: &Path, options: &PostgresOptions) -> Result<()> {
     let key = data.join("server.key");
     fs::write(data.join("server.crt"), identity.certificate).context("write the certificate")?;
     write_private(&key, &identity.key)?;
-    give_away(&key)
+    give_away(&key, POSTGRES)
 }
 
 fn configure(data: &Path, sockets: &Path, port: u16, options: &PostgresOptions) -> Result<()> {
@@ -366,17 +322,6 @@ fn configure(data: &Path, sockets: &Path, port: u16, options: &PostgresOptions) 
     }
     let admission = admission.join("\n") + "\n";
     fs::write(data.join("pg_hba.conf"), admission).context("write pg_hba.conf")
-}
-
-fn random_password() -> Result<String> {
-    let bytes = fs::read("/proc/sys/kernel/random/uuid").context("read random bytes")?;
-    Ok(String::from_utf8_lossy(&bytes).trim().replace('-', ""))
-}
-
-fn text(path: &Path) -> Result<String> {
-    let text = path.to_str();
-    let text = text.with_context(|| format!("{} is not UTF-8", path.display()))?;
-    Ok(text.to_owned())
 }
 
 #[cfg(test)]

@@ -1,0 +1,372 @@
+//! A real MariaDB: Debian's, in a temporary folder, with TLS by an authority of its own.
+//!
+//! The server refuses to run as root, so that root runs it as a user who owns nothing.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, Ipv4Addr, TcpStream},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::{process::Command, time::sleep};
+
+use super::{answer, give_away, random_password, text, unprivileged};
+use crate::{
+    certificates::{Authority, Pki, Subject, write_private},
+    packages::{self, MariaDbPrograms},
+    ports::Lease,
+    process::{Lifetime, Process, Spec, run, tail},
+    state,
+};
+
+/// The name of the server's program, of the superuser, and of the user who runs it.
+const NAME: &str = "mariadb";
+const ROOT: &str = "root";
+const USER: &str = "nobody";
+const POLL: Duration = Duration::from_millis(25);
+/// How long the server may take to serve. Generous: the machine may be busy building.
+const READY: Duration = Duration::from_secs(90);
+/// How long a stop may take before it is a kill.
+const STOP: Duration = Duration::from_secs(20);
+/// How much of the log is shown when the server does not start.
+const TAIL: usize = 30;
+/// Small, as tests run many of them.
+const SMALL: [&str; 6] = [
+    "--innodb-buffer-pool-size=8M",
+    "--innodb-log-file-size=4M",
+    "--innodb-log-buffer-size=1M",
+    "--key-buffer-size=256K",
+    "--aria-pagecache-buffer-size=1M",
+    "--performance-schema=OFF",
+];
+
+/// How a server differs from the usual one.
+#[derive(Debug, Clone)]
+pub struct MariaDbOptions {
+    /// Where it listens. The certificate is for this address.
+    pub address: IpAddr,
+    /// What the certificate is for besides.
+    pub names: Vec<String>,
+    /// Whether it has TLS.
+    pub tls: bool,
+    /// Plug-ins to load, by the names of their files: `simple_password_check`.
+    pub plugins: Vec<String>,
+    /// Settings (options of the program), names and values.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Default for MariaDbOptions {
+    fn default() -> Self {
+        Self {
+            address: Ipv4Addr::LOCALHOST.into(),
+            names: vec!["localhost".to_owned()],
+            tls: true,
+            plugins: Vec::new(),
+            settings: Vec::new(),
+        }
+    }
+}
+
+/// A running server. Dropping it stops it and removes its folder.
+#[derive(Debug)]
+pub struct MariaDb {
+    spec: Spec,
+    process: Option<Process>,
+    address: IpAddr,
+    port: u16,
+    authority: String,
+    authority_file: PathBuf,
+    password: String,
+    client: PathBuf,
+    folder: PathBuf,
+    _ports: Lease,
+    _folder: TempDir,
+}
+
+impl MariaDb {
+    /// Starts one and waits until it serves.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(MariaDbOptions::default()).await
+    }
+
+    /// Starts one that differs from the usual one.
+    pub async fn start_with(options: MariaDbOptions) -> Result<Self> {
+        let programs = packages::ensure_mariadb(!options.plugins.is_empty())?;
+        let owner = state::temporary()?;
+        let folder = owner.path().to_owned();
+        let mut ports = Lease::default();
+        let port = ports.take()?;
+        // As policies like it.
+        let password = format!("Root-1-{}", random_password()?);
+        let pki = Pki::create(folder.join("pki"))?;
+        give_away(&folder, USER)?;
+        initialise(&programs, &folder, &password)?;
+        let mut args = arguments(&programs, &folder, port, &options)?;
+        if options.tls {
+            args.extend(identify(&pki, &folder, &options)?);
+        }
+        let mut command = unprivileged(&programs.server, USER)?;
+        command.extend(args);
+        let spec = Spec {
+            name: NAME.to_owned(),
+            program: command.remove(0).into(),
+            args: command,
+            env: BTreeMap::new(),
+            log: folder.join("log"),
+        };
+        let mut server = Self {
+            spec,
+            process: None,
+            address: options.address,
+            port,
+            authority: pki.authority_pem(Authority::Cluster)?,
+            authority_file: pki.certificate(Authority::Cluster.file()).into(),
+            password,
+            client: programs.client,
+            folder,
+            _ports: ports,
+            _folder: owner,
+        };
+        server.start_again().await?;
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The certificate of the authority that signed the server's, PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.authority
+    }
+
+    /// All that it logged: errors and warnings.
+    pub fn log(&self) -> Result<String> {
+        self.file("log")
+    }
+
+    /// All that it was asked (`general_log`), where that is set.
+    pub fn general_log(&self) -> Result<String> {
+        self.file("general.log")
+    }
+
+    /// The statements that changed something (`log_bin` = `binlog`), where that is set, as they are on the disk.
+    pub fn binary_log(&self) -> Result<String> {
+        self.file("data/binlog.000001")
+    }
+
+    fn file(&self, name: &str) -> Result<String> {
+        let bytes = fs::read(self.folder.join(name)).with_context(|| format!("read {name}"))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Runs statements as the superuser, and returns what they give: a line for each row, with tabs between columns.
+    pub async fn execute(&self, statements: &str) -> Result<String> {
+        let mut client = self.client(ROOT, &self.password);
+        client.arg("--socket").arg(self.folder.join("socket"));
+        answer(client, statements).await
+    }
+
+    /// Runs statements as another user, with a password and over TLS.
+    pub async fn execute_as(&self, user: &str, password: &str, statements: &str) -> Result<String> {
+        let mut client = self.client(user, password);
+        client
+            .args(["--protocol=TCP", "-h", &self.address.to_string()])
+            .args(["-P", &self.port.to_string()])
+            .arg("--ssl-ca")
+            .arg(&self.authority_file);
+        answer(client, statements).await
+    }
+
+    fn client(&self, user: &str, password: &str) -> Command {
+        let mut client = Command::new(&self.client);
+        client
+            .args(["--no-defaults", "--batch", "--raw", "--skip-column-names"])
+            .args(["--default-character-set=utf8mb4", "-u", user])
+            .env("MYSQL_PWD", password)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        client
+    }
+
+    /// Stops it in order: sessions are ended, and what was committed is on the disk.
+    pub async fn stop(&mut self) -> Result<()> {
+        let Some(mut process) = self.process.take() else {
+            return Ok(());
+        };
+        process.signal(Signal::TERM)?;
+        let deadline = Instant::now() + STOP;
+        while process.alive() && Instant::now() < deadline {
+            sleep(POLL).await;
+        }
+        process.kill()
+    }
+
+    /// Ends it as a loss of power does.
+    pub fn kill(&mut self) -> Result<()> {
+        match self.process.take() {
+            Some(mut process) => process.kill(),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts it after [`Self::stop`] or [`Self::kill`], with the same data on the same port, and waits until it serves.
+    pub async fn start_again(&mut self) -> Result<()> {
+        let deadline = Instant::now() + READY;
+        loop {
+            let running = match &mut self.process {
+                Some(process) => process.alive(),
+                None => false,
+            };
+            if !running {
+                self.process = Some(Process::spawn(&self.spec, Lifetime::Owned)?);
+            }
+            if self.listens() && self.execute("SELECT 1").await.is_ok() {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "MariaDB does not serve: {}",
+                tail(&self.spec.log, TAIL)
+            );
+            sleep(POLL).await;
+        }
+    }
+
+    /// [`Self::stop`] and [`Self::start_again`].
+    pub async fn restart(&mut self) -> Result<()> {
+        self.stop().await?;
+        self.start_again().await
+    }
+
+    fn listens(&self) -> bool {
+        TcpStream::connect_timeout(&(self.address, self.port).into(), POLL).is_ok()
+    }
+}
+
+impl Drop for MariaDb {
+    fn drop(&mut self) {
+        // Nobody needs the data.
+        if let Err(error) = self.kill() {
+            eprintln!("{NAME}: {error:#}");
+        }
+    }
+}
+
+/// Makes the data folder, and the file that bounds the superuser to the socket and gives it a password.
+fn initialise(programs: &MariaDbPrograms, folder: &Path, password: &str) -> Result<()> {
+    let command = unprivileged(&programs.install, USER)?;
+    let (program, rest) = command.split_first().context("a command")?;
+    let data = format!("--datadir={}", text(&folder.join("data"))?);
+    let mut args: Vec<&str> = rest.iter().map(String::as_str).collect();
+    args.extend(["--no-defaults", "--auth-root-authentication-method=normal"]);
+    args.extend(["--skip-test-db", "--skip-name-resolve", "--force", &data]);
+    // A server that starts removes what others have in the same folder for temporary files.
+    let temporary = folder.join("tmp");
+    fs::create_dir(&temporary)?;
+    give_away(&temporary, USER)?;
+    let temporary = format!("--tmpdir={}", text(&temporary)?);
+    args.push(&temporary);
+    args.extend(SMALL);
+    run(program, &args).context("make the data folder")?;
+    let first = folder.join("first.sql");
+    let statements = format!(
+        "DELETE FROM mysql.global_priv WHERE User = 'root' AND Host <> 'localhost';\nFLUSH PRIVILEGES;\n\
+         ALTER USER root@localhost IDENTIFIED BY '{password}';\n"
+    );
+    write_private(&first, &statements)?;
+    give_away(&first, USER)
+}
+
+fn arguments(
+    programs: &MariaDbPrograms,
+    folder: &Path,
+    port: u16,
+    options: &MariaDbOptions,
+) -> Result<Vec<String>> {
+    let path = |name: &str| text(&folder.join(name));
+    let mut args = vec![
+        "--no-defaults".to_owned(),
+        format!("--datadir={}", path("data")?),
+        format!("--tmpdir={}", path("tmp")?),
+        format!("--socket={}", path("socket")?),
+        format!("--pid-file={}", path("pid")?),
+        format!("--init-file={}", path("first.sql")?),
+        format!("--general-log-file={}", path("general.log")?),
+        format!("--bind-address={}", options.address),
+        format!("--port={port}"),
+        "--skip-name-resolve".to_owned(),
+        "--max-connections=30".to_owned(),
+        // The machine does not lose its power during a test.
+        "--innodb-flush-log-at-trx-commit=0".to_owned(),
+        "--log-warnings=2".to_owned(),
+    ];
+    args.extend(SMALL.map(ToOwned::to_owned));
+    if let Some(found) = &programs.plugins {
+        let plugins = folder.join("plugins");
+        fs::create_dir(&plugins)?;
+        for plugin in &options.plugins {
+            let file = format!("{plugin}.so");
+            fs::copy(found.join(&file), plugins.join(&file))
+                .with_context(|| format!("copy plug-in {plugin}"))?;
+            args.push(format!("--plugin-load-add={plugin}"));
+        }
+        args.push(format!("--plugin-dir={}", text(&plugins)?));
+    }
+    let more = options.settings.iter();
+    args.extend(more.map(|(name, value)| format!("--{name}={value}")));
+    Ok(args)
+}
+
+/// The server's certificate and key.
+fn identify(pki: &Pki, folder: &Path, options: &MariaDbOptions) -> Result<Vec<String>> {
+    let hosts = [&options.names[..], &[options.address.to_string()]].concat();
+    let subject = Subject {
+        name: NAME,
+        groups: &[],
+        hosts: &hosts,
+    };
+    let identity = pki.sign(Authority::Cluster, subject)?;
+    let (certificate, key) = (folder.join("server.crt"), folder.join("server.key"));
+    fs::write(&certificate, identity.certificate).context("write the certificate")?;
+    write_private(&key, &identity.key)?;
+    give_away(&key, USER)?;
+    Ok(vec![
+        format!("--ssl-cert={}", text(&certificate)?),
+        format!("--ssl-key={}", text(&key)?),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_keeps_what_was_committed_when_it_is_stopped() {
+        let mut server = MariaDb::start().await.unwrap();
+        server
+            .execute("CREATE DATABASE d; CREATE TABLE d.t (n int); INSERT INTO d.t VALUES (7)")
+            .await
+            .unwrap();
+        server.restart().await.unwrap();
+        assert_eq!(server.execute("SELECT * FROM d.t").await.unwrap(), "7");
+        server.kill().unwrap();
+        assert!(server.execute("SELECT 1").await.is_err());
+        server.start_again().await.unwrap();
+        assert_eq!(server.execute("SELECT * FROM d.t").await.unwrap(), "7");
+    }
+}
