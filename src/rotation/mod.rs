@@ -5,14 +5,16 @@
 //! machine  what comes next                     pure
 //! rotator  what a step outside can come to
 //! postgres users of PostgreSQL
-//! address  where databases may be  for all of them
-//! endpoint how secrets say where they are  for all of them
-//! users    whom they change, and by whom  for all of them
+//! mysql    users of MySQL and MariaDB
+//! address  where databases may be                 for both
+//! endpoint how secrets say where they are         for both
+//! users    whom they change, and by whom          for both
 //! ```
 
 mod address;
 mod endpoint;
 pub(crate) mod machine;
+pub mod mysql;
 pub mod postgres;
 pub mod rotator;
 pub(crate) mod timing;

@@ -1,0 +1,319 @@
+//! The change itself: what is true already, who may do the rest, and the rest.
+//!
+//! Whoever is killed in the middle begins anew. There are no transactions: each statement about accounts is one, and
+//! what there is between any two of them is harmless (see the module).
+
+use super::account::Account;
+use super::clone::{self, Pair};
+use super::failure::Failure;
+use super::names::{self, alternate};
+use super::password;
+use super::server::Server;
+use super::session::Session;
+use crate::rotation::rotator::{Login, Outcome};
+use crate::rotation::users::{Admin, Users, base};
+
+/// All that a change follows from.
+#[derive(Clone, Copy)]
+pub struct Change<'a> {
+    /// The server, of the current and the pending login alike.
+    pub server: &'a Server,
+    /// How many users there are.
+    pub users: Users,
+    /// Who changes the password, where the user does not change its own.
+    pub admin: Option<Admin<'a>>,
+    /// What the consumers log in with.
+    pub current: Login<'a>,
+    /// What they shall log in with.
+    pub pending: Login<'a>,
+    /// What they logged in with before.
+    pub previous: Option<Login<'a>>,
+    /// What makes an account this secret's (see the module).
+    pub marker: &'a str,
+}
+
+/// Whether a login works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Works,
+    /// The password is right, and the account is locked.
+    Locked,
+    /// The password is right, and has expired.
+    Expired,
+    Refused,
+}
+
+impl Standing {
+    /// Whether the password is that of the account.
+    fn proves(self) -> bool {
+        self != Self::Refused
+    }
+}
+
+/// Makes the pending login work, or finds that it does.
+///
+/// May be killed at any point and called again. Unless it answers [`Outcome::Done`] or [`Outcome::Retry`], it changes no
+/// password that worked before; with the latter a change may have been made whose answer was lost. The second one of
+/// two users may be left locked, with some of its rights, until the next call completes it.
+pub async fn set(change: &Change<'_>) -> Outcome {
+    attempt(change).await.err().unwrap_or(Outcome::Done)
+}
+
+/// Whether the login works: it lets in, as the user that it names, and runs a statement.
+pub async fn test(server: &Server, login: Login<'_>) -> Outcome {
+    match logs_in(server, login).await {
+        Ok(()) => Outcome::Done,
+        Err(failure) => failure.required(server, login.user),
+    }
+}
+
+/// Whether the stored login still works. [`Outcome::OwnershipConflict`] says that somebody else changed the password.
+pub async fn check(server: &Server, current: Login<'_>) -> Outcome {
+    test(server, current).await
+}
+
+/// Ends the password before, where a server has kept it beside the pending one of `change`: MySQL, for one user that an
+/// admin changes. To be called when nobody uses it any more; everywhere else there is nothing to do, which is
+/// [`Outcome::Done`]. May be called again.
+pub async fn discard_old(change: &Change<'_>) -> Outcome {
+    match (change.users, change.admin) {
+        (Users::Single, Some(admin)) => {
+            let discarded = discard(change, admin).await;
+            discarded.err().unwrap_or(Outcome::Done)
+        }
+        _ => Outcome::Done,
+    }
+}
+
+async fn attempt(change: &Change<'_>) -> Result<(), Outcome> {
+    well_formed(change).map_err(Outcome::Rejected)?;
+    let pending = standing(change.server, change.pending).await?;
+    if pending == Standing::Works {
+        return Ok(());
+    }
+    match (change.users, change.admin) {
+        (Users::Single, None) => by_itself(change).await,
+        (Users::Single, Some(admin)) => by_admin(change, admin, pending).await,
+        (Users::Alternating, Some(admin)) => the_other(change, admin, pending).await,
+        (Users::Alternating, None) => Err(Outcome::Rejected(
+            "alternating users need an admin, who makes the second one and changes both".to_owned(),
+        )),
+    }
+}
+
+/// What can be told without the server.
+fn well_formed(change: &Change<'_>) -> Result<(), String> {
+    let (current, pending) = (change.current.user, change.pending.user);
+    names::check(current)?;
+    names::check(pending)?;
+    let expected = match change.users {
+        Users::Single => current.to_owned(),
+        Users::Alternating => alternate(current)?,
+    };
+    if pending != expected {
+        return Err(format!(
+            "the pending user is `{pending}`, and after `{current}` it must be `{expected}`"
+        ));
+    }
+    match change.admin {
+        Some(admin) if !admin.allowed.allow(pending) => Err(format!(
+            "user `{pending}` is not changed: key `allowedUsers` of the admin's secret does not name it"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// One user, with its own right to change its password.
+async fn by_itself(change: &Change<'_>) -> Result<(), Outcome> {
+    let name = change.pending.user;
+    if standing(change.server, change.current).await? == Standing::Refused {
+        return Err(somebody_else(change, before(change).await?));
+    }
+    let session = Session::open(change.server, change.current).await;
+    let mut session = session.map_err(|failure| failure.required(change.server, name))?;
+    let changed = async {
+        session.begin(name).await?;
+        let host = session.host().to_owned();
+        let account = Account::read(&mut session, name, &host).await?;
+        password::set_own(&mut session, &account, change.current, change.pending).await
+    }
+    .await;
+    session.close().await;
+    changed
+}
+
+/// One user, by an admin.
+async fn by_admin(change: &Change<'_>, admin: Admin<'_>, pending: Standing) -> Result<(), Outcome> {
+    let current = standing(change.server, change.current).await?;
+    // Somebody who may write the secret, and names another's account in it, does not know its password.
+    let unproven = if current.proves() || pending.proves() {
+        None
+    } else {
+        Some(somebody_else(change, before(change).await?))
+    };
+    let name = change.pending.user;
+    let mut session = open_as_admin(change, admin).await?;
+    let changed = async {
+        session.begin(name).await?;
+        let account = Account::find(&mut session, name).await?;
+        let account = account.ok_or_else(|| absent(change, name))?;
+        prove(&mut session, &account, change, unproven).await?;
+        if account.locked {
+            return Err(Failure::Locked.required(change.server, name));
+        }
+        password::set(&mut session, &account, change.pending, Some(change.current)).await
+    }
+    .await;
+    session.close().await;
+    changed
+}
+
+/// Two users: the one that is not in use is made, or gets the password.
+async fn the_other(
+    change: &Change<'_>,
+    admin: Admin<'_>,
+    pending: Standing,
+) -> Result<(), Outcome> {
+    let (first, name) = (change.current.user, change.pending.user);
+    // The admin lends its rights to whoever wrote the secret, so that one has to show that it knows the user.
+    match standing(change.server, change.current).await? {
+        Standing::Refused => return Err(somebody_else(change, Standing::Refused)),
+        Standing::Locked => return Err(Failure::Locked.required(change.server, first)),
+        Standing::Works | Standing::Expired => {}
+    }
+    let unproven = if pending.proves() || before(change).await?.proves() {
+        None
+    } else {
+        Some(Outcome::OwnershipConflict(format!(
+            "user `{name}` of {} is there, does not log in with what is stored of it, and is not marked as this secret's: \
+             it is somebody else's, or somebody else changed its password",
+            change.server
+        )))
+    };
+    let mut session = open_as_admin(change, admin).await?;
+    let changed = async {
+        session.begin(name).await?;
+        let other = Account::find(&mut session, name).await?;
+        // The first one of the two is never made: with it, what it had is gone.
+        if base(name) == name {
+            let account = other.ok_or_else(|| absent(change, name))?;
+            prove(&mut session, &account, change, unproven).await?;
+            if account.locked {
+                return Err(Failure::Locked.required(change.server, name));
+            }
+            return password::set(&mut session, &account, change.pending, None).await;
+        }
+        let owner = Account::find(&mut session, first).await?;
+        let owner = owner.ok_or_else(|| absent(change, first))?;
+        let pair = Pair::of(&mut session, owner, change.marker, change.pending).await?;
+        let Some(account) = other else {
+            return clone::make(&mut session, &pair).await;
+        };
+        prove(&mut session, &account, change, unproven).await?;
+        if account.locked && pending != Standing::Locked {
+            return Err(locked_clone(change, name));
+        }
+        clone::renew(&mut session, &pair, &account).await
+    }
+    .await;
+    session.close().await;
+    changed
+}
+
+/// Whether an admin may change the account: it is an ordinary one, and this secret's.
+async fn prove(
+    session: &mut Session<'_>,
+    account: &Account,
+    change: &Change<'_>,
+    unproven: Option<Outcome>,
+) -> Result<(), Outcome> {
+    let grants = account.grants(session).await?;
+    if let Some(refusal) = account.refusal(session, &grants).await? {
+        return Err(refusal);
+    }
+    match unproven {
+        Some(outcome) if !account.carries(session, &grants, change.marker).await? => Err(outcome),
+        _ => Ok(()),
+    }
+}
+
+async fn discard(change: &Change<'_>, admin: Admin<'_>) -> Result<(), Outcome> {
+    well_formed(change).map_err(Outcome::Rejected)?;
+    let name = change.pending.user;
+    // The one that stays has to work before the other one goes.
+    if !standing(change.server, change.pending).await?.proves() {
+        return Err(Failure::Password.required(change.server, name));
+    }
+    let mut session = open_as_admin(change, admin).await?;
+    let discarded = async {
+        if !password::keeps_two(&session) {
+            return Ok(());
+        }
+        session.begin(name).await?;
+        let account = Account::find(&mut session, name).await?;
+        let account = account.ok_or_else(|| absent(change, name))?;
+        prove(&mut session, &account, change, None).await?;
+        password::discard_old(&mut session, &account, change.pending).await
+    }
+    .await;
+    session.close().await;
+    discarded
+}
+
+async fn open_as_admin<'a>(change: &Change<'a>, admin: Admin<'_>) -> Result<Session<'a>, Outcome> {
+    let session = Session::open(change.server, admin.login).await;
+    session.map_err(|failure| failure.of_admin(change.server, admin.login.user))
+}
+
+async fn logs_in(server: &Server, login: Login<'_>) -> Result<(), Failure> {
+    // The session asks who it is, which shows that the login is good for more than the login.
+    Session::open(server, login).await?.close().await;
+    Ok(())
+}
+
+async fn standing(server: &Server, login: Login<'_>) -> Result<Standing, Outcome> {
+    match logs_in(server, login).await {
+        Ok(()) => Ok(Standing::Works),
+        Err(Failure::Password) => Ok(Standing::Refused),
+        Err(Failure::Locked) => Ok(Standing::Locked),
+        Err(Failure::Expired) => Ok(Standing::Expired),
+        Err(other) => Err(other.required(server, login.user)),
+    }
+}
+
+/// Whether what is stored of the pending user from before works.
+async fn before(change: &Change<'_>) -> Result<Standing, Outcome> {
+    match change.previous {
+        Some(previous) if previous.user == change.pending.user => {
+            standing(change.server, previous).await
+        }
+        _ => Ok(Standing::Refused),
+    }
+}
+
+/// The current password is refused: who may have changed it.
+fn somebody_else(change: &Change<'_>, before: Standing) -> Outcome {
+    let (server, user) = (change.server, change.current.user);
+    Outcome::OwnershipConflict(if before.proves() {
+        format!(
+            "{server} takes the previous password of user `{user}`, and not the current one: the database was restored, \
+             or somebody else changed it"
+        )
+    } else {
+        format!(
+            "{server} refuses the stored password of user `{user}`: somebody else changed it, or there is no such user"
+        )
+    })
+}
+
+fn absent(change: &Change<'_>, name: &str) -> Outcome {
+    Outcome::Rejected(format!("{} has no user `{name}`", change.server))
+}
+
+fn locked_clone(change: &Change<'_>, name: &str) -> Outcome {
+    Outcome::Rejected(format!(
+        "user `{name}` of {} is locked: unlock it (ACCOUNT UNLOCK) if that is not meant; if it was left over when it was \
+         made for a version that is gone, drop it",
+        change.server
+    ))
+}

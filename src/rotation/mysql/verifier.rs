@@ -1,0 +1,261 @@
+//! What a server stores of a password, made here, so that the password stays here.
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA512, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use curve25519_dalek::EdwardsPoint;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::crypto::{OsRandom, Random as _};
+
+/// Bytes of a salt of `caching_sha2_password` (MySQL, `CRYPT_SALT_LENGTH`).
+const SALT: usize = 20;
+/// Rounds of its hash. The `005` of what is stored counts them in thousands.
+const ROUNDS: usize = 5_000;
+/// The order of bytes, and the digits, of the hash in text (Ulrich Drepper, "Unix crypt using SHA-256 and SHA-512").
+const DIGITS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A way in which accounts show their password, of which the verifier can be made here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plugin {
+    /// Both servers.
+    Native,
+    /// MariaDB.
+    Ed25519,
+    /// MySQL.
+    CachingSha2,
+}
+
+impl Plugin {
+    /// By its name; nothing for the others.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name {
+            "mysql_native_password" => Some(Self::Native),
+            "ed25519" => Some(Self::Ed25519),
+            "caching_sha2_password" => Some(Self::CachingSha2),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Native => "mysql_native_password",
+            Self::Ed25519 => "ed25519",
+            Self::CachingSha2 => "caching_sha2_password",
+        }
+    }
+
+    /// The verifier of a password, as the server's text of it. Nothing if the system gives no random bytes.
+    pub(super) fn verifier(self, password: &[u8]) -> Option<Zeroizing<String>> {
+        Some(Zeroizing::new(match self {
+            Self::Native => native(password),
+            Self::Ed25519 => ed25519(password),
+            Self::CachingSha2 => caching_sha2(password, &salt()?),
+        }))
+    }
+
+    /// Whether a verifier is that of the password.
+    pub(super) fn verifies(self, stored: &str, password: &[u8]) -> bool {
+        match self {
+            Self::Native => stored.eq_ignore_ascii_case(&native(password)),
+            Self::Ed25519 => stored == ed25519(password),
+            Self::CachingSha2 => {
+                let salt = stored.strip_prefix("$A$005$");
+                let salt = salt.and_then(|rest| rest.as_bytes().get(..SALT));
+                salt.is_some_and(|salt| stored == caching_sha2(password, salt))
+            }
+        }
+    }
+}
+
+/// `mysql_native_password`: `*` and SHA-1 of the SHA-1, in hexadecimal digits (MySQL's manual, "Native Pluggable
+/// Authentication"). It has no salt; who reads it from the server can try passwords at leisure.
+fn native(password: &[u8]) -> String {
+    let once = digest(&SHA1_FOR_LEGACY_USE_ONLY, password);
+    let twice = digest(&SHA1_FOR_LEGACY_USE_ONLY, once.as_ref());
+    let digits = twice.as_ref().iter().map(|byte| format!("{byte:02X}"));
+    format!("*{}", digits.collect::<String>())
+}
+
+/// `ed25519` of MariaDB: the public key whose private one is the password, of any length, in the place of the seed (RFC
+/// 8032, section 5.1.5).
+fn ed25519(password: &[u8]) -> String {
+    let mut scalar = Zeroizing::new([0; 32]);
+    let hash = digest(&SHA512, password);
+    scalar.copy_from_slice(&hash.as_ref()[..32]);
+    let public = EdwardsPoint::mul_base_clamped(*scalar).compress();
+    STANDARD_NO_PAD.encode(public.as_bytes())
+}
+
+/// A salt of characters that need no quoting.
+fn salt() -> Option<[u8; SALT]> {
+    let mut salt = [0; SALT];
+    OsRandom.fill(&mut salt).ok()?;
+    // 64 divides 256, so that each is as likely as the others.
+    Some(salt.map(|byte| DIGITS[usize::from(byte % 64)]))
+}
+
+fn caching_sha2(password: &[u8], salt: &[u8]) -> String {
+    let hash = sha256_crypt(password, salt);
+    let salt = String::from_utf8_lossy(salt);
+    format!("$A$005${salt}{hash}")
+}
+
+/// SHA-crypt with SHA-256, as Drepper's specification has it, but for the salt: MySQL's is longer than the 16 bytes to
+/// which others cut it, and whole. Steps are those of the specification.
+fn sha256_crypt(password: &[u8], salt: &[u8]) -> String {
+    // Steps 4 to 8.
+    let mut other = Sha256::new();
+    other.update(password);
+    other.update(salt);
+    other.update(password);
+    let other = Zeroizing::new(<[u8; 32]>::from(other.finalize()));
+    // Steps 1 to 3 and 9 to 12.
+    let mut first = Sha256::new();
+    first.update(password);
+    first.update(salt);
+    first.update(&*repeated(&*other, password.len()));
+    let mut length = password.len();
+    while length > 0 {
+        if length % 2 == 1 {
+            first.update(*other);
+        } else {
+            first.update(password);
+        }
+        length /= 2;
+    }
+    let mut hash = Zeroizing::new(<[u8; 32]>::from(first.finalize()));
+    // Steps 13 to 16.
+    let mut passwords = Sha256::new();
+    for _ in 0..password.len() {
+        passwords.update(password);
+    }
+    let passwords = Zeroizing::new(<[u8; 32]>::from(passwords.finalize()));
+    let passwords = repeated(&*passwords, password.len());
+    // Steps 17 to 20.
+    let mut salts = Sha256::new();
+    for _ in 0..16 + usize::from(hash[0]) {
+        salts.update(salt);
+    }
+    let salts = <[u8; 32]>::from(salts.finalize());
+    let salts = repeated(&salts, salt.len());
+    // Step 21.
+    for round in 0..ROUNDS {
+        let mut next = Sha256::new();
+        if round % 2 == 1 {
+            next.update(&*passwords);
+        } else {
+            next.update(*hash);
+        }
+        if round % 3 != 0 {
+            next.update(&*salts);
+        }
+        if round % 7 != 0 {
+            next.update(&*passwords);
+        }
+        if round % 2 == 1 {
+            next.update(*hash);
+        } else {
+            next.update(&*passwords);
+        }
+        *hash = next.finalize().into();
+    }
+    in_digits(&hash)
+}
+
+/// The bytes over and over, cut at that length.
+fn repeated(bytes: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(bytes.iter().copied().cycle().take(length).collect())
+}
+
+/// Step 22: three bytes to four digits, the lowest first, of bytes that are ten places from each other.
+fn in_digits(hash: &[u8; 32]) -> String {
+    let mut text = String::with_capacity(43);
+    let mut push = |mut bits: usize, digits: usize| {
+        for _ in 0..digits {
+            text.push(char::from(DIGITS[bits % 64]));
+            bits /= 64;
+        }
+    };
+    let (mut high, mut middle, mut low) = (0, 10, 20);
+    for _ in 0..10 {
+        let bytes = [hash[high], hash[middle], hash[low]].map(usize::from);
+        push(bytes[0] << 16 | bytes[1] << 8 | bytes[2], 4);
+        (high, middle, low) = (low + 1, high + 1, middle + 1);
+    }
+    push(usize::from(hash[31]) << 8 | usize::from(hash[30]), 3);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digit = |place: usize| u8::from_str_radix(&hex[place..place + 2], 16).unwrap();
+        (0..hex.len()).step_by(2).map(digit).collect()
+    }
+
+    #[test]
+    fn a_native_verifier_is_what_the_server_makes_of_the_password() {
+        // MySQL's manual, "Password Hashing in MySQL": PASSWORD('mypass').
+        let expected = "*6C8989366EAF75BB670AD8EA7A7FC1176A95CEF4";
+        assert_eq!(native(b"mypass"), expected);
+        assert!(Plugin::Native.verifies(&expected.to_lowercase(), b"mypass"));
+        assert!(!Plugin::Native.verifies(expected, b"mypas"));
+    }
+
+    #[test]
+    fn an_ed25519_verifier_is_what_the_server_makes_of_the_password() {
+        // MariaDB's manual, "Authentication Plugin - ed25519": PASSWORD('secret').
+        let expected = "ZIgUREUg5PVgQ6LskhXmO+eZLS0nC8be6HPjYWR4YJY";
+        assert_eq!(ed25519(b"secret"), expected);
+        assert!(Plugin::Ed25519.verifies(expected, b"secret"));
+    }
+
+    #[test]
+    fn the_hash_is_that_of_the_specification() {
+        // Its first test vector, of a salt that nobody cuts.
+        assert_eq!(
+            sha256_crypt(b"Hello world!", b"saltstring"),
+            "5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8"
+        );
+    }
+
+    #[test]
+    fn a_caching_sha2_verifier_is_what_the_server_makes_of_the_password() {
+        // What a server had stored, from the examples of hashcat (mode 7401).
+        let salt = bytes("F9CC98CE08892924F50A213B6BC571A2C11778C5");
+        let hash = bytes(
+            "625479393559393965414D45316477456B484F41316E64484742577A2E3162785353526B7554584647562F",
+        );
+        let hash = String::from_utf8(hash).unwrap();
+        assert_eq!(sha256_crypt(b"hashcat", &salt), hash);
+    }
+
+    #[test]
+    fn a_verifier_has_a_salt_of_its_own_each_time_and_is_known_again() {
+        let plugin = Plugin::CachingSha2;
+        let verifier = || plugin.verifier(b"same").unwrap();
+        let (one, other) = (verifier(), verifier());
+        assert_ne!(one, other);
+        for stored in [one, other] {
+            assert_eq!(stored.len(), 7 + SALT + 43);
+            assert!(plugin.verifies(&stored, b"same"));
+            assert!(!plugin.verifies(&stored, b"different"));
+        }
+        for broken in ["", "$A$005$", "$A$005$short", "$A$005$éééééééééééééé"] {
+            assert!(!plugin.verifies(broken, b"same"), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_plugin_is_known_by_its_name() {
+        for plugin in [Plugin::Native, Plugin::Ed25519, Plugin::CachingSha2] {
+            assert_eq!(Plugin::named(plugin.name()), Some(plugin));
+        }
+        assert_eq!(Plugin::named("unix_socket"), None);
+    }
+}
