@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
 
+mod mysql;
+mod outcomes;
 mod postgres;
 mod proxy;

@@ -3,21 +3,15 @@
 use std::net::SocketAddr;
 
 use keystead::rotation::postgres::{Addresses, Admin, AllowedUsers, Change, Server, Tls, Users};
-use keystead::rotation::rotator::{Login, Outcome};
+use keystead::rotation::rotator::Login;
 use keystead_cluster::{Postgres, PostgresOptions};
+
+pub(super) use crate::outcomes::{Kind, login, words};
 
 /// The comment of roles that are ours.
 pub(super) const MARKER: &str = "keystead: shop/orders-db";
 /// Who changes passwords of others, and is no superuser.
 pub(super) const KEEPER: Login<'static> = login("keeper", "pw-admin-1");
-
-/// A login. Passwords begin with `pw-`, by which [`words`] finds them, unless a test is about others.
-pub(super) const fn login<'a>(user: &'a str, password: &'a str) -> Login<'a> {
-    Login {
-        user,
-        password: password.as_bytes(),
-    }
-}
 
 /// A server, and the admin on it.
 pub(super) struct Bed {
@@ -134,32 +128,4 @@ pub(super) fn keeper() -> Admin<'static> {
         login: KEEPER,
         allowed: &AllowedUsers::EVERY,
     }
-}
-
-/// What kind of outcome there is to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    ValueRefused,
-    OwnershipConflict,
-    Rejected,
-    Retry,
-}
-
-/// The words of an outcome, which has to be of that kind, and to name no password.
-#[track_caller]
-pub(super) fn words(outcome: Outcome, expected: Kind) -> String {
-    let shown = format!("{outcome:?}");
-    let (kind, words) = match outcome {
-        Outcome::Done => panic!("it is done, and was to be {expected:?}"),
-        Outcome::ValueRefused(words) => (Kind::ValueRefused, words),
-        Outcome::OwnershipConflict(words) => (Kind::OwnershipConflict, words),
-        Outcome::Rejected(words) => (Kind::Rejected, words),
-        Outcome::Retry(words) => (Kind::Retry, words),
-    };
-    assert_eq!(kind, expected, "{shown}");
-    assert!(
-        !words.contains("pw-") && !words.contains("SCRAM-SHA-256$"),
-        "{shown}"
-    );
-    words
 }
