@@ -132,8 +132,8 @@ pub struct RotationTimes {
 /// How a secret is rotated.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.regenerate) != has(self.postgres)")
-    .message("exactly one strategy: regenerate or postgres"))]
+#[x_kube(validation = Rule::new("[has(self.regenerate), has(self.postgres), has(self.mysql)].filter(is, is).size() == 1")
+    .message("exactly one strategy: regenerate, postgres or mysql"))]
 pub struct RotationStrategy {
     /// Every generated value is made anew, and nobody else is told: for what only its readers know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -141,22 +141,31 @@ pub struct RotationStrategy {
 
     /// The password of a user of PostgreSQL, which the server is told before it is current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub postgres: Option<PostgresRotation>,
+    pub postgres: Option<DatabaseRotation>,
+
+    /// The password of a user of MySQL or MariaDB, which the server is told before it is current.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mysql: Option<DatabaseRotation>,
 }
 
 impl RotationStrategy {
     /// The name of the one that is said.
     pub fn name(&self) -> &'static str {
-        if self.postgres.is_some() {
-            "postgres"
-        } else {
-            "regenerate"
+        match (&self.postgres, &self.mysql) {
+            (Some(_), _) => "postgres",
+            (None, Some(_)) => "mysql",
+            (None, None) => "regenerate",
         }
+    }
+
+    /// The users of a database, whosever server it is.
+    pub fn database(&self) -> Option<&DatabaseRotation> {
+        self.postgres.as_ref().or(self.mysql.as_ref())
     }
 
     /// Whether somebody else is told of a value, such as a server.
     pub fn has_other_side(&self) -> bool {
-        self.postgres.is_some()
+        self.database().is_some()
     }
 }
 
@@ -165,14 +174,15 @@ impl RotationStrategy {
 #[serde(rename_all = "camelCase")]
 pub struct Regenerate {}
 
-/// A user of PostgreSQL. The secret has the keys `username` and `password`, of which `password` is generated. Where the server is
-/// (`host`, `port`, `dbname`, `ca`, `sslmode`) is in the secret with the administrator's login, or in the secret itself.
+/// A user of a database. The secret has the keys `username` and `password`, of which `password` is generated. Where the server is
+/// (`host`, `port`, `ca`, `sslmode`, and `dbname` for PostgreSQL) is in the secret with the administrator's login, or in the
+/// secret itself.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.users != 'Alternating' || has(self.adminSecretRef)")
     .message("alternating users need an administrator, who makes the second one: set adminSecretRef")
     .field_path(".adminSecretRef"))]
-pub struct PostgresRotation {
+pub struct DatabaseRotation {
     /// Whether one user's password is changed, or two users take turns, so that the one before goes on to work.
     pub users: DatabaseUsers,
 

@@ -110,7 +110,7 @@ impl Kind for RotationSchedule {
         let next = status.next_rotation_time.map(|next| next.0.to_string());
         vec![
             self.spec.secret_ref.name.clone(),
-            strategy(&self.spec).to_owned(),
+            strategy(&self.spec),
             when(&self.spec),
             ready,
             reason,
@@ -172,12 +172,12 @@ fn told(past: &PastRotation) -> String {
     )
 }
 
-fn strategy(spec: &RotationScheduleSpec) -> &'static str {
-    let postgres = spec.strategy.postgres.as_ref();
-    match postgres.map(|postgres| postgres.users) {
-        None => "regenerate",
-        Some(DatabaseUsers::Single) => "postgres, one user",
-        Some(DatabaseUsers::Alternating) => "postgres, alternating users",
+fn strategy(spec: &RotationScheduleSpec) -> String {
+    let name = spec.strategy.name();
+    match spec.strategy.database().map(|database| database.users) {
+        None => name.to_owned(),
+        Some(DatabaseUsers::Single) => format!("{name}, one user"),
+        Some(DatabaseUsers::Alternating) => format!("{name}, alternating users"),
     }
 }
 
@@ -224,6 +224,8 @@ mod tests {
         assert_eq!(strategy(&spec(&json!({}))), "regenerate");
         let two = json!({"strategy": {"postgres": {"users": "Alternating", "adminSecretRef": {"name": "a"}}}});
         assert_eq!(strategy(&spec(&two)), "postgres, alternating users");
+        let one = json!({"strategy": {"mysql": {"users": "Single"}}});
+        assert_eq!(strategy(&spec(&one)), "mysql, one user");
     }
 
     #[test]

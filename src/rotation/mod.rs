@@ -11,11 +11,11 @@
 //! users    whom they change, and by whom          for both
 //! ```
 
-mod address;
+pub(crate) mod address;
 mod endpoint;
 pub(crate) mod machine;
 pub mod mysql;
 pub mod postgres;
 pub mod rotator;
 pub(crate) mod timing;
-mod users;
+pub(crate) mod users;

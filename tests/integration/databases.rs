@@ -1,5 +1,7 @@
 //! Rotation of users of a real PostgreSQL by the operator: nobody is locked out, whatever is killed; nobody is robbed.
 
+mod mariadb;
+
 use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -9,7 +9,7 @@ use super::words::{rotating, stalled, waiting};
 use crate::api::condition::NewCondition;
 use crate::api::managed_secret::ReplicaOf;
 use crate::api::names::{ANNOTATION_CANCEL_ROTATION, ANNOTATION_ROTATE};
-use crate::api::rotation_schedule::{PostgresRotation, RotationCheck};
+use crate::api::rotation_schedule::RotationCheck;
 use crate::api::time::duration;
 use crate::api::{
     ConditionType, DatabaseUsers, ManagedSecret, Reason, RotationSchedule, RotationStep,
@@ -146,7 +146,7 @@ fn generated(seen: &Observed, secret: &ManagedSecret) -> Result<(), (Reason, Str
         );
         return Err((Reason::InvalidSpec, message));
     }
-    if strategy.postgres.is_some() && !generates("password") {
+    if strategy.database().is_some() && !generates("password") {
         let message = format!(
             "ManagedSecret {name} does not generate its key password, which a rotation makes anew: name it in its spec.generate"
         );
@@ -186,8 +186,8 @@ fn finish(schedule: &RotationSchedule) -> Finish {
 
 /// How many users of a database take part.
 pub(super) fn users(schedule: &RotationSchedule) -> Option<DatabaseUsers> {
-    let postgres = schedule.spec.strategy.postgres.as_ref();
-    postgres.map(|PostgresRotation { users, .. }| *users)
+    let database = schedule.spec.strategy.database();
+    database.map(|database| database.users)
 }
 
 fn of_next(

@@ -154,7 +154,9 @@ async fn a_password_may_be_of_any_characters_of_a_text() {
         assert_eq!(test(&server, after).await, Outcome::Done);
         words(test(&server, before).await, Kind::OwnershipConflict);
         // The server makes the same of it as we do.
-        let bytes: String = next.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let bytes = next
+            .bytes()
+            .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         let same = format!(
             "SELECT PASSWORD(CONVERT(X'{bytes}' USING utf8mb4)) = JSON_VALUE(Priv, '$.authentication_string') FROM mysql.global_priv \
              WHERE User = 'orders'"

@@ -1,11 +1,11 @@
 //! What the other side of a secret is told and asked, in the words of its strategy: `SetSecret`, `TestSecret`, and their undoing.
 
-mod postgres;
+mod database;
 mod values;
 
 use kube::ResourceExt;
 
-use self::postgres::InPostgres;
+use self::database::{Database, InDatabase, MySql, Postgres};
 use self::values::{Values, value};
 use super::observe::{Observed, Truth};
 use super::plan::users;
@@ -14,7 +14,6 @@ use crate::controllers::context::Context;
 use crate::controllers::error::Error;
 use crate::controllers::managed_secret::read_other;
 use crate::controllers::uses::Reader;
-use crate::rotation::postgres::alternate;
 use crate::rotation::rotator::{Login, Outcome};
 use crate::secrets::{SecretValue, Substitute, Substitutes, VersionId};
 
@@ -44,7 +43,8 @@ impl Errand {
 
 /// Runs an errand.
 pub(super) async fn run(errand: &Errand, seen: &Observed, ctx: &Context) -> Result<Outcome, Error> {
-    let Some(rotation) = &seen.schedule.spec.strategy.postgres else {
+    let strategy = &seen.schedule.spec.strategy;
+    let Some(rotation) = strategy.database() else {
         // Nobody else is told of what is only made anew.
         return Ok(Outcome::Done);
     };
@@ -66,13 +66,16 @@ pub(super) async fn run(errand: &Errand, seen: &Observed, ctx: &Context) -> Resu
     // Written down before any of it leaves.
     seen.uses.record(ctx).await?;
     ctx.check_leadership()?;
-    let there = InPostgres {
+    let there = InDatabase {
         users: rotation.users,
         admin: admin.as_ref().map(|(name, value)| (*name, value)),
         secret,
         values: &values,
     };
-    let told = there.run(errand).await;
+    let told = match strategy.mysql {
+        None => there.run::<Postgres>(errand).await,
+        Some(_) => there.run::<MySql>(errand).await,
+    };
     Ok(told.unwrap_or_else(Outcome::Rejected))
 }
 
@@ -114,6 +117,10 @@ pub(super) fn substitutes(seen: &Observed) -> Result<Substitutes, String> {
         return Ok(Substitutes::new());
     };
     let user = user.as_ref().map_err(Clone::clone)?;
+    let alternate = match seen.schedule.spec.strategy.mysql {
+        None => Postgres::alternate,
+        Some(_) => MySql::alternate,
+    };
     let said = secret.spec.literals.get(USERNAME);
     let substitute = Substitute {
         of: said.unwrap_or(user).clone(),

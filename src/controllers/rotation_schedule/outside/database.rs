@@ -1,17 +1,98 @@
-//! Errands to a PostgreSQL server.
+//! Errands to the server of a database.
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use kube::ResourceExt;
 
 use super::Errand;
 use super::values::Values;
 use crate::api::{DatabaseUsers, ManagedSecret};
-use crate::rotation::postgres::{self, Addresses, Admin, AllowedUsers, Change, Server, Users};
 use crate::rotation::rotator::{Login, Outcome};
+use crate::rotation::users::{Admin, AllowedUsers, Users};
+use crate::rotation::{address::Addresses, mysql, postgres};
 use crate::secrets::SecretValue;
 
+/// What differs from one kind of database to another. Futures are boxed: all that a client of a database is made of would be a part
+/// of every controller's type.
+pub(super) trait Database {
+    /// Where a server is.
+    type Server: Sync;
+
+    /// Reads that.
+    fn server(value: &SecretValue) -> Result<Self::Server, String>;
+
+    /// The other one of two users that take turns.
+    fn alternate(user: &str) -> Result<String, String>;
+
+    /// Makes the pending login work, or finds that it does.
+    fn set<'a>(server: &'a Self::Server, logins: Logins<'a>) -> BoxFuture<'a, Outcome>;
+
+    /// Whether the login works.
+    fn test<'a>(server: &'a Self::Server, login: Login<'a>) -> BoxFuture<'a, Outcome>;
+}
+
+/// Who logs in there.
+pub(super) struct Logins<'a> {
+    users: Users,
+    admin: Option<Admin<'a>>,
+    current: Login<'a>,
+    pending: Login<'a>,
+    previous: Option<Login<'a>>,
+    marker: &'a str,
+}
+
+/// PostgreSQL.
+pub(super) struct Postgres;
+
+/// MySQL and MariaDB.
+pub(super) struct MySql;
+
+macro_rules! database {
+    ($name:ident, $module:ident) => {
+        impl Database for $name {
+            type Server = $module::Server;
+
+            fn server(value: &SecretValue) -> Result<Self::Server, String> {
+                $module::Server::from_value(value, Addresses::NotLocal)
+            }
+
+            fn alternate(user: &str) -> Result<String, String> {
+                $module::alternate(user)
+            }
+
+            fn set<'a>(server: &'a Self::Server, logins: Logins<'a>) -> BoxFuture<'a, Outcome> {
+                let Logins {
+                    users,
+                    admin,
+                    current,
+                    pending,
+                    previous,
+                    marker,
+                } = logins;
+                let change = $module::Change {
+                    server,
+                    users,
+                    admin,
+                    current,
+                    pending,
+                    previous,
+                    marker,
+                };
+                async move { $module::set(&change).await }.boxed()
+            }
+
+            fn test<'a>(server: &'a Self::Server, login: Login<'a>) -> BoxFuture<'a, Outcome> {
+                $module::test(server, login).boxed()
+            }
+        }
+    };
+}
+
+database!(Postgres, postgres);
+database!(MySql, mysql);
+
 /// All that an errand there follows from.
-pub(super) struct InPostgres<'a> {
+pub(super) struct InDatabase<'a> {
     pub(super) users: DatabaseUsers,
     /// The name of the administrator's secret, and its value.
     pub(super) admin: Option<(&'a str, &'a SecretValue)>,
@@ -20,37 +101,33 @@ pub(super) struct InPostgres<'a> {
 }
 
 /// The logins of an errand, and where they are used.
-struct Setting<'a> {
-    server: Server,
+struct Setting<'a, S> {
+    server: S,
     allowed: AllowedUsers,
     admin: Option<Login<'a>>,
     current: Login<'a>,
     marker: String,
 }
 
-impl<'a> InPostgres<'a> {
+impl<'a> InDatabase<'a> {
     /// Runs an errand; what is missing of the values, in words.
-    pub(super) async fn run(&self, errand: &Errand) -> Result<Outcome, String> {
-        let setting = self.setting()?;
-        // Boxed: all that a client of a database is made of would be a part of every controller's type.
+    pub(super) async fn run<D: Database>(&self, errand: &Errand) -> Result<Outcome, String> {
+        let setting = self.setting::<D>()?;
         match errand {
-            Errand::Carry(_) => self.carry(&setting).boxed().await,
-            Errand::Revert(_) => self.revert(&setting).boxed().await,
-            Errand::Check(_) => {
-                let checked = postgres::check(&setting.server, setting.current);
-                Ok(checked.boxed().await)
-            }
+            Errand::Carry(_) => self.carry::<D>(&setting).await,
+            Errand::Revert(_) => self.revert::<D>(&setting).await,
+            Errand::Check(_) => Ok(D::test(&setting.server, setting.current).await),
         }
     }
 
-    fn setting(&self) -> Result<Setting<'a>, String> {
+    fn setting<D: Database>(&self) -> Result<Setting<'a, D::Server>, String> {
         let own = self.secret.name_any();
         let (name, place) = self.admin.unwrap_or((&own, &self.values.current));
         let of = |problem: String| format!("ManagedSecret {name}: {problem}");
         same_host(&self.values.current, place)?;
         let admin = self.admin.map(|(_, value)| Login::from_value(value));
         Ok(Setting {
-            server: Server::from_value(place, Addresses::NotLocal).map_err(of)?,
+            server: D::server(place).map_err(of)?,
             allowed: AllowedUsers::from_value(place).map_err(of)?,
             admin: admin.transpose().map_err(of)?,
             current: self.login(&self.values.current)?,
@@ -75,18 +152,21 @@ impl<'a> InPostgres<'a> {
     }
 
     /// Has the server take the pending login, and logs in with it.
-    async fn carry(&self, setting: &Setting<'_>) -> Result<Outcome, String> {
-        let pending = self.pending()?;
+    async fn carry<D: Database>(
+        &self,
+        setting: &Setting<'_, D::Server>,
+    ) -> Result<Outcome, String> {
+        let (server, pending) = (&setting.server, self.pending()?);
         let wanted = match self.users {
             DatabaseUsers::Single => setting.current.user.to_owned(),
-            DatabaseUsers::Alternating => postgres::alternate(setting.current.user)?,
+            DatabaseUsers::Alternating => D::alternate(setting.current.user)?,
         };
         if pending.user != wanted {
-            return Ok(misfit(&setting.server, pending, &wanted).await);
+            return Ok(misfit::<D>(server, pending, &wanted).await);
         }
-        let change = self.change(setting, setting.current, pending, self.previous());
-        Ok(match postgres::set(&change).await {
-            Outcome::Done => match postgres::test(&setting.server, pending).await {
+        let logins = self.logins(setting, setting.current, pending, self.previous());
+        Ok(match D::set(server, logins).await {
+            Outcome::Done => match D::test(server, pending).await {
                 // What was set just now is not refused for ever: changes may take a while to be everywhere.
                 Outcome::OwnershipConflict(why) | Outcome::Rejected(why) => Outcome::Retry(why),
                 other => other,
@@ -96,36 +176,38 @@ impl<'a> InPostgres<'a> {
     }
 
     /// Has the server take the login that was there before the pending one, if it does not.
-    async fn revert(&self, setting: &Setting<'_>) -> Result<Outcome, String> {
+    async fn revert<D: Database>(
+        &self,
+        setting: &Setting<'_, D::Server>,
+    ) -> Result<Outcome, String> {
         let (current, pending) = (setting.current, self.pending()?);
-        let change = match self.users {
+        let logins = match self.users {
             // Whoever knows the pending password is the user, if the server has it.
-            DatabaseUsers::Single => self.change(setting, pending, current, None),
+            DatabaseUsers::Single => self.logins(setting, pending, current, None),
             DatabaseUsers::Alternating => match self.previous() {
                 Some(previous) if previous.user == pending.user => {
-                    self.change(setting, current, previous, Some(pending))
+                    self.logins(setting, current, previous, Some(pending))
                 }
                 // The other user was made for the pending value, and nobody uses it.
                 Some(_) | None => return Ok(Outcome::Done),
             },
         };
-        Ok(match postgres::set(&change).await {
+        Ok(match D::set(&setting.server, logins).await {
             Outcome::ValueRefused(why) => Outcome::Rejected(format!(
-                "the server does not take the value before again: {why}. Take the annotation away, and the rotation goes on"
+                "the server does not take the value before again: {why}. Set it there, or change what the server refuses"
             )),
             other => other,
         })
     }
 
-    fn change<'s>(
+    fn logins<'s, S>(
         &self,
-        setting: &'s Setting<'_>,
+        setting: &'s Setting<'_, S>,
         current: Login<'s>,
         pending: Login<'s>,
         previous: Option<Login<'s>>,
-    ) -> Change<'s> {
-        Change {
-            server: &setting.server,
+    ) -> Logins<'s> {
+        Logins {
             users: match self.users {
                 DatabaseUsers::Single => Users::Single,
                 DatabaseUsers::Alternating => Users::Alternating,
@@ -144,10 +226,10 @@ impl<'a> InPostgres<'a> {
 
 /// The secret was given another user since the pending value was made. That is dropped, unless the server has it already: then it is
 /// the only one that logs in.
-async fn misfit(server: &Server, pending: Login<'_>, wanted: &str) -> Outcome {
+async fn misfit<D: Database>(server: &D::Server, pending: Login<'_>, wanted: &str) -> Outcome {
     let made_for = pending.user;
     let why = format!("the pending value was made for user {made_for}, and not for {wanted}");
-    match postgres::test(server, pending).await {
+    match D::test(server, pending).await {
         Outcome::Done => Outcome::Rejected(format!(
             "{why}, and the server has it: set the user of the secret back until the rotation has ended"
         )),
