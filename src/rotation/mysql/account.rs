@@ -6,7 +6,7 @@ use super::grants::{self, Grant};
 use super::session::{Family, Session};
 use super::syntax::{self, Token, tokens};
 use super::verifier::Plugin;
-use crate::rotation::rotator::Outcome;
+use crate::rotation::rotator::{Login, Outcome};
 
 /// Accounts that servers and their hosts make for themselves.
 const RESERVED: [&str; 11] = [
@@ -194,6 +194,17 @@ impl Account {
                 several.len()
             )),
         }
+    }
+
+    /// Whether the password of a login is the account's, as far as the server's verifier of it says. It needs no login,
+    /// and so no trust in how one fails.
+    pub(super) fn knows(&self, login: Login<'_>) -> bool {
+        let stored = self.stored.as_deref();
+        let plugin = self.plugin().ok();
+        login.user == self.user
+            && stored
+                .zip(plugin)
+                .is_some_and(|(stored, plugin)| plugin.verifies(stored, login.password))
     }
 
     /// The account in a statement.

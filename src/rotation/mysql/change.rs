@@ -34,19 +34,21 @@ pub struct Change<'a> {
 
 /// Whether a login works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+enum Standing {
     Works,
-    /// The password is right, and the account is locked.
+    /// The account is locked. That is said before TLS is there, too, so that it proves nothing by itself.
     Locked,
-    /// The password is right, and has expired.
+    /// The password has expired. This proves nothing either.
     Expired,
     Refused,
 }
 
 impl Standing {
-    /// Whether the password is that of the account.
-    fn proves(self) -> bool {
-        self != Self::Refused
+    /// Whether something else than the password keeps the login out, as far as one can trust what comes before TLS. The
+    /// server's verifier says then whether the password is right. Where the server refuses the login, it does not
+    /// matter what the verifier says: one that is for other hosts is not tested from here, and so not changed.
+    fn barred(self) -> bool {
+        matches!(self, Self::Locked | Self::Expired)
     }
 }
 
@@ -144,12 +146,11 @@ async fn by_itself(change: &Change<'_>) -> Result<(), Outcome> {
 
 /// One user, by an admin.
 async fn by_admin(change: &Change<'_>, admin: Admin<'_>, pending: Standing) -> Result<(), Outcome> {
-    let current = standing(change.server, change.current).await?;
     // Somebody who may write the secret, and names another's account in it, does not know its password.
-    let unproven = if current.proves() || pending.proves() {
-        None
-    } else {
-        Some(somebody_else(change, before(change).await?))
+    let current = standing(change.server, change.current).await?;
+    let unproven = match current {
+        Standing::Works => None,
+        _ => Some(somebody_else(change, before(change).await?)),
     };
     let name = change.pending.user;
     let mut session = open_as_admin(change, admin).await?;
@@ -157,10 +158,11 @@ async fn by_admin(change: &Change<'_>, admin: Admin<'_>, pending: Standing) -> R
         session.begin(name).await?;
         let account = Account::find(&mut session, name).await?;
         let account = account.ok_or_else(|| absent(change, name))?;
-        prove(&mut session, &account, change, unproven).await?;
-        if account.locked {
-            return Err(Failure::Locked.required(change.server, name));
-        }
+        // Not of the one before: it is known that the current one replaced it.
+        let known = (current.barred() && account.knows(change.current))
+            || (pending.barred() && account.knows(change.pending));
+        prove(&mut session, &account, change, unproven.filter(|_| !known)).await?;
+        unlocked(change, &account)?;
         password::set(&mut session, &account, change.pending, Some(change.current)).await
     }
     .await;
@@ -177,47 +179,58 @@ async fn the_other(
     let (first, name) = (change.current.user, change.pending.user);
     // The admin lends its rights to whoever wrote the secret, so that one has to show that it knows the user.
     match standing(change.server, change.current).await? {
+        Standing::Works => {}
         Standing::Refused => return Err(somebody_else(change, Standing::Refused)),
         Standing::Locked => return Err(Failure::Locked.required(change.server, first)),
-        Standing::Works | Standing::Expired => {}
+        Standing::Expired => return Err(Failure::Expired.required(change.server, first)),
     }
-    let unproven = if pending.proves() || before(change).await?.proves() {
-        None
-    } else {
-        Some(Outcome::OwnershipConflict(format!(
+    let before = before(change).await?;
+    let unproven = match before {
+        Standing::Works => None,
+        _ => Some(Outcome::OwnershipConflict(format!(
             "user `{name}` of {} is there, does not log in with what is stored of it, and is not marked as this secret's: \
              it is somebody else's, or somebody else changed its password",
             change.server
-        )))
+        ))),
     };
     let mut session = open_as_admin(change, admin).await?;
     let changed = async {
         session.begin(name).await?;
         let other = Account::find(&mut session, name).await?;
+        if let Some(account) = &other {
+            let previous = change.previous.filter(|_| before.barred());
+            let known = previous.is_some_and(|previous| account.knows(previous))
+                || (pending.barred() && account.knows(change.pending));
+            prove(&mut session, account, change, unproven.filter(|_| !known)).await?;
+        }
         // The first one of the two is never made: with it, what it had is gone.
         if base(name) == name {
             let account = other.ok_or_else(|| absent(change, name))?;
-            prove(&mut session, &account, change, unproven).await?;
-            if account.locked {
-                return Err(Failure::Locked.required(change.server, name));
-            }
+            unlocked(change, &account)?;
             return password::set(&mut session, &account, change.pending, None).await;
         }
         let owner = Account::find(&mut session, first).await?;
         let owner = owner.ok_or_else(|| absent(change, first))?;
         let pair = Pair::of(&mut session, owner, change.marker, change.pending).await?;
-        let Some(account) = other else {
-            return clone::make(&mut session, &pair).await;
-        };
-        prove(&mut session, &account, change, unproven).await?;
-        if account.locked && pending != Standing::Locked {
-            return Err(locked_clone(change, name));
+        match other {
+            None => clone::make(&mut session, &pair).await,
+            // Another one's lock is not ours to open.
+            Some(account) if account.locked && !account.knows(change.pending) => {
+                Err(locked_clone(change, name))
+            }
+            Some(account) => clone::renew(&mut session, &pair, &account).await,
         }
-        clone::renew(&mut session, &pair, &account).await
     }
     .await;
     session.close().await;
     changed
+}
+
+fn unlocked(change: &Change<'_>, account: &Account) -> Result<(), Outcome> {
+    if account.locked {
+        return Err(Failure::Locked.required(change.server, &account.user));
+    }
+    Ok(())
 }
 
 /// Whether an admin may change the account: it is an ordinary one, and this secret's.
@@ -241,9 +254,8 @@ async fn discard(change: &Change<'_>, admin: Admin<'_>) -> Result<(), Outcome> {
     well_formed(change).map_err(Outcome::Rejected)?;
     let name = change.pending.user;
     // The one that stays has to work before the other one goes.
-    if !standing(change.server, change.pending).await?.proves() {
-        return Err(Failure::Password.required(change.server, name));
-    }
+    let works = logs_in(change.server, change.pending).await;
+    works.map_err(|failure| failure.required(change.server, name))?;
     let mut session = open_as_admin(change, admin).await?;
     let discarded = async {
         if !password::keeps_two(&session) {
@@ -294,7 +306,7 @@ async fn before(change: &Change<'_>) -> Result<Standing, Outcome> {
 /// The current password is refused: who may have changed it.
 fn somebody_else(change: &Change<'_>, before: Standing) -> Outcome {
     let (server, user) = (change.server, change.current.user);
-    Outcome::OwnershipConflict(if before.proves() {
+    Outcome::OwnershipConflict(if before == Standing::Works {
         format!(
             "{server} takes the previous password of user `{user}`, and not the current one: the database was restored, \
              or somebody else changed it"

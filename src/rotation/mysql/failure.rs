@@ -11,14 +11,18 @@ use mysql_async::{DriverError, Error};
 use super::server::Server;
 use crate::rotation::rotator::Outcome;
 
+/// `ER_ACCESS_DENIED_ERROR`, and the SQLSTATE with which it comes.
+const DENIED: u16 = 1045;
+const DENIED_STATE: &str = "28000";
+
 /// Why a login does not come about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The server does not take this password for this user. It does not say whether there is such a user.
     Password,
-    /// It takes the password, and the account is locked.
+    /// The account is locked.
     Locked,
-    /// It takes the password, which has expired.
+    /// The password has expired.
     Expired,
     /// It cannot work as configured.
     Rejected(String),
@@ -30,6 +34,12 @@ impl Failure {
     /// Why a connection failed.
     pub(super) fn of(error: &Error, server: &Server) -> Self {
         match error {
+            // Before TLS there are no states, and anybody in between may say this.
+            Error::Server(error) if error.code == DENIED && error.state != DENIED_STATE => {
+                Self::Retry(format!(
+                    "{server} refuses the login before TLS, where nobody may say so"
+                ))
+            }
             Error::Server(error) => Self::of_code(error.code, server),
             Error::Driver(error) => Self::of_driver(error, server),
             _ => Self::of_transport(error, server),
@@ -38,8 +48,7 @@ impl Failure {
 
     fn of_code(code: u16, server: &Server) -> Self {
         match code {
-            // ER_ACCESS_DENIED_ERROR
-            1045 => Self::Password,
+            DENIED => Self::Password,
             // ER_ACCOUNT_HAS_BEEN_LOCKED of MySQL and of MariaDB
             3118 | 4151 => Self::Locked,
             // ER_MUST_CHANGE_PASSWORD, ER_MUST_CHANGE_PASSWORD_LOGIN
@@ -207,7 +216,7 @@ mod tests {
         Error::Server(ServerError {
             code,
             message: "near 'pw-secret'".to_owned(),
-            state: "HY000".to_owned(),
+            state: if code == 1045 { "28000" } else { "HY000" }.to_owned(),
         })
     }
 
@@ -225,6 +234,16 @@ mod tests {
         for code in [1040, 1203, 1226, 1053, 1129, 2013, 9999] {
             assert!(matches!(of(code), Failure::Retry(_)), "{code}");
         }
+    }
+
+    #[test]
+    fn a_password_is_not_refused_by_whoever_speaks_before_tls() {
+        let Error::Server(mut forged) = error(1045) else {
+            panic!("another error");
+        };
+        forged.state = "HY000".to_owned();
+        let failure = Failure::of(&Error::Server(forged), &server());
+        assert!(matches!(failure, Failure::Retry(_)), "{failure:?}");
     }
 
     #[test]

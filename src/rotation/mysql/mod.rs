@@ -14,7 +14,8 @@
 //!
 //! # Whom an admin changes
 //! Only the user that the pending version names, if `allowedUsers` of the admin's secret (where it is there) names it,
-//! and if the account is this secret's: a stored password of it is right, or it carries the marker that the caller gives.
+//! and if the account is this secret's: a stored password of it logs in, or is the one of the server's verifier (which
+//! shows it for accounts that are locked, too), or it carries the marker that the caller gives.
 //! Never one of the server's own or the admin itself, and never one that may change accounts or the server: on `*.*` an
 //! account may look and run what others made, and no more; of the schema `mysql` it may read. Its roles count. Without
 //! an admin a user changes itself, whatever it is.

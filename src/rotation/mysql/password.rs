@@ -23,7 +23,8 @@ pub(super) async fn set(
 ) -> Result<(), Outcome> {
     let plugin = account.plugin()?;
     let identified = match keep {
-        Some(current) if keeps_two(session) && is_first(account, plugin, current) => {
+        // Only the first of two passwords can be kept: keeping another one would end the second, and consumers with it.
+        Some(current) if keeps_two(session) && account.knows(current) => {
             let plain = text(words(pending)?);
             Zeroizing::new(format!(
                 "IDENTIFIED WITH {} BY {plain} RETAIN CURRENT PASSWORD",
@@ -122,7 +123,7 @@ pub(super) async fn discard_old(
     account: &Account,
     stays: Login<'_>,
 ) -> Result<(), Outcome> {
-    if !is_first(account, account.plugin()?, stays) {
+    if !account.knows(stays) {
         return Err(Outcome::OwnershipConflict(format!(
             "the first password of user `{}` is not the one that is to stay: somebody else changed it",
             account.user
@@ -130,13 +131,6 @@ pub(super) async fn discard_old(
     }
     let discard = format!("ALTER USER {} DISCARD OLD PASSWORD", account.written());
     session.run(&account.user, &discard).await
-}
-
-/// Whether it is the first of two passwords. Only that one can be kept: with a second one, keeping the first would end
-/// the second, and consumers with it.
-fn is_first(account: &Account, plugin: Plugin, login: Login<'_>) -> bool {
-    let stored = account.stored.as_deref();
-    stored.is_some_and(|stored| plugin.verifies(stored, login.password))
 }
 
 fn verifier(plugin: Plugin, login: Login<'_>) -> Result<Zeroizing<String>, Outcome> {

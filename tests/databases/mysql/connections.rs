@@ -6,7 +6,7 @@ use keystead::rotation::mysql::{Addresses, Server, check, set, test};
 use keystead::rotation::rotator::Outcome;
 use keystead_cluster::{MariaDb, MariaDbOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::support::{Bed, Kind, administered, login, single, words};
 
@@ -114,6 +114,65 @@ async fn whoever_is_in_between_gets_no_login() {
         );
         assert!(tls || caught.is_empty(), "{caught:?}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_before_tls_is_nobodys_word() {
+    for code in [1045_u16, 4151, 1820] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let forger = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(&refusal(code)).await.unwrap();
+        });
+        match check(&at(port), login("orders", "pw-1")).await {
+            Outcome::Retry(_) => {}
+            Outcome::Rejected(_) if code != 1045 => {}
+            other => panic!("{code}: {other:?}"),
+        }
+        forger.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_says_before_tls_that_a_password_is_right_proves_nothing() {
+    let bed = Bed::new().await;
+    bed.user("victim").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = bed.address();
+    // The logins of the user, and what follows is the admin's.
+    let forger = tokio::spawn(async move {
+        for forged in [true, true, false, false] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            if forged {
+                stream.write_all(&refusal(1862)).await.unwrap();
+                continue;
+            }
+            let mut onward = TcpStream::connect(server).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut onward).await;
+        }
+    });
+    let through = Server {
+        port,
+        ..bed.server()
+    };
+    let before = bed.accounts().await;
+    let (guess, pending) = (login("victim", "pw-guess"), login("victim", "pw-2"));
+    let change = administered(&through, guess, pending);
+    words(set(&change).await, Kind::OwnershipConflict);
+    assert_eq!(bed.accounts().await, before);
+    forger.abort();
+}
+
+/// An error, as the first word of a server.
+fn refusal(code: u16) -> Vec<u8> {
+    let mut payload = vec![0xff];
+    payload.extend(code.to_le_bytes());
+    payload.extend(b"#28000refused");
+    let mut packet = vec![u8::try_from(payload.len()).unwrap(), 0, 0, 0];
+    packet.extend(payload);
+    packet
 }
 
 fn authority() -> String {
