@@ -87,8 +87,9 @@ async fn two_users_of_mariadb_take_turns_and_no_login_ever_fails_whatever_is_kil
             users.push(login(&bed).await.0);
         }
         over.store(true, Ordering::Relaxed);
+        operator
     };
-    tokio::join!(application, rotating);
+    let ((), _operator) = tokio::join!(application, rotating);
     assert!(logins.load(Ordering::Relaxed) > 4);
     let turns = ["orders", "orders_clone", "orders", "orders_clone", "orders"];
     assert_eq!(users, turns);
