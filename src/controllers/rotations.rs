@@ -13,6 +13,7 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
 use crate::api::{ManagedSecret, RotationSchedule};
+use crate::rotation::timing::Crontabs;
 use crate::secrets::{SecretRotation, Substitutes, VersionId};
 
 /// News that are kept for a listener that is slow; of more, it is told that any may have changed.
@@ -56,6 +57,8 @@ pub(crate) enum Change {
 
 /// What is asked for, and who listens.
 pub struct Rotations {
+    /// Crontab lines of schedules.
+    pub(crate) crontabs: Crontabs,
     known: Mutex<Known>,
     wanted: broadcast::Sender<ObjectRef<ManagedSecret>>,
     woken: broadcast::Sender<ObjectRef<RotationSchedule>>,
@@ -71,6 +74,7 @@ struct Known {
 impl Default for Rotations {
     fn default() -> Self {
         Self {
+            crontabs: Crontabs::default(),
             known: Mutex::default(),
             wanted: broadcast::channel(WAITING).0,
             woken: broadcast::channel(WAITING).0,

@@ -5,6 +5,9 @@
 //! last rotation ─▶ first time of the schedule after it (tick) ─▶ + jitter ─▶ begins, if the window is not over
 //! ```
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use cronexpr::{Crontab, MakeTimestamp};
 use k8s_openapi::jiff::tz::TimeZone;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -18,6 +21,8 @@ const JITTER: SignedDuration = SignedDuration::from_mins(5);
 const LEAST: SignedDuration = SignedDuration::from_hours(1);
 /// How many times of a crontab line are looked at to see that they are not too close: those of a day, if they are every hour.
 const CHECKED: usize = 25;
+/// Most lines that are remembered.
+const MOST_KNOWN: usize = 1024;
 /// Most times that are counted as missed at one look.
 const MOST_MISSED: u64 = 10_000;
 
@@ -60,7 +65,7 @@ enum Rhythm {
     /// So long after the last rotation.
     Every(SignedDuration),
     /// At local times.
-    Cron(Box<Crontab>, TimeZone),
+    Cron(Arc<Crontab>, TimeZone),
 }
 
 /// What the schedule says now.
@@ -86,7 +91,10 @@ impl Timing {
     ///
     /// # Errors
     /// It is none that can be obeyed; the field is named.
-    pub(crate) fn read(spec: &RotationScheduleSpec) -> Result<Self, TimingError> {
+    pub(crate) fn read(
+        spec: &RotationScheduleSpec,
+        crontabs: &Crontabs,
+    ) -> Result<Self, TimingError> {
         let parsed = |text: &Option<String>, field| match text {
             None => Ok(None),
             Some(text) => match duration(text) {
@@ -96,11 +104,12 @@ impl Timing {
         };
         let window = parsed(&spec.window, "window")?;
         let jitter = parsed(&spec.jitter, "jitter")?.unwrap_or(JITTER);
+        let rhythm = match &spec.schedule {
+            None => Rhythm::Asked,
+            Some(times) => Rhythm::read(times, crontabs)?,
+        };
         Ok(Self {
-            rhythm: spec
-                .schedule
-                .as_ref()
-                .map_or(Ok(Rhythm::Asked), Rhythm::read)?,
+            rhythm,
             // Half of the window is left for the beginning to be late.
             jitter: window.map_or(jitter, |window| jitter.min(window / 2)),
             window,
@@ -149,7 +158,7 @@ impl Timing {
 }
 
 impl Rhythm {
-    fn read(times: &RotationTimes) -> Result<Self, TimingError> {
+    fn read(times: &RotationTimes, crontabs: &Crontabs) -> Result<Self, TimingError> {
         if let Some(every) = &times.every {
             let period = duration(every).filter(|period| *period >= LEAST);
             return period
@@ -159,42 +168,53 @@ impl Rhythm {
         let cron = times.cron.as_deref().unwrap_or_default();
         let name = times.time_zone.as_deref().unwrap_or("UTC");
         let zone = zone(name).ok_or_else(|| TimingError::TimeZone(name.to_owned()))?;
-        // The line is asked for local times as if they were those of UTC, see `next_local`.
-        let crontab = cronexpr::parse_crontab(&format!("{cron} UTC"));
-        let crontab = crontab.map_err(|_| TimingError::Cron(cron.to_owned()))?;
-        let timing = Timing {
-            rhythm: Self::Cron(Box::new(crontab), zone),
-            window: None,
-            jitter: SignedDuration::ZERO,
-        };
-        timing.check(cron)?;
-        Ok(timing.rhythm)
+        Ok(Self::Cron(crontabs.read(cron)?, zone))
     }
 }
 
-impl Timing {
-    /// Whether the times come at all, and are far enough apart. Hours that clocks skip or repeat are no reason to refuse a line, so it
-    /// is looked at a day of UTC.
-    fn check(&self, cron: &str) -> Result<(), TimingError> {
-        let Rhythm::Cron(crontab, _) = &self.rhythm else {
-            return Ok(());
-        };
-        let next = |after| next_local(crontab, &TimeZone::UTC, after);
-        let mut last = next(Timestamp::UNIX_EPOCH);
-        if last.is_none() {
-            return Err(TimingError::Never(cron.to_owned()));
+/// Crontab lines that were read. To see whether the times of one are far enough apart takes as long as everything else that is done at
+/// a look at a schedule, and the answer never changes.
+#[derive(Debug, Default)]
+pub(crate) struct Crontabs {
+    known: Mutex<HashMap<String, Result<Arc<Crontab>, TimingError>>>,
+}
+
+impl Crontabs {
+    fn read(&self, cron: &str) -> Result<Arc<Crontab>, TimingError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(read) = known.get(cron) {
+            return read.clone();
         }
-        for _ in 0..CHECKED {
-            let (Some(one), Some(other)) = (last, last.and_then(next)) else {
-                break;
-            };
-            if one.duration_until(other) < LEAST {
-                return Err(TimingError::TooOften(cron.to_owned(), one, other));
-            }
-            last = Some(other);
+        if known.len() >= MOST_KNOWN {
+            known.clear();
         }
-        Ok(())
+        let read = crontab(cron).map(Arc::new);
+        known.insert(cron.to_owned(), read.clone());
+        read
     }
+}
+
+/// Reads a line whose times come, and are far enough apart. Hours that clocks skip or repeat are no reason to refuse it, so it is
+/// looked at a day of UTC.
+fn crontab(cron: &str) -> Result<Crontab, TimingError> {
+    // It is asked for local times as if they were those of UTC, see `next_local`.
+    let crontab = cronexpr::parse_crontab(&format!("{cron} UTC"));
+    let crontab = crontab.map_err(|_| TimingError::Cron(cron.to_owned()))?;
+    let next = |after| next_local(&crontab, &TimeZone::UTC, after);
+    let mut last = next(Timestamp::UNIX_EPOCH);
+    if last.is_none() {
+        return Err(TimingError::Never(cron.to_owned()));
+    }
+    for _ in 0..CHECKED {
+        let (Some(one), Some(other)) = (last, last.and_then(next)) else {
+            break;
+        };
+        if one.duration_until(other) < LEAST {
+            return Err(TimingError::TooOften(cron.to_owned(), one, other));
+        }
+        last = Some(other);
+    }
+    Ok(crontab)
 }
 
 /// The first time of a crontab line after an instant, in a time zone. The line is asked for local times, each of which comes once: one

@@ -9,7 +9,10 @@ fn timing(spec: &Value) -> Result<Timing, TimingError> {
     for (field, value) in spec.as_object().unwrap() {
         whole[field] = value.clone();
     }
-    Timing::read(&serde_json::from_value(whole).unwrap())
+    Timing::read(
+        &serde_json::from_value(whole).unwrap(),
+        &Crontabs::default(),
+    )
 }
 
 fn cron(line: &str, zone: &str) -> Timing {

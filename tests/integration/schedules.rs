@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
-use keystead::api::{RotationSchedule, RotationScheduleStatus};
+use keystead::api::{ManagedSecret, RotationSchedule, RotationScheduleStatus};
 use keystead::truth::truth_name;
 use kube::Api;
-use serde_json::json;
+use kube::api::{ListParams, PostParams};
+use serde_json::{Value, json};
 
 use crate::support::{
     Bed, Operator, Person, SYSTEM, eventually, eventually_within, managed_secret,
@@ -340,4 +342,92 @@ async fn whoever_may_not_read_and_put_the_value_has_no_schedule_and_bad_ones_are
     bed.apply(&never).await;
     let message = wait_reason(&bed, "never", "InvalidSpec").await;
     assert!(message.contains("never comes"), "{message}");
+}
+
+/// With a clock that is moved, every schedule is looked at each second: more of them would keep the operator busy with that.
+const MANY: usize = 60;
+
+/// Makes secrets and a schedule for each, at the same time of the day.
+async fn make_many(bed: &Bed) {
+    let secrets: Api<ManagedSecret> = Api::namespaced(bed.client.clone(), "shop");
+    let schedules: Api<RotationSchedule> = Api::namespaced(bed.client.clone(), "shop");
+    let object = |kind: &str, name: &str, spec: &Value| {
+        json!({"apiVersion": "keystead.dev/v1alpha1", "kind": kind,
+            "metadata": {"namespace": "shop", "name": name}, "spec": spec})
+    };
+    let made = stream::iter(0..MANY).map(|number| {
+        let name = format!("s{number}");
+        let secret = json!({"generate": [{"key": "token", "hex": {"length": 16}}], "target": {"form": "None"}});
+        let schedule = json!({"secretRef": {"name": name}, "schedule": {"cron": "0 2 * * *"}, "strategy": {"regenerate": {}}});
+        let secret = serde_json::from_value(object("ManagedSecret", &name, &secret));
+        let schedule = serde_json::from_value(object("RotationSchedule", &name, &schedule));
+        let (secrets, schedules) = (&secrets, &schedules);
+        async move {
+            let params = PostParams::default();
+            secrets.create(&params, &secret.expect("it is a secret")).await?;
+            schedules.create(&params, &schedule.expect("it is a schedule")).await
+        }
+    });
+    let made: Vec<_> = made
+        .buffer_unordered(8)
+        .try_collect()
+        .await
+        .expect("they are made");
+    assert_eq!(made.len(), MANY);
+}
+
+async fn statuses(bed: &Bed) -> Vec<RotationScheduleStatus> {
+    let schedules: Api<RotationSchedule> = Api::namespaced(bed.client.clone(), "shop");
+    let list = schedules
+        .list(&ListParams::default())
+        .await
+        .expect("the API server answers");
+    list.items
+        .into_iter()
+        .filter_map(|schedule| schedule.status)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_schedules_of_one_minute_spread_out_and_come_to_their_end() {
+    let bed = Bed::start().await;
+    set_time(&bed, "2031-05-01T01:00:00Z");
+    bed.namespace("shop").await;
+    let _operator = bed.operator().await;
+    make_many(&bed).await;
+    let patience = Duration::from_secs(300);
+    eventually_within(patience, "every schedule is obeyed", || async {
+        let all = statuses(&bed).await;
+        all.len() == MANY && all.iter().all(|status| status.next_rotation_time.is_some())
+    })
+    .await;
+    // Nobody begins before the time, or later than five minutes after it, and no ten seconds have more than their share.
+    let time: Timestamp = "2031-05-01T02:00:00Z".parse().unwrap();
+    let mut shares = [0; 30];
+    for status in statuses(&bed).await {
+        let late = status.next_rotation_time.unwrap().0.duration_since(time);
+        let share = usize::try_from(late.as_secs() / 10).expect("none begins early");
+        shares[share.min(29)] += 1;
+        assert!(late.as_secs() <= 300, "{late}");
+    }
+    assert!(shares.iter().all(|share| *share < MANY / 6), "{shares:?}");
+    // All of them are due when the operator comes to it.
+    set_time(&bed, "2031-05-01T02:05:05Z");
+    eventually_within(patience, "every secret is rotated", || async {
+        let all = statuses(&bed).await;
+        all.iter()
+            .all(|status| status.running.is_none() && !status.history.is_empty())
+    })
+    .await;
+    let all = statuses(&bed).await;
+    assert!(
+        all.iter()
+            .all(|status| status.history.len() == 1 && status.missed.is_none())
+    );
+    let secrets: Api<ManagedSecret> = Api::namespaced(bed.client.clone(), "shop");
+    let secrets = secrets.list(&ListParams::default()).await.unwrap();
+    let versions = secrets
+        .iter()
+        .map(|secret| secret.status.as_ref().map_or(0, |it| it.versions.len()));
+    assert_eq!(versions.filter(|versions| *versions == 2).count(), MANY);
 }

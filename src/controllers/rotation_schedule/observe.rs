@@ -61,7 +61,7 @@ pub(super) async fn observe(
     let secret = secrets.get(&schedule.secret());
     let mut seen = Observed {
         seed: seed(&schedule),
-        timing: Timing::read(&schedule.spec),
+        timing: Timing::read(&schedule.spec, &ctx.rotations.crontabs),
         elder: elder(&schedule, &schedules.all()),
         truth: None,
         user: None,

@@ -8,6 +8,7 @@ use crate::api::{ConditionType, ManagedSecret};
 use crate::controllers::uses::Uses;
 use crate::crypto::OsRandom;
 use crate::rotation::machine::Consumers;
+use crate::rotation::timing::Crontabs;
 use crate::secrets::testing::{IDS, with_versions};
 use crate::secrets::{Manifest, Substitutes};
 use crate::truth::testing::stored;
@@ -48,7 +49,7 @@ fn seen(spec: &Value, record: Option<SecretRotation>) -> Observed {
     let schedule = schedule(spec);
     Observed {
         seed: 0,
-        timing: Timing::read(&schedule.spec),
+        timing: Timing::read(&schedule.spec, &Crontabs::default()),
         elder: None,
         secret: Some(Arc::new(secret(
             &json!({"generate": [{"key": "password", "password": {}}]}),
