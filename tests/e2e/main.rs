@@ -14,6 +14,7 @@ mod node;
 mod numbers;
 mod plugin;
 mod reading;
+mod rotation;
 mod server;
 mod skew;
 mod survival;

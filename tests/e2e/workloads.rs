@@ -180,7 +180,7 @@ spec:
     value
 }
 
-fn hash(value: &str) -> String {
+pub(crate) fn hash(value: &str) -> String {
     let hash = Sha256::digest(value.as_bytes());
     keystead::hex::Hex(&hash).to_string()
 }
