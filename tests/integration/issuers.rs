@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use serde_json::{Value, json};
 
+use crate::schedules::{ask, schedule, wait_reason, wait_rotations};
 use crate::support::{Bed, Operator, Person, SOON, eventually, eventually_within, managed_secret};
 
 const HOUR: i64 = 3600;
@@ -293,4 +294,30 @@ async fn an_author_needs_the_right_to_the_value_of_each_issuer_that_is_new() {
         .kubectl_with(&["apply", "-f", "-"], &signed(&keys[..16]))
         .await;
     printed.expect_ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_has_a_certificate_issued_anew_with_another_key() {
+    let bed = Bed::start().await;
+    let _operator = bed.operator().await;
+    bed.namespace("shop").await;
+    bed.apply_secret("shop", "ca", CA).await;
+    bed.wait_ready("shop", "ca").await;
+    bed.apply_secret("shop", "db", LEAF).await;
+    bed.wait_ready("shop", "db").await;
+    let first = data(&bed).await;
+    let strategy = "strategy: {regenerate: {}}";
+    bed.apply(&schedule("db", "db", strategy)).await;
+    wait_reason(&bed, "db", "Scheduled").await;
+    ask(&bed, "db", "now").await;
+    wait_rotations(&bed, "db", 1).await;
+    eventually("the new certificate is delivered", || async {
+        data(&bed).await != first
+    })
+    .await;
+    let second = data(&bed).await;
+    verify(&second, 0);
+    assert_ne!(second["tls.key"], first["tls.key"]);
+    assert_ne!(second["tls.crt"], first["tls.crt"]);
+    assert_eq!(second["ca.crt"], first["ca.crt"], "the authority stays");
 }
