@@ -32,12 +32,15 @@ pub(super) fn add(plan: &mut Plan, seen: &Observed, truth: &Truth, now: Timestam
         plan.doing = Doing::Errand(Errand::Check(asked));
         return;
     }
+    if !seen.schedule.spec.strategy.has_other_side() {
+        return;
+    }
     // Of another version nothing was found out yet.
     let last = last.filter(|last| last.version == current.id.as_str());
     if let Some(last) = last {
         say(plan, last);
     }
-    if seen.schedule.spec.strategy.has_other_side() && !seen.held {
+    if !seen.held {
         let due = due(last, promoted(truth, current), now);
         if due <= now {
             let token = last.and_then(|last| last.token.clone());

@@ -422,7 +422,12 @@ fn what_a_rotation_made_current_was_tried_by_it() {
 #[test]
 fn what_nobody_else_knows_is_tried_only_when_asked() {
     let mut idle = seen(&json!({}), Some(idle(NOW)));
-    assert!(matches!(planned(&idle).doing, Doing::Nothing));
+    // What was found under another strategy says nothing of this one.
+    let check = json!({"check": {"result": "OwnershipConflict", "time": NOW, "version": IDS[0]}});
+    Arc::make_mut(&mut idle.schedule).status = serde_json::from_value(check).unwrap();
+    let plan = planned(&idle);
+    assert!(matches!(plan.doing, Doing::Nothing));
+    assert_eq!(plan.ready.reason, Reason::Scheduled);
     annotate(&mut idle, ANNOTATION_TEST_ROTATION, "now");
     assert!(matches!(
         planned(&idle).doing,
