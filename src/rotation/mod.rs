@@ -6,12 +6,14 @@
 //! rotator  what a step outside can come to
 //! postgres users of PostgreSQL
 //! mysql    users of MySQL and MariaDB
+//! change   what a change of a user follows from   for both
 //! address  where databases may be                 for both
 //! endpoint how secrets say where they are         for both
 //! users    whom they change, and by whom          for both
 //! ```
 
 pub(crate) mod address;
+pub(crate) mod change;
 mod endpoint;
 pub(crate) mod machine;
 pub mod mysql;

@@ -10,27 +10,18 @@ use super::names::{self, alternate};
 use super::password;
 use super::server::Server;
 use super::session::Session;
+use crate::rotation::change::{Names, Way};
 use crate::rotation::rotator::{Login, Outcome};
 use crate::rotation::users::{Admin, Users, base};
 
-/// All that a change follows from.
-#[derive(Clone, Copy)]
-pub struct Change<'a> {
-    /// The server, of the current and the pending login alike.
-    pub server: &'a Server,
-    /// How many users there are.
-    pub users: Users,
-    /// Who changes the password, where the user does not change its own.
-    pub admin: Option<Admin<'a>>,
-    /// What the consumers log in with.
-    pub current: Login<'a>,
-    /// What they shall log in with.
-    pub pending: Login<'a>,
-    /// What they logged in with before.
-    pub previous: Option<Login<'a>>,
-    /// What makes an account this secret's (see the module).
-    pub marker: &'a str,
-}
+/// A change on such a server. Its marker is put on the account as the module says.
+pub type Change<'a> = crate::rotation::change::Change<'a, Server>;
+
+const NAMES: Names = Names {
+    noun: "user",
+    check: names::check,
+    alternate,
+};
 
 /// Whether a login works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,40 +79,15 @@ pub async fn discard_old(change: &Change<'_>) -> Outcome {
 }
 
 async fn attempt(change: &Change<'_>) -> Result<(), Outcome> {
-    well_formed(change).map_err(Outcome::Rejected)?;
+    let way = change.way(NAMES)?;
     let pending = standing(change.server, change.pending).await?;
     if pending == Standing::Works {
         return Ok(());
     }
-    match (change.users, change.admin) {
-        (Users::Single, None) => by_itself(change).await,
-        (Users::Single, Some(admin)) => by_admin(change, admin, pending).await,
-        (Users::Alternating, Some(admin)) => the_other(change, admin, pending).await,
-        (Users::Alternating, None) => Err(Outcome::Rejected(
-            "alternating users need an admin, who makes the second one and changes both".to_owned(),
-        )),
-    }
-}
-
-/// What can be told without the server.
-fn well_formed(change: &Change<'_>) -> Result<(), String> {
-    let (current, pending) = (change.current.user, change.pending.user);
-    names::check(current)?;
-    names::check(pending)?;
-    let expected = match change.users {
-        Users::Single => current.to_owned(),
-        Users::Alternating => alternate(current)?,
-    };
-    if pending != expected {
-        return Err(format!(
-            "the pending user is `{pending}`, and after `{current}` it must be `{expected}`"
-        ));
-    }
-    match change.admin {
-        Some(admin) if !admin.allowed.allow(pending) => Err(format!(
-            "user `{pending}` is not changed: key `allowedUsers` of the admin's secret does not name it"
-        )),
-        _ => Ok(()),
+    match way {
+        Way::ByItself => by_itself(change).await,
+        Way::ByAdmin(admin) => by_admin(change, admin, pending).await,
+        Way::TheOther(admin) => the_other(change, admin, pending).await,
     }
 }
 
@@ -129,7 +95,7 @@ fn well_formed(change: &Change<'_>) -> Result<(), String> {
 async fn by_itself(change: &Change<'_>) -> Result<(), Outcome> {
     let name = change.pending.user;
     if standing(change.server, change.current).await? == Standing::Refused {
-        return Err(somebody_else(change, before(change).await?));
+        return Err(change.somebody_else(before(change).await? == Standing::Works));
     }
     let session = Session::open(change.server, change.current).await;
     let mut session = session.map_err(|failure| failure.required(change.server, name))?;
@@ -150,7 +116,7 @@ async fn by_admin(change: &Change<'_>, admin: Admin<'_>, pending: Standing) -> R
     let current = standing(change.server, change.current).await?;
     let unproven = match current {
         Standing::Works => None,
-        _ => Some(somebody_else(change, before(change).await?)),
+        _ => Some(change.somebody_else(before(change).await? == Standing::Works)),
     };
     let name = change.pending.user;
     let mut session = open_as_admin(change, admin).await?;
@@ -180,7 +146,7 @@ async fn the_other(
     // The admin lends its rights to whoever wrote the secret, so that one has to show that it knows the user.
     match standing(change.server, change.current).await? {
         Standing::Works => {}
-        Standing::Refused => return Err(somebody_else(change, Standing::Refused)),
+        Standing::Refused => return Err(change.somebody_else(false)),
         Standing::Locked => return Err(Failure::Locked.required(change.server, first)),
         Standing::Expired => return Err(Failure::Expired.required(change.server, first)),
     }
@@ -251,7 +217,7 @@ async fn prove(
 }
 
 async fn discard(change: &Change<'_>, admin: Admin<'_>) -> Result<(), Outcome> {
-    well_formed(change).map_err(Outcome::Rejected)?;
+    change.way(NAMES)?;
     let name = change.pending.user;
     // The one that stays has to work before the other one goes.
     let works = logs_in(change.server, change.pending).await;
@@ -295,27 +261,10 @@ async fn standing(server: &Server, login: Login<'_>) -> Result<Standing, Outcome
 
 /// Whether what is stored of the pending user from before works.
 async fn before(change: &Change<'_>) -> Result<Standing, Outcome> {
-    match change.previous {
-        Some(previous) if previous.user == change.pending.user => {
-            standing(change.server, previous).await
-        }
-        _ => Ok(Standing::Refused),
+    match change.before() {
+        Some(previous) => standing(change.server, previous).await,
+        None => Ok(Standing::Refused),
     }
-}
-
-/// The current password is refused: who may have changed it.
-fn somebody_else(change: &Change<'_>, before: Standing) -> Outcome {
-    let (server, user) = (change.server, change.current.user);
-    Outcome::OwnershipConflict(if before == Standing::Works {
-        format!(
-            "{server} takes the previous password of user `{user}`, and not the current one: the database was restored, \
-             or somebody else changed it"
-        )
-    } else {
-        format!(
-            "{server} refuses the stored password of user `{user}`: somebody else changed it, or there is no such user"
-        )
-    })
 }
 
 fn absent(change: &Change<'_>, name: &str) -> Outcome {

@@ -8,27 +8,18 @@ use super::names::{self, alternate};
 use super::role::{Role, create_clone, set_password};
 use super::server::Server;
 use super::session::Session;
+use crate::rotation::change::{Names, Way};
 use crate::rotation::rotator::{Login, Outcome};
-use crate::rotation::users::{Admin, Users, base};
+use crate::rotation::users::{Admin, base};
 
-/// All that a change follows from.
-#[derive(Clone, Copy)]
-pub struct Change<'a> {
-    /// The server, of the current and the pending login alike.
-    pub server: &'a Server,
-    /// How many users there are.
-    pub users: Users,
-    /// Who changes the password, where the user does not change its own.
-    pub admin: Option<Admin<'a>>,
-    /// What the consumers log in with.
-    pub current: Login<'a>,
-    /// What they shall log in with.
-    pub pending: Login<'a>,
-    /// What they logged in with before.
-    pub previous: Option<Login<'a>>,
-    /// A line of a role's comment that makes the role this secret's.
-    pub marker: &'a str,
-}
+/// A change on such a server. Its marker is a line of the role's comment.
+pub type Change<'a> = crate::rotation::change::Change<'a, Server>;
+
+const NAMES: Names = Names {
+    noun: "role",
+    check: names::check,
+    alternate,
+};
 
 /// Whether a login works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,39 +53,14 @@ pub async fn check(server: &Server, current: Login<'_>) -> Outcome {
 }
 
 async fn attempt(change: &Change<'_>) -> Result<(), Outcome> {
-    well_formed(change).map_err(Outcome::Rejected)?;
+    let way = change.way(NAMES)?;
     if standing(change.server, change.pending).await? == Standing::Works {
         return Ok(());
     }
-    match (change.users, change.admin) {
-        (Users::Single, None) => by_itself(change).await,
-        (Users::Single, Some(admin)) => by_admin(change, admin).await,
-        (Users::Alternating, Some(admin)) => the_other(change, admin).await,
-        (Users::Alternating, None) => Err(Outcome::Rejected(
-            "alternating users need an admin, who makes the second one and changes both".to_owned(),
-        )),
-    }
-}
-
-/// What can be told without the server.
-fn well_formed(change: &Change<'_>) -> Result<(), String> {
-    let (current, pending) = (change.current.user, change.pending.user);
-    names::check(current)?;
-    names::check(pending)?;
-    let expected = match change.users {
-        Users::Single => current.to_owned(),
-        Users::Alternating => alternate(current)?,
-    };
-    if pending != expected {
-        return Err(format!(
-            "the pending user is `{pending}`, and after `{current}` it must be `{expected}`"
-        ));
-    }
-    match change.admin {
-        Some(admin) if !admin.allowed.allow(pending) => Err(format!(
-            "role `{pending}` is not changed: key `allowedUsers` of the admin's secret does not name it"
-        )),
-        _ => Ok(()),
+    match way {
+        Way::ByItself => by_itself(change).await,
+        Way::ByAdmin(admin) => by_admin(change, admin).await,
+        Way::TheOther(admin) => the_other(change, admin).await,
     }
 }
 
@@ -102,7 +68,7 @@ fn well_formed(change: &Change<'_>) -> Result<(), String> {
 async fn by_itself(change: &Change<'_>) -> Result<(), Outcome> {
     let name = change.pending.user;
     if standing(change.server, change.current).await? == Standing::Refused {
-        return Err(somebody_else(change, before_works(change).await?));
+        return Err(change.somebody_else(before_works(change).await? == Standing::Works));
     }
     let session = Session::open(change.server, change.current).await;
     let session = session.map_err(|failure| failure.required(change.server, name))?;
@@ -124,7 +90,9 @@ async fn by_admin(change: &Change<'_>, admin: Admin<'_>) -> Result<(), Outcome> 
     // Somebody who may write the secret, and names another's role in it, does not know its password.
     let unproven = match current {
         Standing::Works => None,
-        Standing::Refused => Some(somebody_else(change, before_works(change).await?)),
+        Standing::Refused => {
+            Some(change.somebody_else(before_works(change).await? == Standing::Works))
+        }
     };
     let name = change.pending.user;
     let session = open_as_admin(change, admin).await?;
@@ -146,7 +114,7 @@ async fn the_other(change: &Change<'_>, admin: Admin<'_>) -> Result<(), Outcome>
     let (first, name) = (change.current.user, change.pending.user);
     // The admin lends its rights to whoever wrote the secret, so that one has to show that it knows the user.
     if standing(change.server, change.current).await? == Standing::Refused {
-        return Err(somebody_else(change, Standing::Refused));
+        return Err(change.somebody_else(false));
     }
     let unproven = match before_works(change).await? {
         Standing::Works => None,
@@ -214,26 +182,10 @@ async fn standing(server: &Server, login: Login<'_>) -> Result<Standing, Outcome
 
 /// Whether what is stored of the pending user from before works.
 async fn before_works(change: &Change<'_>) -> Result<Standing, Outcome> {
-    match change.previous {
-        Some(previous) if previous.user == change.pending.user => {
-            standing(change.server, previous).await
-        }
-        _ => Ok(Standing::Refused),
+    match change.before() {
+        Some(previous) => standing(change.server, previous).await,
+        None => Ok(Standing::Refused),
     }
-}
-
-/// The current password is refused: who may have changed it.
-fn somebody_else(change: &Change<'_>, before: Standing) -> Outcome {
-    let (server, user) = (change.server, change.current.user);
-    Outcome::OwnershipConflict(match before {
-        Standing::Works => format!(
-            "{server} takes the previous password of user `{user}`, and not the current one: the database was restored, \
-             or somebody else changed it"
-        ),
-        Standing::Refused => format!(
-            "{server} refuses the stored password of user `{user}`: somebody else changed it, or there is no such user"
-        ),
-    })
 }
 
 fn absent(change: &Change<'_>, name: &str) -> Outcome {

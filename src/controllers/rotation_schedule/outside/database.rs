@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use super::Errand;
 use super::values::Values;
 use crate::api::{DatabaseUsers, ManagedSecret};
+use crate::rotation::change::Change;
 use crate::rotation::rotator::{Login, Outcome};
 use crate::rotation::users::{Admin, AllowedUsers, Users};
 use crate::rotation::{address::Addresses, mysql, postgres};
@@ -25,20 +26,10 @@ pub(super) trait Database {
     fn alternate(user: &str) -> Result<String, String>;
 
     /// Makes the pending login work, or finds that it does.
-    fn set<'a>(server: &'a Self::Server, logins: Logins<'a>) -> BoxFuture<'a, Outcome>;
+    fn set<'a>(change: &'a Change<'a, Self::Server>) -> BoxFuture<'a, Outcome>;
 
     /// Whether the login works.
     fn test<'a>(server: &'a Self::Server, login: Login<'a>) -> BoxFuture<'a, Outcome>;
-}
-
-/// Who logs in there.
-pub(super) struct Logins<'a> {
-    users: Users,
-    admin: Option<Admin<'a>>,
-    current: Login<'a>,
-    pending: Login<'a>,
-    previous: Option<Login<'a>>,
-    marker: &'a str,
 }
 
 /// PostgreSQL.
@@ -60,25 +51,8 @@ macro_rules! database {
                 $module::alternate(user)
             }
 
-            fn set<'a>(server: &'a Self::Server, logins: Logins<'a>) -> BoxFuture<'a, Outcome> {
-                let Logins {
-                    users,
-                    admin,
-                    current,
-                    pending,
-                    previous,
-                    marker,
-                } = logins;
-                let change = $module::Change {
-                    server,
-                    users,
-                    admin,
-                    current,
-                    pending,
-                    previous,
-                    marker,
-                };
-                async move { $module::set(&change).await }.boxed()
+            fn set<'a>(change: &'a Change<'a, Self::Server>) -> BoxFuture<'a, Outcome> {
+                $module::set(change).boxed()
             }
 
             fn test<'a>(server: &'a Self::Server, login: Login<'a>) -> BoxFuture<'a, Outcome> {
@@ -164,8 +138,8 @@ impl<'a> InDatabase<'a> {
         if pending.user != wanted {
             return Ok(misfit::<D>(server, pending, &wanted).await);
         }
-        let logins = self.logins(setting, setting.current, pending, self.previous());
-        Ok(match D::set(server, logins).await {
+        let change = self.change(setting, setting.current, pending, self.previous());
+        Ok(match D::set(&change).await {
             Outcome::Done => match D::test(server, pending).await {
                 // What was set just now is not refused for ever: changes may take a while to be everywhere.
                 Outcome::OwnershipConflict(why) | Outcome::Rejected(why) => Outcome::Retry(why),
@@ -181,18 +155,18 @@ impl<'a> InDatabase<'a> {
         setting: &Setting<'_, D::Server>,
     ) -> Result<Outcome, String> {
         let (current, pending) = (setting.current, self.pending()?);
-        let logins = match self.users {
+        let change = match self.users {
             // Whoever knows the pending password is the user, if the server has it.
-            DatabaseUsers::Single => self.logins(setting, pending, current, None),
+            DatabaseUsers::Single => self.change(setting, pending, current, None),
             DatabaseUsers::Alternating => match self.previous() {
                 Some(previous) if previous.user == pending.user => {
-                    self.logins(setting, current, previous, Some(pending))
+                    self.change(setting, current, previous, Some(pending))
                 }
                 // The other user was made for the pending value, and nobody uses it.
                 Some(_) | None => return Ok(Outcome::Done),
             },
         };
-        Ok(match D::set(&setting.server, logins).await {
+        Ok(match D::set(&change).await {
             Outcome::ValueRefused(why) => Outcome::Rejected(format!(
                 "the server does not take the value before again: {why}. Set it there, or change what the server refuses"
             )),
@@ -200,14 +174,15 @@ impl<'a> InDatabase<'a> {
         })
     }
 
-    fn logins<'s, S>(
+    fn change<'s, S>(
         &self,
         setting: &'s Setting<'_, S>,
         current: Login<'s>,
         pending: Login<'s>,
         previous: Option<Login<'s>>,
-    ) -> Logins<'s> {
-        Logins {
+    ) -> Change<'s, S> {
+        Change {
+            server: &setting.server,
             users: match self.users {
                 DatabaseUsers::Single => Users::Single,
                 DatabaseUsers::Alternating => Users::Alternating,
