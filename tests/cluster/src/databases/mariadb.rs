@@ -5,23 +5,22 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::{IpAddr, Ipv4Addr, TcpStream},
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::Stdio,
-    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::{process::Command, time::sleep};
+use tokio::process::Command;
 
-use super::{answer, give_away, random_password, text, unprivileged};
+use super::{answer, give_away, random_password, server::Server, text, unprivileged};
 use crate::{
     certificates::{Authority, Pki, Subject, write_private},
     packages::{self, MariaDbPrograms},
     ports::Lease,
-    process::{Lifetime, Process, Spec, run, tail},
+    process::{Spec, run},
     state,
 };
 
@@ -29,13 +28,6 @@ use crate::{
 const NAME: &str = "mariadb";
 const ROOT: &str = "root";
 const USER: &str = "nobody";
-const POLL: Duration = Duration::from_millis(25);
-/// How long the server may take to serve. Generous: the machine may be busy building.
-const READY: Duration = Duration::from_secs(90);
-/// How long a stop may take before it is a kill.
-const STOP: Duration = Duration::from_secs(20);
-/// How much of the log is shown when the server does not start.
-const TAIL: usize = 30;
 /// Small, as tests run many of them.
 const SMALL: [&str; 6] = [
     "--innodb-buffer-pool-size=8M",
@@ -76,10 +68,7 @@ impl Default for MariaDbOptions {
 /// A running server. Dropping it stops it and removes its folder.
 #[derive(Debug)]
 pub struct MariaDb {
-    spec: Spec,
-    process: Option<Process>,
-    address: IpAddr,
-    port: u16,
+    server: Server,
     authority: String,
     authority_file: PathBuf,
     password: String,
@@ -121,10 +110,7 @@ impl MariaDb {
             log: folder.join("log"),
         };
         let mut server = Self {
-            spec,
-            process: None,
-            address: options.address,
-            port,
+            server: Server::new(spec, options.address, port),
             authority: pki.authority_pem(Authority::Cluster)?,
             authority_file: pki.certificate(Authority::Cluster.file()).into(),
             password,
@@ -139,12 +125,12 @@ impl MariaDb {
 
     /// Where it listens.
     pub fn address(&self) -> IpAddr {
-        self.address
+        self.server.address
     }
 
     /// Its port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.server.port
     }
 
     /// The certificate of the authority that signed the server's, PEM.
@@ -183,8 +169,8 @@ impl MariaDb {
     pub async fn execute_as(&self, user: &str, password: &str, statements: &str) -> Result<String> {
         let mut client = self.client(user, password);
         client
-            .args(["--protocol=TCP", "-h", &self.address.to_string()])
-            .args(["-P", &self.port.to_string()])
+            .args(["--protocol=TCP", "-h", &self.server.address.to_string()])
+            .args(["-P", &self.server.port.to_string()])
             .arg("--ssl-ca")
             .arg(&self.authority_file);
         answer(client, statements).await
@@ -205,45 +191,23 @@ impl MariaDb {
 
     /// Stops it in order: sessions are ended, and what was committed is on the disk.
     pub async fn stop(&mut self) -> Result<()> {
-        let Some(mut process) = self.process.take() else {
-            return Ok(());
-        };
-        process.signal(Signal::TERM)?;
-        let deadline = Instant::now() + STOP;
-        while process.alive() && Instant::now() < deadline {
-            sleep(POLL).await;
-        }
-        process.kill()
+        self.server.stop(Signal::TERM).await
     }
 
     /// Ends it as a loss of power does.
     pub fn kill(&mut self) -> Result<()> {
-        match self.process.take() {
-            Some(mut process) => process.kill(),
-            None => Ok(()),
-        }
+        self.server.kill()
     }
 
     /// Starts it after [`Self::stop`] or [`Self::kill`], with the same data on the same port, and waits until it serves.
     pub async fn start_again(&mut self) -> Result<()> {
-        let deadline = Instant::now() + READY;
+        let deadline = Server::deadline();
         loop {
-            let running = match &mut self.process {
-                Some(process) => process.alive(),
-                None => false,
-            };
-            if !running {
-                self.process = Some(Process::spawn(&self.spec, Lifetime::Owned)?);
-            }
-            if self.listens() && self.execute("SELECT 1").await.is_ok() {
+            self.server.run()?;
+            if self.server.listens() && self.execute("SELECT 1").await.is_ok() {
                 return Ok(());
             }
-            ensure!(
-                Instant::now() < deadline,
-                "MariaDB does not serve: {}",
-                tail(&self.spec.log, TAIL)
-            );
-            sleep(POLL).await;
+            self.server.wait(deadline).await?;
         }
     }
 
@@ -252,18 +216,12 @@ impl MariaDb {
         self.stop().await?;
         self.start_again().await
     }
-
-    fn listens(&self) -> bool {
-        TcpStream::connect_timeout(&(self.address, self.port).into(), POLL).is_ok()
-    }
 }
 
 impl Drop for MariaDb {
     fn drop(&mut self) {
         // Nobody needs the data.
-        if let Err(error) = self.kill() {
-            eprintln!("{NAME}: {error:#}");
-        }
+        self.server.end(Signal::KILL);
     }
 }
 

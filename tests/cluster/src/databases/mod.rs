@@ -2,6 +2,7 @@
 
 mod mariadb;
 mod postgres;
+mod server;
 
 use std::{fs, os::unix::fs::chown, path::Path};
 

@@ -5,36 +5,28 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::{IpAddr, Ipv4Addr, TcpStream},
+    net::{IpAddr, Ipv4Addr},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
-    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 use tempfile::TempDir;
-use tokio::{process::Command, time::sleep};
+use tokio::process::Command;
 
-use super::{answer, give_away, random_password, text, unprivileged};
+use super::{answer, give_away, random_password, server::Server, text, unprivileged};
 use crate::{
     certificates::{Authority, Pki, Subject, write_private},
     packages,
     ports::Lease,
-    process::{Lifetime, Process, Spec, run, tail},
+    process::{Spec, run},
     state,
 };
 
 /// The user of the package, and the name of the superuser.
 const POSTGRES: &str = "postgres";
-const POLL: Duration = Duration::from_millis(25);
-/// How long the server may take to serve. Generous: the machine may be busy building.
-const READY: Duration = Duration::from_secs(60);
-/// How long a stop may take before it is a kill.
-const STOP: Duration = Duration::from_secs(20);
-/// How much of the log is shown when the server does not start.
-const TAIL: usize = 30;
 
 /// How a server differs from the usual one.
 #[derive(Debug, Clone)]
@@ -69,10 +61,7 @@ impl Default for PostgresOptions {
 /// A running server. Dropping it stops it and removes its folder.
 #[derive(Debug)]
 pub struct Postgres {
-    spec: Spec,
-    process: Option<Process>,
-    address: IpAddr,
-    port: u16,
+    server: Server,
     authority: String,
     authority_file: PathBuf,
     password: String,
@@ -115,10 +104,7 @@ impl Postgres {
             log: folder.path().join("log"),
         };
         let mut server = Self {
-            spec,
-            process: None,
-            address: options.address,
-            port,
+            server: Server::new(spec, options.address, port),
             authority: pki.authority_pem(Authority::Cluster)?,
             authority_file: pki.certificate(Authority::Cluster.file()).into(),
             password,
@@ -133,12 +119,12 @@ impl Postgres {
 
     /// Where it listens.
     pub fn address(&self) -> IpAddr {
-        self.address
+        self.server.address
     }
 
     /// Its port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.server.port
     }
 
     /// The certificate of the authority that signed the server's, PEM.
@@ -153,7 +139,7 @@ impl Postgres {
 
     /// All that it logged.
     pub fn log(&self) -> Result<String> {
-        let log = fs::read(&self.spec.log).context("read the log")?;
+        let log = fs::read(&self.server.spec.log).context("read the log")?;
         Ok(String::from_utf8_lossy(&log).into_owned())
     }
 
@@ -167,7 +153,7 @@ impl Postgres {
     /// Runs statements as another user, with a password and over TLS.
     pub async fn execute_as(&self, user: &str, password: &str, statements: &str) -> Result<String> {
         let mut psql = self.psql(user);
-        psql.args(["-h", &self.address.to_string()])
+        psql.args(["-h", &self.server.address.to_string()])
             .env("PGPASSWORD", password)
             .env("PGSSLMODE", "verify-full")
             .env("PGSSLROOTCERT", &self.authority_file);
@@ -177,7 +163,14 @@ impl Postgres {
     fn psql(&self, user: &str) -> Command {
         let mut psql = Command::new(&self.psql);
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-f", "-"])
-            .args(["-U", user, "-d", POSTGRES, "-p", &self.port.to_string()])
+            .args([
+                "-U",
+                user,
+                "-d",
+                POSTGRES,
+                "-p",
+                &self.server.port.to_string(),
+            ])
             .env("PGCLIENTENCODING", "UTF8")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -188,47 +181,24 @@ impl Postgres {
 
     /// Stops it in order: sessions are ended, and what was committed is on the disk.
     pub async fn stop(&mut self) -> Result<()> {
-        let Some(mut process) = self.process.take() else {
-            return Ok(());
-        };
         // A "fast" shutdown.
-        process.signal(Signal::INT)?;
-        let deadline = Instant::now() + STOP;
-        while process.alive() && Instant::now() < deadline {
-            sleep(POLL).await;
-        }
-        process.kill()
+        self.server.stop(Signal::INT).await
     }
 
     /// Ends it as a loss of power does.
     pub fn kill(&mut self) -> Result<()> {
-        match self.process.take() {
-            Some(mut process) => process.kill(),
-            None => Ok(()),
-        }
+        self.server.kill()
     }
 
     /// Starts it after [`Self::stop`] or [`Self::kill`], with the same data on the same port, and waits until it serves.
     pub async fn start_again(&mut self) -> Result<()> {
-        let deadline = Instant::now() + READY;
+        let deadline = Server::deadline();
         loop {
-            let running = match &mut self.process {
-                Some(process) => process.alive(),
-                None => false,
-            };
-            if !running {
-                // After a kill its children need a moment to notice, and until then another one does not start.
-                self.process = Some(Process::spawn(&self.spec, Lifetime::Owned)?);
-            }
-            if self.listens() && self.execute("SELECT 1").await.is_ok() {
+            self.server.run()?;
+            if self.server.listens() && self.execute("SELECT 1").await.is_ok() {
                 return Ok(());
             }
-            ensure!(
-                Instant::now() < deadline,
-                "PostgreSQL does not serve: {}",
-                tail(&self.spec.log, TAIL)
-            );
-            sleep(POLL).await;
+            self.server.wait(deadline).await?;
         }
     }
 
@@ -237,25 +207,12 @@ impl Postgres {
         self.stop().await?;
         self.start_again().await
     }
-
-    fn listens(&self) -> bool {
-        TcpStream::connect_timeout(&(self.address, self.port).into(), POLL).is_ok()
-    }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let Some(mut process) = self.process.take() else {
-            return;
-        };
         // An "immediate" shutdown: nobody needs the data, but its shared memory would stay after a kill.
-        let stopped = process.signal(Signal::QUIT);
-        if stopped.is_ok() {
-            process.identity().wait(STOP);
-        }
-        if let Err(error) = process.kill() {
-            eprintln!("{POSTGRES}: {error:#}");
-        }
+        self.server.end(Signal::QUIT);
     }
 }
 
