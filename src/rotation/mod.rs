@@ -13,11 +13,11 @@
 //! ```
 
 pub(crate) mod address;
-pub(crate) mod change;
+pub mod change;
 mod endpoint;
 pub(crate) mod machine;
 pub mod mysql;
 pub mod postgres;
 pub mod rotator;
 pub(crate) mod timing;
-pub(crate) mod users;
+pub mod users;

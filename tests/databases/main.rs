@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
 
+mod changes;
 mod mysql;
 mod outcomes;
 mod postgres;

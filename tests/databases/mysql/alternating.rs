@@ -282,3 +282,24 @@ async fn a_marker_of_another_admin_is_told_by_its_name() {
     assert_eq!(set(&change).await, Outcome::Done);
     assert_eq!(test(&server, pending).await, Outcome::Done);
 }
+
+#[tokio::test]
+async fn a_turn_is_taken_back_and_the_user_whose_turn_it_was_has_its_password_again() {
+    let bed = Bed::new().await;
+    bed.user("orders").await;
+    let server = bed.server();
+    let (previous, current) = (login("orders", "pw-1"), login("orders_clone", "pw-2"));
+    let first = alternating(&server, previous, current, None);
+    assert_eq!(set(&first).await, Outcome::Done);
+    let pending = login("orders", "pw-3");
+    let turn = alternating(&server, current, pending, Some(previous));
+    assert_eq!(set(&turn).await, Outcome::Done);
+    let back = alternating(&server, current, previous, Some(pending));
+    for _ in 0..2 {
+        assert_eq!(set(&back).await, Outcome::Done);
+        for login in [previous, current] {
+            assert_eq!(test(&server, login).await, Outcome::Done);
+        }
+        words(test(&server, pending).await, Kind::OwnershipConflict);
+    }
+}

@@ -2,18 +2,15 @@
 
 use std::net::SocketAddr;
 
-use keystead::rotation::mysql::{Addresses, Admin, AllowedUsers, Change, Server, Users};
+use keystead::rotation::mysql::{Addresses, Server};
 use keystead::rotation::rotator::Login;
 use keystead_cluster::{MariaDb, MariaDbOptions};
 
+pub(super) use crate::changes::{KEEPER, administered, alternating, keeper, single};
 pub(super) use crate::outcomes::{Kind, login, words};
 
-/// What makes accounts ours.
-pub(super) const MARKER: &str = "keystead: shop/orders-db";
 /// The role that stands for it: the first digits of its SHA-256.
 pub(super) const MARKER_ROLE: &str = "keystead:f5b0b79f0fdaca93da6492e293ff3fd5";
-/// Who changes passwords of others, and has no more rights than that takes.
-pub(super) const KEEPER: Login<'static> = login("keeper", "pw-Admin-1");
 
 /// A server, with the schema `shop`, and the admin on it.
 pub(super) struct Bed {
@@ -93,52 +90,5 @@ impl Bed {
         let grants = self.execute(&format!("SHOW GRANTS FOR `{user}`@`%`")).await;
         let lines = grants.lines().filter(|line| !line.contains("IDENTIFIED"));
         lines.collect::<Vec<_>>().join("\n")
-    }
-}
-
-/// A change of one user by itself.
-pub(super) fn single<'a>(server: &'a Server, current: Login<'a>, pending: Login<'a>) -> Change<'a> {
-    Change {
-        server,
-        users: Users::Single,
-        admin: None,
-        current,
-        pending,
-        previous: None,
-        marker: MARKER,
-    }
-}
-
-/// A change of one user by the admin.
-pub(super) fn administered<'a>(
-    server: &'a Server,
-    current: Login<'a>,
-    pending: Login<'a>,
-) -> Change<'a> {
-    Change {
-        admin: Some(keeper()),
-        ..single(server, current, pending)
-    }
-}
-
-/// A change of two users.
-pub(super) fn alternating<'a>(
-    server: &'a Server,
-    current: Login<'a>,
-    pending: Login<'a>,
-    previous: Option<Login<'a>>,
-) -> Change<'a> {
-    Change {
-        users: Users::Alternating,
-        previous,
-        ..administered(server, current, pending)
-    }
-}
-
-/// The admin, for every user.
-pub(super) fn keeper() -> Admin<'static> {
-    Admin {
-        login: KEEPER,
-        allowed: &AllowedUsers::EVERY,
     }
 }

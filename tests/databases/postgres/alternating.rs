@@ -241,3 +241,24 @@ async fn a_setting_that_the_admin_must_not_give_is_named_and_nothing_is_made() {
     assert!(told.contains("log_statement"), "{told}");
     assert_eq!(bed.roles().await, before);
 }
+
+#[tokio::test]
+async fn a_turn_is_taken_back_and_the_user_whose_turn_it_was_has_its_password_again() {
+    let bed = Bed::new().await;
+    bed.role("orders").await;
+    let server = bed.server();
+    let (previous, current) = (login("orders", "pw-1"), login("orders_clone", "pw-2"));
+    let first = alternating(&server, previous, current, None);
+    assert_eq!(set(&first).await, Outcome::Done);
+    let pending = login("orders", "pw-3");
+    let turn = alternating(&server, current, pending, Some(previous));
+    assert_eq!(set(&turn).await, Outcome::Done);
+    let back = alternating(&server, current, previous, Some(pending));
+    for _ in 0..2 {
+        assert_eq!(set(&back).await, Outcome::Done);
+        for login in [previous, current] {
+            assert_eq!(test(&server, login).await, Outcome::Done);
+        }
+        words(test(&server, pending).await, Kind::OwnershipConflict);
+    }
+}

@@ -213,3 +213,21 @@ async fn an_admin_rotates_itself_as_a_single_user() {
     assert_eq!(set(&single(&server, current, pending)).await, Outcome::Done);
     assert_eq!(test(&server, pending).await, Outcome::Done);
 }
+
+#[tokio::test]
+async fn a_change_is_taken_back_by_the_same_change_the_other_way_round() {
+    let bed = Bed::new().await;
+    bed.role("orders").await;
+    let server = bed.server();
+    let (current, pending) = (login("orders", "pw-1"), login("orders", "pw-2"));
+    for change in [single, administered] {
+        assert_eq!(set(&change(&server, current, pending)).await, Outcome::Done);
+        // What was made to work is who proves that the user is this secret's.
+        let back = change(&server, pending, current);
+        assert_eq!(set(&back).await, Outcome::Done);
+        assert_eq!(test(&server, current).await, Outcome::Done);
+        words(test(&server, pending).await, Kind::OwnershipConflict);
+        // It is so already, also where nothing had been changed yet.
+        assert_eq!(set(&back).await, Outcome::Done);
+    }
+}

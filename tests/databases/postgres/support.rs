@@ -2,16 +2,12 @@
 
 use std::net::SocketAddr;
 
-use keystead::rotation::postgres::{Addresses, Admin, AllowedUsers, Change, Server, Tls, Users};
+use keystead::rotation::postgres::{Addresses, Server, Tls};
 use keystead::rotation::rotator::Login;
 use keystead_cluster::{Postgres, PostgresOptions};
 
+pub(super) use crate::changes::{KEEPER, MARKER, administered, alternating, keeper, single};
 pub(super) use crate::outcomes::{Kind, login, words};
-
-/// The comment of roles that are ours.
-pub(super) const MARKER: &str = "keystead: shop/orders-db";
-/// Who changes passwords of others, and is no superuser.
-pub(super) const KEEPER: Login<'static> = login("keeper", "pw-admin-1");
 
 /// A server, and the admin on it.
 pub(super) struct Bed {
@@ -26,7 +22,7 @@ impl Bed {
     pub(super) async fn with(options: PostgresOptions) -> Self {
         let postgres = Postgres::start_with(options).await.unwrap();
         let bed = Self { postgres };
-        bed.execute("CREATE ROLE keeper LOGIN CREATEROLE PASSWORD 'pw-admin-1'")
+        bed.execute("CREATE ROLE keeper LOGIN CREATEROLE PASSWORD 'pw-Admin-1'")
             .await;
         bed
     }
@@ -80,52 +76,5 @@ impl Bed {
              SELECT * FROM pg_auth_members ORDER BY 1, 2; SELECT * FROM pg_db_role_setting ORDER BY 1, 2",
         )
         .await
-    }
-}
-
-/// A change of one user by itself.
-pub(super) fn single<'a>(server: &'a Server, current: Login<'a>, pending: Login<'a>) -> Change<'a> {
-    Change {
-        server,
-        users: Users::Single,
-        admin: None,
-        current,
-        pending,
-        previous: None,
-        marker: MARKER,
-    }
-}
-
-/// A change of one user by the admin.
-pub(super) fn administered<'a>(
-    server: &'a Server,
-    current: Login<'a>,
-    pending: Login<'a>,
-) -> Change<'a> {
-    Change {
-        admin: Some(keeper()),
-        ..single(server, current, pending)
-    }
-}
-
-/// A change of two users.
-pub(super) fn alternating<'a>(
-    server: &'a Server,
-    current: Login<'a>,
-    pending: Login<'a>,
-    previous: Option<Login<'a>>,
-) -> Change<'a> {
-    Change {
-        users: Users::Alternating,
-        previous,
-        ..administered(server, current, pending)
-    }
-}
-
-/// The admin, for every role.
-pub(super) fn keeper() -> Admin<'static> {
-    Admin {
-        login: KEEPER,
-        allowed: &AllowedUsers::EVERY,
     }
 }
