@@ -15,6 +15,7 @@ pub(crate) mod loaded;
 pub mod managed_key;
 pub mod managed_secret;
 pub mod names;
+mod reason;
 pub mod rotation_schedule;
 mod schema;
 pub mod secret_policy;
@@ -22,7 +23,7 @@ pub(crate) mod time;
 pub(crate) mod tokens;
 pub mod volume;
 
-pub use condition::{ConditionType, Reason};
+pub use condition::ConditionType;
 pub use key_alias::{KeyAlias, KeyAliasSpec, KeyAliasStatus};
 pub use key_grant::{GrantConstraints, GrantOperation, KeyGrant, KeyGrantSpec, KeyGrantStatus};
 pub use key_material::{
@@ -37,6 +38,7 @@ pub use managed_key::{
     ManagedKeySpec, ManagedKeyStatus,
 };
 pub use managed_secret::{ManagedSecret, ManagedSecretSpec, ManagedSecretStatus};
+pub use reason::Reason;
 pub use rotation_schedule::{
     DatabaseUsers, RotationSchedule, RotationScheduleSpec, RotationScheduleStatus, RotationStep,
     RotationTimes,

@@ -61,8 +61,8 @@ fn the_page_of_the_plugin_is_its_own_help() {
 /// Not generated, but bound to the source in the same way: a reason that nobody explains helps nobody.
 #[test]
 fn every_reason_is_explained_to_users() {
-    let source = fs::read_to_string(repository().join("src/api/condition.rs"))
-        .expect("the reasons are in src/api/condition.rs");
+    let source = fs::read_to_string(repository().join("src/api/reason.rs"))
+        .expect("the reasons are in src/api/reason.rs");
     let (_, reasons) = source
         .split_once("impl Reason {")
         .expect("the reasons have names in `impl Reason`");

@@ -359,16 +359,29 @@ pub(super) fn after(
     let Some(truth) = &seen.truth else {
         return Plan::refused(Reason::Waiting, "the secret is gone");
     };
-    let (version, is_back) = match errand {
-        Errand::Carry(version) => (version, false),
-        Errand::Revert(version) => (version, true),
+    let Some(record) = truth.manifest.rotation() else {
+        return Plan::refused(Reason::Waiting, "the rotation is gone");
+    };
+    let mut done = record.clone();
+    let (change, says) = match errand {
         Errand::Check(token) => {
             check::after(&mut plan, token, truth, answer, now);
             return plan;
         }
-    };
-    let Some(record) = truth.manifest.rotation() else {
-        return Plan::refused(Reason::Waiting, "the rotation is gone");
+        Errand::Carry(version) => {
+            if let Some(running) = &mut done.running {
+                running.promoted = Some(now);
+            }
+            let says = "the new value works and becomes current";
+            (Change::Promote(version), says)
+        }
+        Errand::Revert(version) => {
+            done.end(now, false);
+            (
+                Change::Cancel(version),
+                "the rotation was cancelled and ends",
+            )
+        }
     };
     let setting = |plan: Plan| Plan {
         step: Some(RotationStep::SetSecret),
@@ -381,7 +394,7 @@ pub(super) fn after(
     match answer {
         Outcome::Done => Plan {
             step: Some(RotationStep::FinishSecret),
-            ..done(truth, record.clone(), &version, is_back, now)
+            ..Plan::says(ask(truth, done, change), rotating(says))
         },
         Outcome::ValueRefused(why) => refused(seen, truth, record, (why, random)),
         Outcome::OwnershipConflict(why) => Plan {
@@ -396,25 +409,6 @@ pub(super) fn after(
         Outcome::Rejected(why) => stuck(Reason::RotationRejected, why),
         Outcome::Retry(why) => stuck(Reason::RotationFailed, why),
     }
-}
-
-fn done(
-    truth: &Truth,
-    mut record: SecretRotation,
-    version: &VersionId,
-    is_back: bool,
-    now: Timestamp,
-) -> Plan {
-    if is_back {
-        record.end(now, false);
-        let ready = rotating("the rotation was cancelled and ends");
-        return Plan::says(ask(truth, record, Change::Cancel(version.clone())), ready);
-    }
-    if let Some(running) = &mut record.running {
-        running.promoted = Some(now);
-    }
-    let ready = rotating("the new value works and becomes current");
-    Plan::says(ask(truth, record, Change::Promote(version.clone())), ready)
 }
 
 /// Another value in place of one that the other side refuses for what it is; not for ever.
