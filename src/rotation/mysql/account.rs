@@ -6,6 +6,7 @@ use super::grants::{self, Grant};
 use super::session::{Family, Session};
 use super::syntax::{self, Token, tokens};
 use super::verifier::Plugin;
+use crate::hex::Hex;
 use crate::rotation::rotator::{Login, Outcome};
 
 /// Accounts that servers and their hosts make for themselves.
@@ -312,8 +313,7 @@ pub(super) fn attribute(session: &Session<'_>, marker: &str) -> Option<String> {
 /// of a hash.
 pub(super) fn marker_role(marker: &str) -> String {
     let hash = digest(&SHA256, marker.as_bytes());
-    let digits = hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}"));
-    format!("{MARKER}{}", digits.collect::<String>())
+    format!("{MARKER}{}", Hex(&hash.as_ref()[..16]))
 }
 
 /// Whether it is a role that marks an account, whosever it is.

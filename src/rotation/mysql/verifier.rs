@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use curve25519_dalek::EdwardsPoint;
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::crypto::{OsRandom, Random as _};
@@ -58,13 +59,17 @@ impl Plugin {
 
     /// Whether a verifier is that of the password.
     pub(super) fn verifies(self, stored: &str, password: &[u8]) -> bool {
+        // A server could learn by time how much of what it says is right.
+        let same = |stored: &str, own: String| {
+            bool::from(stored.as_bytes().ct_eq(Zeroizing::new(own).as_bytes()))
+        };
         match self {
-            Self::Native => stored.eq_ignore_ascii_case(&native(password)),
-            Self::Ed25519 => stored == ed25519(password),
+            Self::Native => same(&stored.to_ascii_uppercase(), native(password)),
+            Self::Ed25519 => same(stored, ed25519(password)),
             Self::CachingSha2 => {
                 let salt = stored.strip_prefix("$A$005$");
                 let salt = salt.and_then(|rest| rest.as_bytes().get(..SALT));
-                salt.is_some_and(|salt| stored == caching_sha2(password, salt))
+                salt.is_some_and(|salt| same(stored, caching_sha2(password, salt)))
             }
         }
     }
