@@ -14,6 +14,8 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
+use crate::hex::hex;
+
 /// How the folders of running builds begin.
 const UNFINISHED: &str = ".build-";
 
@@ -92,9 +94,7 @@ impl Module {
         hash.update(self.go_mod);
         hash.update(self.go_sum);
         hash.update(self.linker_flags());
-        hash.finalize()[..6]
-            .iter()
-            .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+        hex(&hash.finalize()[..6])
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
-use crate::{packages, process::run};
+use crate::{hex::hex, packages, process::run};
 
 /// The image that holds a pod's namespaces.
 pub(crate) const PAUSE: &str = "localhost/pause:1";
@@ -250,9 +250,7 @@ fn append(archive: &mut Builder<impl Write>, path: &str, mode: u32, bytes: &[u8]
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    hex(&Sha256::digest(bytes))
 }
 
 /// The image that holds a pod's namespaces, compiled here.

@@ -13,6 +13,7 @@ mod control_plane;
 mod databases;
 mod etcd;
 mod flags;
+mod hex;
 mod http;
 pub mod images;
 mod kubeconfig;

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     binaries::{Binaries, Set, cache_dir},
     control_plane::{ControlPlane, Options},
+    hex::hex,
 };
 
 /// What of a state folder is kept: keys with certificates, and etcd's data.
@@ -88,9 +89,7 @@ fn name(content: &[u8]) -> Result<String> {
         hash.update([0]);
     }
     hash.update(content);
-    let digest = hash.finalize();
-    let digits = digest[..8].iter();
-    Ok(digits.fold(String::new(), |hex, byte| format!("{hex}{byte:02x}")))
+    Ok(hex(&hash.finalize()[..8]))
 }
 
 /// Removes what builds left that were killed, and what nobody uses any more. The caller holds the lock.

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     components::{recorded, write_json},
+    hex::hex,
     process::Identity,
 };
 
@@ -53,8 +54,7 @@ impl StateDir {
     /// A name for what two clusters on one machine must not share.
     pub(crate) fn id(&self) -> String {
         let digest = Sha256::digest(self.path.as_os_str().as_encoded_bytes());
-        let digits = digest[..4].iter().map(|byte| format!("{byte:02x}"));
-        format!("keystead-{}", digits.collect::<String>())
+        format!("keystead-{}", hex(&digest[..4]))
     }
 
     /// The path as the text of an argument.
