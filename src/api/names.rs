@@ -75,6 +75,9 @@ pub const ANNOTATION_ACCEPT_DATA_LOSS: &str = "keystead.dev/accept-data-loss";
 /// On a `ManagedKey` or `RotationSchedule`, by its user: each new value rotates the key, or the secret, once. On the `KeyMaterial` of the sealing key, by a platform
 /// administrator: the same.
 pub const ANNOTATION_ROTATE: &str = "keystead.dev/rotate";
+/// On the Jobs of a rotation and their pods, by the operator alone: the id of the version that is under way. The pods may store the
+/// value of that version, and read the secret.
+pub const LABEL_ROTATION_VERSION: &str = "keystead.dev/rotation-version";
 /// On a `RotationSchedule`, by its user: the id of the pending version whose rotation shall not come to its end.
 pub const ANNOTATION_CANCEL_ROTATION: &str = "keystead.dev/cancel-rotation";
 /// On a `RotationSchedule`, by its user: each new value has the stored credential tried once. Nothing is changed by that.

@@ -313,6 +313,7 @@ fn begin(
         version: version.clone(),
         strategy: seen.schedule.spec.strategy.name().to_owned(),
         begun: now,
+        created: None,
         cancelled: None,
         promoted: None,
         delivered: None,

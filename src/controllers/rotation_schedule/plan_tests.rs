@@ -175,6 +175,7 @@ fn running() -> SecretRotation {
         version: IDS[1].parse().unwrap(),
         strategy: "regenerate".to_owned(),
         begun: at("2026-05-02T11:00:00Z"),
+        created: None,
         cancelled: None,
         promoted: None,
         delivered: None,

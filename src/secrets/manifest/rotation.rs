@@ -44,6 +44,10 @@ pub struct Running {
     /// When it began.
     #[serde(with = "timestamp")]
     pub begun: Timestamp,
+    /// Since when its version is made, where somebody's own code has a say in that: before, the code may store one itself, and what it
+    /// stored may be replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
     /// Since when it is cancelled: the other side is told to take what it took before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<Timestamp>,
@@ -270,6 +274,7 @@ mod tests {
                 version: IDS[0].parse().unwrap(),
                 strategy: "regenerate".to_owned(),
                 begun: at("2026-01-01T00:00:00Z"),
+                created: None,
                 cancelled: None,
                 promoted: Some(at("2026-01-01T00:01:00Z")),
                 delivered: None,
