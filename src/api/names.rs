@@ -78,6 +78,12 @@ pub const ANNOTATION_ROTATE: &str = "keystead.dev/rotate";
 /// On the Jobs of a rotation and their pods, by the operator alone: the id of the version that is under way. The pods may store the
 /// value of that version, and read the secret.
 pub const LABEL_ROTATION_VERSION: &str = "keystead.dev/rotation-version";
+/// Beside it, by the operator: which step of the rotation it is.
+pub const LABEL_ROTATION_STEP: &str = "keystead.dev/rotation-step";
+/// Beside it, by the operator: which attempt at the step it is.
+pub const ANNOTATION_ROTATION_ATTEMPT: &str = "keystead.dev/rotation-attempt";
+/// On the pods of a rotation, by the operator: what trusts the server, PEM.
+pub const ANNOTATION_API_AUTHORITY: &str = "keystead.dev/api-ca";
 /// On a `RotationSchedule`, by its user: the id of the pending version whose rotation shall not come to its end.
 pub const ANNOTATION_CANCEL_ROTATION: &str = "keystead.dev/cancel-rotation";
 /// On a `RotationSchedule`, by its user: each new value has the stored credential tried once. Nothing is changed by that.
@@ -150,6 +156,8 @@ pub const AUTHORITY_KEY: &str = "ca.crt";
 pub const SERVER_SECRET: &str = "keystead-server-tls";
 /// The Service of the server; its certificate is for the DNS name.
 pub const SERVER_SERVICE: &str = "keystead-server";
+/// The port of the API there.
+pub const API_PORT: u16 = 8443;
 /// The `ValidatingWebhookConfiguration` of the server.
 pub const WEBHOOKS: &str = "keystead-server";
 /// The `ConfigMap` that names the installation.

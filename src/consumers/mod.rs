@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 
 use crate::api::managed_secret::{
     ConsumersStatus, LoadedVersion, MAX_LOADED_VERSIONS, SecretVersionStatus,
 };
+use crate::api::names::LABEL_ROTATION_VERSION;
 use crate::api::{VolumeRequest, VolumeStage, loaded};
 use crate::secrets::VersionId;
 
@@ -39,10 +41,10 @@ impl Has {
     }
 }
 
-/// What a pod has of each secret that it gets. One that has ended or is being deleted gets none.
+/// What a pod has of each secret that it gets. One that is no consumer gets none.
 pub(crate) fn of_pod(pod: &Pod) -> BTreeMap<String, Has> {
     let mut all = BTreeMap::new();
-    if is_over(pod) {
+    if is_no_consumer(pod) {
         return all;
     }
     let told = loaded::loaded(pod);
@@ -60,9 +62,12 @@ pub(crate) fn of_pod(pod: &Pod) -> BTreeMap<String, Has> {
     all
 }
 
-fn is_over(pod: &Pod) -> bool {
+/// Whether a pod has ended, is being deleted, or runs the code of a rotation, which nobody waits for.
+pub(crate) fn is_no_consumer(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
-    pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Succeeded" | "Failed"))
+    pod.metadata.deletion_timestamp.is_some()
+        || matches!(phase, Some("Succeeded" | "Failed"))
+        || pod.labels().contains_key(LABEL_ROTATION_VERSION)
 }
 
 /// How many pods of a namespace have what of each secret.

@@ -25,6 +25,7 @@ use super::remote::Remotes;
 use super::replicas::Replicas;
 use super::rotations::Rotations;
 use super::sharing::Sharing;
+use crate::api::names::{API_PORT, SERVER_SERVICE};
 use crate::api::{KeyAlias, KeyGrant, ManagedKey, ManagedSecret, Reason, RotationSchedule};
 use crate::audit::{Resource, ResourceType, Trail};
 use crate::clock::{Clock, Clocks};
@@ -137,6 +138,11 @@ impl Context {
     pub(super) async fn clocks(&self) -> Result<Clocks, Error> {
         let clocks = self.records.clocks(&self.clock).await;
         clocks.map_err(Error::Record)
+    }
+
+    /// The URL of the API in the cluster.
+    pub(super) fn server_url(&self) -> String {
+        format!("https://{SERVER_SERVICE}.{}.svc:{API_PORT}", self.namespace)
     }
 
     /// To be asked before every write: a replica that was paused and does not lead any more must not.

@@ -112,6 +112,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
         controllers.push(Box::pin(rotation_schedule::run(
             ctx.clone(),
             api,
+            api_in(&ctx, place.as_deref()),
             known,
             stop,
         )));

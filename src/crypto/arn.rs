@@ -74,6 +74,20 @@ impl AccountId {
     }
 }
 
+/// The ARN of a secret of that installation. It authorises nothing.
+pub fn secret_arn(
+    installation: InstallationId,
+    region: &Region,
+    namespace: &str,
+    name: &str,
+) -> String {
+    let account = AccountId::of(installation, namespace);
+    format!(
+        "arn:aws:secretsmanager:{}:{account}:secret:{name}",
+        region.as_str()
+    )
+}
+
 impl fmt::Display for AccountId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:012}", self.0)

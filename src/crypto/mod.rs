@@ -43,7 +43,7 @@ mod vectors;
 mod wrap;
 
 pub use algorithm::{KeyKind, MacAlgorithm, OaepAlgorithm, RsaSize, SigningAlgorithm, SigningKind};
-pub use arn::{AccountId, Arn, ArnError, PROVIDER_ID, Region};
+pub use arn::{AccountId, Arn, ArnError, PROVIDER_ID, Region, secret_arn};
 pub use context::{
     EncryptionContext, MAX_CONTEXT_BYTES, MAX_CONTEXT_PAIRS, OWN_PREFIX, RESERVED_PREFIXES,
 };

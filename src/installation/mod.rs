@@ -25,7 +25,7 @@ use crate::api::names::{
     ANNOTATION_APPROVE_ADOPTION_BEFORE, FIELD_MANAGER, GUARD_ENABLED, INSTALLATION, LABEL_GUARD,
 };
 use crate::calling::answered;
-use crate::crypto::{InstallationId, OsRandom, Region};
+use crate::crypto::{InstallationId, OsRandom, Region, secret_arn};
 use crate::roots::{MissingRoot, Providers, RootError, RootKeys};
 use crate::telling::describe;
 use crate::truth::{KeyMaterials, SealedSecrets};
@@ -79,6 +79,13 @@ pub struct Installation {
     pub roots: Arc<RootKeys>,
     /// Whether nothing is rotated or destroyed, since a restore is suspected.
     pub hold: Arc<Hold>,
+}
+
+impl Installation {
+    /// The ARN of the secret of that name.
+    pub fn secret_arn(&self, namespace: &str, name: &str) -> String {
+        secret_arn(self.id, &self.region, namespace, name)
+    }
 }
 
 /// What the installation is found in or made from.

@@ -260,6 +260,7 @@ impl Volumes {
         // Of two volumes with one secret the one that is behind counts: the pod has the newer version when both have it.
         volumes.sort_by_key(|(number, ..)| std::cmp::Reverse(*number));
         let mut pods = BTreeMap::new();
+        // What is only pending is nobody's yet.
         for stage in [VolumeStage::Previous, VolumeStage::Current] {
             for (_, volume, made) in &volumes {
                 add(&mut pods, volume, made, stage);

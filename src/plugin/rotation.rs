@@ -173,8 +173,9 @@ fn told(past: &PastRotation) -> String {
 }
 
 fn strategy(spec: &RotationScheduleSpec) -> String {
-    let name = spec.strategy.name();
-    match spec.strategy.database().map(|database| database.users) {
+    let strategy = spec.strategy.chosen();
+    let name = strategy.name();
+    match strategy.users() {
         None => name.to_owned(),
         Some(DatabaseUsers::Single) => format!("{name}, one user"),
         Some(DatabaseUsers::Alternating) => format!("{name}, alternating users"),

@@ -3,12 +3,15 @@
 //! ```text
 //!            CreateSecret            SetSecret, TestSecret           FinishSecret
 //! idle ─▶ pending version stored ─▶ told to the other side, tried ─▶ current ─▶ consumers have it, grace period ─▶ idle
-//!                   ▲                        │            │
+//!                   ▲                        │            │                       (the value before is retired)
 //!                   └── another value ◀── value refused   └─ cancelled ─▶ told to go back ─▶ idle
 //! ```
 //!
-//! Few things are written down: that a version is pending, that it is cancelled or became current, and that the rotation ended. `SetSecret` and
-//! `TestSecret` find out what is true already, so that they may be done any number of times, and nobody has to remember that they were.
+//! Few things are written down: that a version is pending, that it is cancelled or became current, and that the rotation ended. What is done
+//! outside finds out what is true already, so that it may be done any number of times, and nobody has to remember that it was.
+//!
+//! Where the value is made by somebody's own code, a rotation begins with the id of a version that is not there yet. The code is called
+//! with that id, and stores the value under it, or leaves that to the generators of the secret.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -35,6 +38,8 @@ pub(crate) struct Finish {
     pub(crate) timeout: SignedDuration,
     /// Whether the value before works until the next rotation, which therefore must not begin before nobody needs it any more.
     pub(crate) overlaps: bool,
+    /// Whether the other side is told at the end that nobody needs the value before any more.
+    pub(crate) retires: bool,
 }
 
 impl Default for Finish {
@@ -44,6 +49,7 @@ impl Default for Finish {
             grace: SignedDuration::ZERO,
             timeout: TIMEOUT,
             overlaps: false,
+            retires: false,
         }
     }
 }
@@ -77,6 +83,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) consumers: Option<&'a Consumers>,
     /// What is waited for.
     pub(crate) finish: Finish,
+    /// Whether somebody's own code makes the value.
+    pub(crate) own_code: bool,
     /// Now.
     pub(crate) now: Timestamp,
 }
@@ -93,6 +101,8 @@ pub(crate) enum Next {
         /// How many times of the schedule passed before.
         missed: u64,
     },
+    /// Have the code whose matter it is make the value of that version: `CreateSecret`.
+    Create(VersionId),
     /// Tell the other side of the pending version and try it there, `SetSecret` and `TestSecret`; then make it current.
     Carry(VersionId),
     /// Write down that it is cancelled: from then on nothing that was decided before can make the pending version current.
@@ -103,6 +113,8 @@ pub(crate) enum Next {
     Delivered,
     /// Write down that nobody is without it: the grace period begins.
     Loaded,
+    /// Tell the other side that only that version, which is current, is needed any more: `FinishSecret`. Then end it.
+    Retire(VersionId),
     /// End it.
     End {
         /// Whether pods are still without the new value.
@@ -149,7 +161,7 @@ pub(crate) fn next(seen: &Seen<'_>) -> Next {
         Some(running) => match (running.promoted, running.loaded) {
             (None, _) => carry(seen, record, running),
             (Some(promoted), None) => consumers(seen, promoted),
-            (Some(_), Some(loaded)) => grace(seen, loaded),
+            (Some(_), Some(loaded)) => grace(seen, running, loaded),
         },
     }
 }
@@ -167,7 +179,12 @@ fn carry(seen: &Seen<'_>, record: &SecretRotation, running: &Running) -> Next {
         return Next::Cancel;
     }
     if running.refused < MOST_REFUSED {
-        return Next::Carry(running.version.clone());
+        let version = running.version.clone();
+        return if seen.own_code && running.created.is_none() {
+            Next::Create(version)
+        } else {
+            Next::Carry(version)
+        };
     }
     match seen.asked.filter(|token| !record.has_obeyed(token)) {
         None => wait(Why::Refused),
@@ -205,7 +222,7 @@ fn consumers(seen: &Seen<'_>, promoted: Timestamp) -> Next {
         Some(Consumers::Delivered) => return Next::Delivered,
         Some(Consumers::Undelivered) => (Vec::new(), DELIVERY),
         Some(Consumers::Behind(behind)) => (behind.clone(), LOOK_AGAIN),
-        Some(Consumers::UpToDate) | None if finish.grace.is_zero() => {
+        Some(Consumers::UpToDate) | None if finish.grace.is_zero() && !finish.retires => {
             return Next::End { stalled: false };
         }
         Some(Consumers::UpToDate) | None => return Next::Loaded,
@@ -223,7 +240,7 @@ fn consumers(seen: &Seen<'_>, promoted: Timestamp) -> Next {
     }
 }
 
-fn grace(seen: &Seen<'_>, loaded: Timestamp) -> Next {
+fn grace(seen: &Seen<'_>, running: &Running, loaded: Timestamp) -> Next {
     let over = later(loaded, seen.finish.grace);
     if seen.now < over {
         return Next::Wait {
@@ -231,7 +248,15 @@ fn grace(seen: &Seen<'_>, loaded: Timestamp) -> Next {
             why: Why::Grace,
         };
     }
-    Next::End { stalled: false }
+    match (seen.finish.retires, seen.held) {
+        (false, _) => Next::End { stalled: false },
+        (true, false) => Next::Retire(running.version.clone()),
+        // What is stored may be older than what the other side knows, and what would be retired the only value that works.
+        (true, true) => Next::Wait {
+            until: None,
+            why: Why::Held,
+        },
+    }
 }
 
 fn later(time: Timestamp, length: SignedDuration) -> Timestamp {

@@ -22,6 +22,7 @@ fn seen(record: Option<&SecretRotation>, now: Timestamp) -> Seen<'_> {
         held: false,
         consumers: None,
         finish: Finish::default(),
+        own_code: false,
         now,
     }
 }
@@ -191,6 +192,57 @@ fn pods_that_never_get_it_stall_the_end_only_where_the_value_before_still_works(
     assert_eq!(next(&late), Next::End { stalled: false });
 }
 
+#[test]
+fn what_was_before_is_retired_when_nobody_needs_it_and_not_while_a_restore_is_suspected() {
+    let retire = Next::Retire(IDS[0].parse().unwrap());
+    let record = running(Some(0), None);
+    let mut ends = seen(Some(&record), at(10));
+    ends.finish.retires = true;
+    ends.consumers = Some(&Consumers::UpToDate);
+    assert_eq!(next(&ends), Next::Loaded, "first it is written down");
+    let record = running(Some(0), Some(10));
+    ends.record = Some(&record);
+    assert_eq!(next(&ends), retire);
+    ends.finish.grace = SignedDuration::from_secs(60);
+    assert!(matches!(
+        next(&ends),
+        Next::Wait {
+            why: Why::Grace,
+            ..
+        }
+    ));
+    ends.now = at(70);
+    assert_eq!(next(&ends), retire);
+    ends.held = true;
+    assert!(matches!(next(&ends), Next::Wait { why: Why::Held, .. }));
+    // With a stalled rollout nothing is taken from anybody.
+    let record = running(Some(0), None);
+    let behind = Consumers::Behind(vec!["web-1".to_owned()]);
+    let mut late = seen(Some(&record), at(3600));
+    late.finish.retires = true;
+    late.consumers = Some(&behind);
+    assert_eq!(next(&late), Next::End { stalled: true });
+    late.finish.overlaps = true;
+    assert!(matches!(next(&late), Next::Stalled { .. }));
+}
+
+#[test]
+fn where_code_makes_the_value_it_is_called_before_the_other_side_is_told() {
+    let mut record = running(None, None);
+    let mut made = seen(Some(&record), at(10));
+    made.own_code = true;
+    assert_eq!(next(&made), Next::Create(IDS[0].parse().unwrap()));
+    made.cancelled = Some(IDS[0]);
+    assert_eq!(next(&made), Next::Cancel);
+    made.cancelled = None;
+    made.held = true;
+    assert!(matches!(next(&made), Next::Wait { why: Why::Held, .. }));
+    record.running.as_mut().unwrap().created = Some(at(9));
+    let mut told = seen(Some(&record), at(10));
+    told.own_code = true;
+    assert_eq!(next(&told), Next::Carry(IDS[0].parse().unwrap()));
+}
+
 /// A world of one secret: what is stored, and which passwords the other side takes. Versions are numbers.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct World {
@@ -202,6 +254,10 @@ struct World {
     adopted: bool,
     /// The password of each user there.
     accepted: [Option<usize>; 2],
+    /// The one that the user takes beside it, where it takes two.
+    beside: Option<usize>,
+    /// Whether nobody needs the value before any more.
+    is_loaded: bool,
     /// Versions made so far.
     made: usize,
 }
@@ -210,13 +266,15 @@ struct World {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Users {
     Single,
+    /// One, who keeps the password before until it is retired.
+    KeepsTwo,
     Alternating,
 }
 
 impl Users {
     fn of(self, version: usize) -> usize {
         match self {
-            Self::Single => 0,
+            Self::Single | Self::KeepsTwo => 0,
             Self::Alternating => version % 2,
         }
     }
@@ -224,7 +282,7 @@ impl Users {
 
 impl World {
     fn logs_in(&self, version: usize, users: Users) -> bool {
-        self.accepted[users.of(version)] == Some(version)
+        self.accepted[users.of(version)] == Some(version) || self.beside == Some(version)
     }
 
     fn record(&self) -> Option<SecretRotation> {
@@ -238,7 +296,7 @@ impl World {
             cancelled: self.is_cancelled.then_some(at(0)),
             promoted: self.is_promoted.then_some(at(0)),
             delivered: None,
-            loaded: None,
+            loaded: self.is_loaded.then_some(at(1)),
             refused: 0,
         });
         self.adopted.then_some(record)
@@ -252,14 +310,19 @@ impl World {
             .flatten()
             .any(|version| self.logs_in(version, users));
         let mut told = self.clone();
-        told.accepted[users.of(pending)] = Some(pending);
+        if users == Users::KeepsTwo && !self.logs_in(pending, users) {
+            told.beside = Some(self.current);
+        }
+        if told.beside != Some(pending) {
+            told.accepted[users.of(pending)] = Some(pending);
+        }
         knows.then_some(told)
     }
 
     /// What the other side makes of going back: the user of the pending version has the password before it again.
     fn revert(&self, pending: usize, users: Users) -> Option<Self> {
         let before = match users {
-            Users::Single => Some(self.current),
+            Users::Single | Users::KeepsTwo => Some(self.current),
             Users::Alternating => self.previous,
         };
         let Some(before) = before else {
@@ -270,6 +333,7 @@ impl World {
             .any(|version| self.logs_in(version, users));
         let mut told = self.clone();
         told.accepted[users.of(pending)] = Some(before);
+        told.beside = None;
         knows.then_some(told)
     }
 
@@ -280,7 +344,8 @@ impl World {
         let behind = Consumers::Behind(vec!["pod".to_owned()]);
         let mut seen = seen(record.as_ref(), at(100));
         seen.asked = Some("again");
-        seen.finish.overlaps = users == Users::Alternating;
+        seen.finish.overlaps = users != Users::Single;
+        seen.finish.retires = users == Users::KeepsTwo;
         let mut worlds = vec![self.clone()];
         // Somebody may cancel at any time.
         let pending = self.pending.map(id);
@@ -313,11 +378,31 @@ impl World {
                 ..self.clone()
             }],
             Next::Revert(version) => self.reverted(version, users),
-            Next::End { .. } => vec![Self {
-                is_promoted: false,
+            Next::Loaded => vec![Self {
+                is_loaded: true,
                 ..self.clone()
             }],
-            Next::Delivered | Next::Loaded | Next::Stalled { .. } | Next::Wait { .. } => Vec::new(),
+            // Done, and killed, or the answer was lost; and ended.
+            Next::Retire(version) => {
+                assert_eq!(*version, id(self.current));
+                let retired = Self {
+                    accepted: [Some(self.current), None],
+                    beside: None,
+                    ..self.clone()
+                };
+                vec![retired.clone(), retired.ended()]
+            }
+            Next::End { .. } => vec![self.ended()],
+            Next::Create(_) => panic!("nobody's own code has a say in it"),
+            Next::Delivered | Next::Stalled { .. } | Next::Wait { .. } => Vec::new(),
+        }
+    }
+
+    fn ended(&self) -> Self {
+        Self {
+            is_promoted: false,
+            is_loaded: false,
+            ..self.clone()
         }
     }
 
@@ -384,6 +469,8 @@ fn reachable(users: Users) -> BTreeSet<World> {
         is_cancelled: false,
         adopted: false,
         accepted: [Some(0), None],
+        beside: None,
+        is_loaded: false,
         made: 1,
     };
     let mut all = BTreeSet::from([first.clone()]);
@@ -400,21 +487,24 @@ fn reachable(users: Users) -> BTreeSet<World> {
 
 #[test]
 fn whatever_is_killed_when_a_stored_value_logs_in() {
-    for users in [Users::Single, Users::Alternating] {
+    for users in [Users::Single, Users::KeepsTwo, Users::Alternating] {
         let all = reachable(users);
         assert!(all.len() > 20, "{} states", all.len());
         for world in &all {
             let stored = [Some(world.current), world.pending];
             let logs_in = |version: usize| world.logs_in(version, users);
             assert!(stored.into_iter().flatten().any(logs_in), "{world:?}");
-            if world.pending.is_none() || users == Users::Alternating {
+            if world.pending.is_none() || users != Users::Single {
                 assert!(world.logs_in(world.current, users), "{world:?}");
             }
-            // As long as consumers are waited for, the value before works where two users take turns.
-            if let (true, Users::Alternating, Some(previous)) =
-                (world.is_promoted, users, world.previous)
-            {
+            // As long as consumers are waited for, the value before works where that can be.
+            let waited_for = world.is_promoted && !world.is_loaded && users != Users::Single;
+            if let Some(previous) = world.previous.filter(|_| waited_for) {
                 assert!(world.logs_in(previous, users), "{world:?}");
+            }
+            // Once a rotation has ended, only what is stored last logs in where it was retired.
+            if users == Users::KeepsTwo && world.pending.is_none() && !world.is_promoted {
+                assert_eq!(world.beside, None, "{world:?}");
             }
         }
     }
@@ -422,11 +512,11 @@ fn whatever_is_killed_when_a_stored_value_logs_in() {
 
 #[test]
 fn from_wherever_it_was_killed_a_rotation_comes_to_its_end_by_itself() {
-    for users in [Users::Single, Users::Alternating] {
+    for users in [Users::Single, Users::KeepsTwo, Users::Alternating] {
         for start in reachable(users) {
             let mut world = start.clone();
             // The last of the worlds is the one where nothing goes wrong; no new rotation is begun.
-            for _ in 0..8 {
+            for _ in 0..10 {
                 let most = world.made;
                 if let Some(after) = world.after_a_look(users, most).pop() {
                     world = after;

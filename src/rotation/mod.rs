@@ -6,6 +6,7 @@
 //! rotator  what a step outside can come to
 //! postgres users of PostgreSQL
 //! mysql    users of MySQL and MariaDB
+//! webhook  somebody's own code behind a URL
 //! change   what a change of a user follows from   for both
 //! address  where databases may be                 for both
 //! endpoint how secrets say where they are         for both
@@ -21,3 +22,4 @@ pub mod postgres;
 pub mod rotator;
 pub(crate) mod timing;
 pub mod users;
+pub mod webhook;

@@ -83,8 +83,12 @@ system:serviceaccount:{{ .Release.Namespace }}:keystead-server
   resources: [pods]
   verbs: [delete]
 - apiGroups: [batch]
-  resources: [cronjobs, jobs]
-  verbs: [list]
+  resources: [cronjobs]
+  verbs: [get, list]
+# Rotations by Jobs of the user's own; policy keystead-rotation-limits lets it make and delete no others.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
 {{- $workloads := ternary "[get, list, patch]" "[list]" .Values.rollout.enabled }}
 - apiGroups: [apps]
   resources: [deployments, daemonsets, statefulsets]

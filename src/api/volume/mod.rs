@@ -199,8 +199,9 @@ fn one_source(
         stage: match stage {
             None | Some("Current") => VolumeStage::Current,
             Some("Previous") => VolumeStage::Previous,
+            Some("Pending") => VolumeStage::Pending,
             Some(_) => {
-                let problem = "write \"Current\" or \"Previous\"";
+                let problem = "write \"Current\", \"Previous\" or \"Pending\"";
                 return Err(form(CSI_ATTRIBUTE_STAGE, problem));
             }
         },

@@ -63,6 +63,8 @@ pub enum VolumeStage {
     Current,
     /// The one before it.
     Previous,
+    /// What a rotation is about to make current.
+    Pending,
 }
 
 impl VolumeStage {
@@ -71,6 +73,7 @@ impl VolumeStage {
         match self {
             Self::Current => "Current",
             Self::Previous => "Previous",
+            Self::Pending => "Pending",
         }
     }
 
@@ -79,6 +82,7 @@ impl VolumeStage {
         match self {
             Self::Current => "AWSCURRENT",
             Self::Previous => "AWSPREVIOUS",
+            Self::Pending => "AWSPENDING",
         }
     }
 

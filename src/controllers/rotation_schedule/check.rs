@@ -32,7 +32,8 @@ pub(super) fn add(plan: &mut Plan, seen: &Observed, truth: &Truth, now: Timestam
         plan.doing = Doing::Errand(Errand::Check(asked));
         return;
     }
-    if !seen.schedule.spec.strategy.has_other_side() {
+    let strategy = seen.schedule.spec.strategy.chosen();
+    if !strategy.has_other_side() {
         return;
     }
     // Of another version nothing was found out yet.
@@ -40,7 +41,8 @@ pub(super) fn add(plan: &mut Plan, seen: &Observed, truth: &Truth, now: Timestam
     if let Some(last) = last {
         say(plan, last);
     }
-    if !seen.held {
+    // Code of somebody's own runs when he asks for it.
+    if !seen.held && strategy.database().is_some() {
         let due = due(last, promoted(truth, current), now);
         if due <= now {
             let token = last.and_then(|last| last.token.clone());
@@ -80,7 +82,7 @@ fn promoted(truth: &Truth, current: &VersionRecord) -> Option<Timestamp> {
 pub(super) fn after(
     plan: &mut Plan,
     token: Option<String>,
-    truth: &Truth,
+    (truth, is_tried_often): (&Truth, bool),
     answer: &Outcome,
     now: Timestamp,
 ) {
@@ -102,8 +104,10 @@ pub(super) fn after(
         message: message.cloned(),
     };
     say(plan, &check);
-    let again = due(Some(&check), None, now);
-    plan.next = Some(plan.next.map_or(again, |next| next.min(again)));
+    if is_tried_often {
+        let again = due(Some(&check), None, now);
+        plan.next = Some(plan.next.map_or(again, |next| next.min(again)));
+    }
     plan.check = Some(check);
 }
 

@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 use crate::api::condition;
 use crate::api::managed_secret::SecretVersionStatus;
 use crate::api::{ManagedSecret, VolumeRequest, VolumeStage};
-use crate::consumers::of_pod;
+use crate::consumers::{is_no_consumer, of_pod};
 use crate::controllers::context::Context;
 use crate::controllers::error::Error;
 use crate::controllers::rollout::cluster::{pages, unended};
@@ -92,7 +92,7 @@ struct Look<'a> {
 
 impl Look<'_> {
     fn is_behind(&self, pod: &Pod) -> bool {
-        if pod.metadata.deletion_timestamp.is_some() {
+        if is_no_consumer(pod) {
             return false;
         }
         self.is_behind_by_driver(pod) || self.is_behind_natively(pod)

@@ -23,7 +23,7 @@ pub(super) async fn asked(asked: &Asked, seen: &Observed, ctx: &Context) {
 
 /// Says what an errand came to.
 pub(super) async fn answered(errand: &Errand, answer: &Outcome, seen: &Observed, ctx: &Context) {
-    if seen.schedule.spec.strategy.has_other_side() {
+    if seen.schedule.spec.strategy.chosen().has_other_side() {
         for said in of_answer(errand, answer) {
             publish(said, seen, ctx).await;
         }
@@ -40,10 +40,12 @@ fn of_asked(asked: &Asked) -> Option<Said> {
             Reason::FinishSecret,
             format!("version {version} becomes current"),
         ),
-        Change::Cancel(version) => normal(
+        // Otherwise another one takes its place.
+        Change::Cancel(version) if asked.record.running.is_none() => normal(
             Reason::RotationCancelled,
             format!("version {version} does not become current"),
         ),
+        Change::Cancel(_) => None,
         Change::Record => last
             .filter(|last| asked.record.running.is_none() && last.promoted.is_some())
             .map(|last| {
@@ -63,6 +65,10 @@ fn of_asked(asked: &Asked) -> Option<Said> {
 fn of_answer(errand: &Errand, answer: &Outcome) -> Vec<Said> {
     let normal = |reason, note: String| (EventType::Normal, reason, note);
     match (errand, answer) {
+        (Errand::Create(version), Outcome::Done) => vec![normal(
+            Reason::CreateSecret,
+            format!("version {version} is made"),
+        )],
         (Errand::Carry(version), Outcome::Done) => vec![
             normal(
                 Reason::SetSecret,
@@ -70,7 +76,7 @@ fn of_answer(errand: &Errand, answer: &Outcome) -> Vec<Said> {
             ),
             normal(Reason::TestSecret, format!("version {version} works there")),
         ],
-        (Errand::Carry(version), Outcome::ValueRefused(why)) => {
+        (Errand::Create(version) | Errand::Carry(version), Outcome::ValueRefused(why)) => {
             let note = format!("the other side refuses version {version}: {why}");
             vec![(EventType::Warning, Reason::ValueRefused, note)]
         }

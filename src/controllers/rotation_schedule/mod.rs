@@ -18,23 +18,27 @@ mod words;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, future, stream};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::jiff::Timestamp;
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use tracing::instrument;
 
 use self::observe::{Observed, observe};
+use self::outside::Answer;
 use self::plan::{Doing, Plan};
 use super::backoff::jittered;
 use super::context::{Context, jitter};
 use super::error::{Class, Error};
 use super::parking::Presence;
-use super::run::{drive, retry};
+use super::run::{drive, retry, tell_broken};
 use super::status::{publish, tell};
+use crate::api::names::LABEL_ROTATION_VERSION;
 use crate::api::{ManagedSecret, RotationSchedule};
 use crate::crypto::OsRandom;
 use crate::telemetry::{Kind, Outcome};
@@ -51,6 +55,7 @@ const STUCK: Duration = Duration::from_secs(300);
 pub(super) fn run<S>(
     ctx: Arc<Context>,
     api: Api<DeserializeGuard<RotationSchedule>>,
+    jobs: Api<PartialObjectMeta<Job>>,
     (schedules, secrets): (Presence<RotationSchedule>, Presence<ManagedSecret>),
     stop: S,
 ) -> impl Future<Output = ()> + Send + use<S>
@@ -68,6 +73,7 @@ where
     );
     let controller = Controller::for_stream(stream, reader.clone())
         .reconcile_on(of_secrets(&ctx, reader))
+        .reconcile_on(of_jobs(jobs))
         .trigger_backoff(WatchPauses::default())
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)
@@ -96,6 +102,28 @@ fn of_secrets(
         }
         stream::iter(there)
     })
+}
+
+/// Schedules whose Jobs changed. Of all Jobs only those of rotations are watched, of these the metadata, and none is cached. Whoever
+/// misses a change looks again all the same, later.
+fn of_jobs(
+    jobs: Api<PartialObjectMeta<Job>>,
+) -> impl Stream<Item = ObjectRef<RotationSchedule>> + Send {
+    let ours = watcher::Config::default().labels(LABEL_ROTATION_VERSION);
+    watching::watch_selected(jobs, ours).filter_map(|event| {
+        let changed = match event.inspect_err(tell_broken::<PartialObjectMeta<Job>>) {
+            Ok(Event::Apply(job) | Event::InitApply(job) | Event::Delete(job)) => owner(&job),
+            Ok(Event::Init | Event::InitDone) | Err(_) => None,
+        };
+        future::ready(changed)
+    })
+}
+
+fn owner(job: &PartialObjectMeta<Job>) -> Option<ObjectRef<RotationSchedule>> {
+    let owners = job.metadata.owner_references.iter().flatten();
+    let mut owners = owners.filter(|owner| owner.kind == RotationSchedule::kind(&()));
+    let name = &owners.next()?.name;
+    Some(ObjectRef::new(name).within(job.metadata.namespace.as_deref()?))
 }
 
 impl RotationSchedule {
@@ -155,12 +183,14 @@ async fn carry_out(seen: &Observed, failures: u32, ctx: &Context) -> Result<Plan
     let mut plan = plan::plan(seen, now, &mut OsRandom);
     if let Doing::Errand(errand) = &plan.doing {
         let errand = errand.clone();
-        let answer = outside::run(&errand, seen, ctx).await?;
-        events::answered(&errand, &answer, seen, ctx).await;
-        plan = plan::after(plan, seen, errand, &answer, (now, &mut OsRandom));
-        if matches!(plan.doing, Doing::Retry) {
-            plan.attempts = i64::from(failures) + 1;
-        }
+        plan = match outside::run(&errand, seen, ctx).await? {
+            Answer::Underway(what, job) => plan::underway(plan, what, job),
+            Answer::Came(outcome) => {
+                events::answered(&errand, &outcome, seen, ctx).await;
+                plan::after(plan, seen, errand, &outcome, (now, &mut OsRandom))
+            }
+        };
+        plan.attempts = i64::from(failures) + i64::from(matches!(plan.doing, Doing::Retry));
     }
     if let Doing::Ask(asked) = &plan.doing {
         let secret = seen.schedule.secret();
@@ -178,6 +208,8 @@ fn next_look(
     ctx: &Context,
 ) -> (Duration, Outcome) {
     let wait = match &plan.doing {
+        // Whoever looks at a call that takes its time counts on.
+        Doing::Wait => return (jittered(ASKED, jitter()), Outcome::Waiting),
         Doing::Ask(_) | Doing::Errand(_) => jittered(ASKED, jitter()),
         Doing::Retry => {
             let wait = ctx

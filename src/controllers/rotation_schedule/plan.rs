@@ -1,5 +1,7 @@
 //! Decides what a schedule needs. Pure: time and randomness are arguments.
 
+use std::sync::Arc;
+
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::check;
@@ -9,11 +11,9 @@ use super::words::{rotating, stalled, waiting};
 use crate::api::condition::NewCondition;
 use crate::api::managed_secret::ReplicaOf;
 use crate::api::names::{ANNOTATION_CANCEL_ROTATION, ANNOTATION_ROTATE};
-use crate::api::rotation_schedule::RotationCheck;
+use crate::api::rotation_schedule::{RotationCheck, Strategy};
 use crate::api::time::duration;
-use crate::api::{
-    ConditionType, DatabaseUsers, ManagedSecret, Reason, RotationSchedule, RotationStep,
-};
+use crate::api::{ConditionType, ManagedSecret, Reason, RotationSchedule, RotationStep};
 use crate::controllers::rotations::{Asked, Change};
 use crate::controllers::token::token;
 use crate::crypto::Random;
@@ -35,6 +35,8 @@ pub(super) struct Plan {
     pub(super) step: Option<RotationStep>,
     /// How often it was tried without success.
     pub(super) attempts: i64,
+    /// The Job that does it.
+    pub(super) job: Option<String>,
     /// What was found when the current version was tried, if it was just now.
     pub(super) check: Option<RotationCheck>,
     /// When the next rotation begins by the schedule.
@@ -52,6 +54,8 @@ pub(super) enum Doing {
     Ask(Box<Asked>),
     /// Tell the other side something, or ask it.
     Errand(Errand),
+    /// Nothing, while a call outside takes its time.
+    Wait,
     /// The same again, later.
     Retry,
 }
@@ -64,6 +68,7 @@ impl Plan {
             beside: None,
             step: None,
             attempts: 0,
+            job: None,
             check: None,
             begins: None,
             next: None,
@@ -82,6 +87,7 @@ pub(super) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> 
         Err((reason, message)) => return Plan::refused(reason, message),
     };
     let record = truth.manifest.rotation();
+    let strategy = seen.schedule.spec.strategy.chosen();
     let due = due(seen, timing, record, now);
     let asked = token(&*seen.schedule, ANNOTATION_ROTATE);
     let cancelled = token(&*seen.schedule, ANNOTATION_CANCEL_ROTATION);
@@ -93,6 +99,7 @@ pub(super) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> 
         held: seen.held,
         consumers: seen.consumers.as_ref(),
         finish: finish(&seen.schedule),
+        own_code: strategy.is_own_code(),
         now,
     });
     let mut plan = of_next(seen, truth, next, (now, random));
@@ -138,9 +145,9 @@ fn find(seen: &Observed) -> Result<(&Timing, &Truth), (Reason, String)> {
 /// What is made anew has to be generated: what a person has to enter cannot be rotated.
 fn generated(seen: &Observed, secret: &ManagedSecret) -> Result<(), (Reason, String)> {
     let generates = |key: &str| secret.spec.generate.iter().any(|entry| entry.key == key);
-    let strategy = &seen.schedule.spec.strategy;
+    let strategy = seen.schedule.spec.strategy.chosen();
     let name = &seen.schedule.spec.secret_ref.name;
-    if strategy.regenerate.is_some() && secret.spec.generate.is_empty() {
+    if strategy == Strategy::Regenerate && secret.spec.generate.is_empty() {
         let message = format!(
             "ManagedSecret {name} generates nothing, so that there is nothing to be made anew: name keys in its spec.generate"
         );
@@ -168,8 +175,10 @@ fn due(
 
 /// What is waited for at the end, as the schedule says.
 fn finish(schedule: &RotationSchedule) -> Finish {
+    let strategy = schedule.spec.strategy.chosen();
     let default = Finish {
-        overlaps: users(schedule) == Some(DatabaseUsers::Alternating),
+        overlaps: strategy.overlaps(),
+        retires: strategy.retires(),
         ..Finish::default()
     };
     let Some(spec) = &schedule.spec.finish else {
@@ -182,12 +191,6 @@ fn finish(schedule: &RotationSchedule) -> Finish {
         timeout: parsed(&spec.timeout).unwrap_or(default.timeout),
         ..default
     }
-}
-
-/// How many users of a database take part.
-pub(super) fn users(schedule: &RotationSchedule) -> Option<DatabaseUsers> {
-    let database = schedule.spec.strategy.database();
-    database.map(|database| database.users)
 }
 
 fn of_next(
@@ -212,11 +215,23 @@ fn of_next(
             NewCondition::not_ready(Reason::Waiting, "the schedule is being taken up"),
         ),
         Next::Begin { token, missed } => begin(seen, truth, (token, missed), (now, random)),
+        Next::Create(version) => outside(
+            seen,
+            record,
+            Errand::Create(version),
+            rotating("a new value is being made"),
+        ),
         Next::Carry(version) => outside(
             seen,
             record,
             Errand::Carry(version),
             rotating("the new value is stored and pending"),
+        ),
+        Next::Retire(version) => outside(
+            seen,
+            record,
+            Errand::Retire(version),
+            rotating("every pod has the new value; the value before is retired"),
         ),
         Next::Cancel => Plan {
             step: Some(RotationStep::SetSecret),
@@ -263,7 +278,7 @@ fn of_next(
     }
 }
 
-/// A pending version is carried on, or taken back, by the strategy that it was made by: the other side may know it already, and
+/// A rotation is carried on, taken back or ended by the strategy that it was begun by: the other side may know its value already, and
 /// whoever does not speak to that must not make it current, or drop it.
 fn outside(
     seen: &Observed,
@@ -274,8 +289,9 @@ fn outside(
     let running = record.and_then(|record| record.running.as_ref());
     let (by, now) = (
         running.map(|running| running.strategy.as_str()),
-        seen.schedule.spec.strategy.name(),
+        seen.schedule.spec.strategy.chosen().name(),
     );
+    let step = errand.step();
     let plan = match by.filter(|by| *by != now) {
         None => Plan::says(Doing::Errand(errand), ready),
         Some(by) => Plan::refused(
@@ -285,13 +301,10 @@ fn outside(
             ),
         ),
     };
-    Plan {
-        step: Some(RotationStep::SetSecret),
-        ..plan
-    }
+    Plan { step, ..plan }
 }
 
-/// Asks for a new pending version.
+/// Asks for a new pending version, or for its id where somebody's own code makes it.
 fn begin(
     seen: &Observed,
     truth: &Truth,
@@ -309,9 +322,10 @@ fn begin(
     if let Some(token) = token {
         record.obey(&token);
     }
+    let strategy = seen.schedule.spec.strategy.chosen();
     record.running = Some(Running {
         version: version.clone(),
-        strategy: seen.schedule.spec.strategy.name().to_owned(),
+        strategy: strategy.name().to_owned(),
         begun: now,
         created: None,
         cancelled: None,
@@ -320,7 +334,17 @@ fn begin(
         loaded: None,
         refused: 0,
     });
+    if strategy.is_own_code() {
+        return creating(ask(truth, record.clone(), Change::Record));
+    }
     create(seen, truth, record.clone(), version)
+}
+
+fn creating(doing: Doing) -> Plan {
+    Plan {
+        step: Some(RotationStep::CreateSecret),
+        ..Plan::says(doing, rotating("a new value is being made"))
+    }
 }
 
 fn create(seen: &Observed, truth: &Truth, record: SecretRotation, version: VersionId) -> Plan {
@@ -332,13 +356,7 @@ fn create(seen: &Observed, truth: &Truth, record: SecretRotation, version: Versi
         version,
         substitutes,
     };
-    Plan {
-        step: Some(RotationStep::CreateSecret),
-        ..Plan::says(
-            ask(truth, record, change),
-            rotating("a new value is being made"),
-        )
-    }
+    creating(ask(truth, record, change))
 }
 
 fn ask(truth: &Truth, record: SecretRotation, change: Change) -> Doing {
@@ -347,6 +365,20 @@ fn ask(truth: &Truth, record: SecretRotation, change: Change) -> Doing {
         record,
         change,
     }))
+}
+
+/// A call outside takes its time. One that only tries what is stored is no matter of a schedule at rest.
+pub(super) fn underway(plan: Plan, what: String, job: String) -> Plan {
+    let ready = match plan.step {
+        Some(_) => rotating(what),
+        None => plan.ready.clone(),
+    };
+    Plan {
+        doing: Doing::Wait,
+        ready,
+        job: Some(job),
+        ..plan
+    }
 }
 
 /// What follows from the answer of the other side.
@@ -363,42 +395,26 @@ pub(super) fn after(
     let Some(record) = truth.manifest.rotation() else {
         return Plan::refused(Reason::Waiting, "the rotation is gone");
     };
-    let mut done = record.clone();
-    let (change, says) = match errand {
-        Errand::Check(token) => {
-            check::after(&mut plan, token, truth, answer, now);
-            return plan;
-        }
-        Errand::Carry(version) => {
-            if let Some(running) = &mut done.running {
-                running.promoted = Some(now);
-            }
-            let says = "the new value works and becomes current";
-            (Change::Promote(version), says)
-        }
-        Errand::Revert(version) => {
-            done.end(now, false);
-            (
-                Change::Cancel(version),
-                "the rotation was cancelled and ends",
-            )
-        }
+    let says = |step, doing, ready| Plan {
+        step,
+        ..Plan::says(doing, ready)
     };
-    let setting = |plan: Plan| Plan {
-        step: Some(RotationStep::SetSecret),
-        ..plan
-    };
+    let step = errand.step();
     let stuck = |reason, why: &str| {
         let ready = NewCondition::not_ready(reason, why);
-        setting(Plan::says(Doing::Retry, ready))
+        says(step, Doing::Retry, ready)
     };
-    match answer {
-        Outcome::Done => Plan {
-            step: Some(RotationStep::FinishSecret),
-            ..Plan::says(ask(truth, done, change), rotating(says))
-        },
-        Outcome::ValueRefused(why) => refused(seen, truth, record, (why, random)),
-        Outcome::OwnershipConflict(why) => Plan {
+    match (errand, answer) {
+        (Errand::Check(token), answer) => {
+            let is_tried_often = seen.schedule.spec.strategy.chosen().database().is_some();
+            check::after(&mut plan, token, (truth, is_tried_often), answer, now);
+            plan
+        }
+        (errand, Outcome::Done) => done(seen, truth, record, errand, now),
+        (Errand::Create(_) | Errand::Carry(_), Outcome::ValueRefused(why)) => {
+            refused(seen, truth, record, (why, random))
+        }
+        (_, Outcome::OwnershipConflict(why)) => Plan {
             beside: Some(NewCondition {
                 condition: ConditionType::OwnershipConflict,
                 status: true,
@@ -407,9 +423,75 @@ pub(super) fn after(
             }),
             ..stuck(Reason::OwnershipConflict, why)
         },
-        Outcome::Rejected(why) => stuck(Reason::RotationRejected, why),
-        Outcome::Retry(why) => stuck(Reason::RotationFailed, why),
+        // Nothing can take the place of a value that is current, or was.
+        (_, Outcome::Rejected(why) | Outcome::ValueRefused(why)) => {
+            stuck(Reason::RotationRejected, why)
+        }
+        (_, Outcome::Retry(why)) => stuck(Reason::RotationFailed, why),
     }
+}
+
+/// What follows from an errand that succeeded.
+fn done(
+    seen: &Observed,
+    truth: &Truth,
+    record: &SecretRotation,
+    errand: Errand,
+    now: Timestamp,
+) -> Plan {
+    let mut record = record.clone();
+    let finishing = |record, change, says: &str| Plan {
+        step: Some(RotationStep::FinishSecret),
+        ..Plan::says(ask(truth, record, change), rotating(says))
+    };
+    match errand {
+        Errand::Create(version) => created(seen, truth, record, version, now),
+        Errand::Carry(version) => {
+            if let Some(running) = &mut record.running {
+                running.promoted = Some(now);
+            }
+            let says = "the new value works and becomes current";
+            finishing(record, Change::Promote(version), says)
+        }
+        Errand::Revert(version) => {
+            record.end(now, false);
+            let says = "the rotation was cancelled and ends";
+            finishing(record, Change::Cancel(version), says)
+        }
+        Errand::Retire(_) => {
+            record.end(now, false);
+            finishing(record, Change::Record, "the rotation is ending")
+        }
+        Errand::Check(_) => Plan::refused(Reason::Waiting, "nothing follows from a check"),
+    }
+}
+
+/// The code that makes values has done its part: what it stored is taken, and otherwise the secret generates a value itself.
+fn created(
+    seen: &Observed,
+    truth: &Truth,
+    mut record: SecretRotation,
+    version: VersionId,
+    now: Timestamp,
+) -> Plan {
+    let is_stored = truth.manifest.version(&version).is_some();
+    let generates = |secret: &Arc<ManagedSecret>| !secret.spec.generate.is_empty();
+    if !is_stored && !seen.secret.as_ref().is_some_and(generates) {
+        let why = "CreateSecret succeeded without storing a value (PutSecretValue with the version as ClientRequestToken), and the \
+                   secret generates none itself: name keys in its spec.generate, or have the code store one";
+        let ready = NewCondition::not_ready(Reason::RotationRejected, why);
+        return Plan {
+            step: Some(RotationStep::CreateSecret),
+            ..Plan::says(Doing::Retry, ready)
+        };
+    }
+    if let Some(running) = &mut record.running {
+        running.created = Some(now);
+    }
+    if is_stored {
+        return creating(ask(truth, record, Change::Record));
+    }
+    create(seen, truth, record, version)
 }
 
 /// Another value in place of one that the other side refuses for what it is; not for ever.
@@ -424,6 +506,8 @@ fn refused(
         return Plan::refused(Reason::Waiting, "another value is made at the next look");
     };
     running.refused += 1;
+    let before = std::mem::replace(&mut running.version, version.clone());
+    running.created = None;
     if running.refused >= MOST_REFUSED {
         return Plan {
             step: Some(RotationStep::SetSecret),
@@ -433,7 +517,9 @@ fn refused(
             )
         };
     }
-    running.version = version.clone();
+    if seen.schedule.spec.strategy.chosen().is_own_code() {
+        return creating(ask(truth, record, Change::Cancel(before)));
+    }
     create(seen, truth, record, version)
 }
 

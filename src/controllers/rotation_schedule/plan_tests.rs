@@ -435,3 +435,153 @@ fn what_nobody_else_knows_is_tried_only_when_asked() {
         Doing::Errand(Errand::Check(Some(_)))
     ));
 }
+
+/// A rotation by somebody's own code, of a secret that generates these keys.
+fn by_code(generate: &Value, record: SecretRotation) -> Observed {
+    let job = json!({"strategy": {"job": {"templateFrom": {"cronJob": {"name": "rotate"}}}}});
+    let mut seen = seen(&job, Some(record));
+    let spec = json!({"generate": generate, "stored": {}});
+    seen.secret = Some(Arc::new(secret(&spec)));
+    seen
+}
+
+fn running_by_code() -> SecretRotation {
+    let mut record = running();
+    record.running.as_mut().unwrap().strategy = "job".to_owned();
+    record
+}
+
+#[test]
+fn where_code_makes_the_value_a_rotation_begins_with_nothing_but_an_id() {
+    let mut seen = by_code(&json!([]), idle("2026-05-01T12:00:00Z"));
+    let resource = Arc::make_mut(&mut seen.schedule);
+    let annotations = resource.metadata.annotations.get_or_insert_default();
+    annotations.insert(ANNOTATION_ROTATE.to_owned(), "now".to_owned());
+    let plan = planned(&seen);
+    assert_eq!(plan.step, Some(RotationStep::CreateSecret));
+    let asked = asked(plan);
+    assert_eq!(asked.change, Change::Record);
+    let running = asked.record.running.unwrap();
+    assert_eq!((running.strategy.as_str(), running.created), ("job", None));
+    let seen = by_code(&json!([]), running_by_code());
+    assert!(matches!(
+        planned(&seen).doing,
+        Doing::Errand(Errand::Create(_))
+    ));
+}
+
+fn created(seen: &Observed, answer: &Outcome) -> Plan {
+    let errand = Errand::Create(IDS[1].parse().unwrap());
+    after(
+        planned(seen),
+        seen,
+        errand,
+        answer,
+        (at(NOW), &mut OsRandom),
+    )
+}
+
+#[test]
+fn what_the_code_stored_is_taken_and_otherwise_a_value_is_generated_if_that_can_be() {
+    // Stored by the code.
+    let mut stored = by_code(&json!([]), running_by_code());
+    let mut manifest = with_versions(&IDS[..2]);
+    manifest.record_rotation(running_by_code()).unwrap();
+    stored.truth = Some(truth(manifest));
+    let taken = asked(created(&stored, &Outcome::Done));
+    assert_eq!(taken.change, Change::Record);
+    assert_eq!(taken.record.running.unwrap().created, Some(at(NOW)));
+    // Left to the generators.
+    let generates = json!([{"key": "token", "password": {}}]);
+    let left = by_code(&generates, running_by_code());
+    let left = asked(created(&left, &Outcome::Done));
+    assert!(matches!(left.change, Change::Create { .. }));
+    assert_eq!(left.record.running.unwrap().created, Some(at(NOW)));
+    // Neither.
+    let plan = created(&by_code(&json!([]), running_by_code()), &Outcome::Done);
+    assert!(matches!(plan.doing, Doing::Retry));
+    assert!(
+        plan.ready.message.contains("PutSecretValue"),
+        "{}",
+        plan.ready.message
+    );
+}
+
+#[test]
+fn a_value_of_the_codes_own_that_is_refused_is_let_go_and_the_code_called_for_another() {
+    let mut record = running_by_code();
+    record.running.as_mut().unwrap().created = Some(at(NOW));
+    let seen = by_code(&json!([]), record);
+    let refused = answered(&seen, &Outcome::ValueRefused("too weak".to_owned()));
+    let asked = asked(refused);
+    assert_eq!(asked.change, Change::Cancel(IDS[1].parse().unwrap()));
+    let running = asked.record.running.unwrap();
+    assert_eq!((running.refused, running.created), (1, None));
+    assert_ne!(running.version.as_str(), IDS[1]);
+}
+
+#[test]
+fn the_value_before_is_retired_before_the_end_and_only_by_the_strategy_that_began_it() {
+    let mut record = running_by_code();
+    let running = record.running.as_mut().unwrap();
+    running.promoted = Some(at("2026-05-02T11:10:00Z"));
+    running.loaded = Some(at("2026-05-02T11:20:00Z"));
+    let seen = by_code(&json!([]), record.clone());
+    let plan = planned(&seen);
+    assert_eq!(plan.step, Some(RotationStep::FinishSecret));
+    let Doing::Errand(errand @ Errand::Retire(_)) = &plan.doing else {
+        panic!("{:?}", plan.doing);
+    };
+    let errand = errand.clone();
+    let ended = after(
+        planned(&seen),
+        &seen,
+        errand.clone(),
+        &Outcome::Done,
+        (at(NOW), &mut OsRandom),
+    );
+    let ended = asked(ended);
+    assert_eq!(ended.change, Change::Record);
+    assert!(ended.record.running.is_none() && !ended.record.history[0].stalled);
+    // No other value can take the place of one that is current.
+    let refused = Outcome::ValueRefused("no".to_owned());
+    let refused = after(
+        planned(&seen),
+        &seen,
+        errand,
+        &refused,
+        (at(NOW), &mut OsRandom),
+    );
+    assert_eq!(refused.ready.reason, Reason::RotationRejected);
+    assert_eq!(refused.step, Some(RotationStep::FinishSecret));
+    record.running.as_mut().unwrap().strategy = "webhook".to_owned();
+    let changed = planned(&by_code(&json!([]), record));
+    assert_eq!(changed.ready.reason, Reason::RotationRejected);
+    assert!(
+        changed.ready.message.contains("webhook"),
+        "{}",
+        changed.ready.message
+    );
+}
+
+#[test]
+fn a_call_that_takes_its_time_says_so_and_a_check_says_nothing() {
+    let seen = by_code(&json!([]), running_by_code());
+    let plan = underway(planned(&seen), "Job x runs".to_owned(), "x".to_owned());
+    assert!(matches!(plan.doing, Doing::Wait));
+    assert_eq!(
+        (&*plan.ready.message, plan.job.as_deref()),
+        ("Job x runs", Some("x"))
+    );
+    let mut seen = by_code(&json!([]), idle(NOW));
+    let resource = Arc::make_mut(&mut seen.schedule);
+    let annotations = resource.metadata.annotations.get_or_insert_default();
+    annotations.insert(ANNOTATION_TEST_ROTATION.to_owned(), "now".to_owned());
+    let plan = planned(&seen);
+    assert!(matches!(plan.doing, Doing::Errand(Errand::Check(_))));
+    let plan = underway(plan, "Job x runs".to_owned(), "x".to_owned());
+    assert_eq!(plan.ready.reason, Reason::Scheduled);
+    // Nobody's code runs unasked.
+    let idle = by_code(&json!([]), idle(NOW));
+    assert!(matches!(planned(&idle).doing, Doing::Nothing));
+}

@@ -66,6 +66,7 @@ fn describe(status: &mut RotationScheduleStatus, record: &SecretRotation, plan: 
             version: running.version.to_string(),
             step,
             begun: as_stored(running.begun),
+            job: plan.job.clone(),
             attempts: Some(plan.attempts).filter(|attempts| *attempts > 0),
             refused_values: count(running.refused),
         });

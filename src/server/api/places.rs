@@ -11,7 +11,7 @@ use super::authenticate::Identity;
 use super::error::ApiError;
 use crate::api::names::is_object_name;
 use crate::calling::within;
-use crate::crypto::{AccountId, InstallationId, Region};
+use crate::crypto::{AccountId, InstallationId, Region, secret_arn};
 use crate::remember::Remembered;
 use crate::telling::describe;
 
@@ -64,9 +64,7 @@ impl Accounts {
 
     /// The ARN of a secret.
     pub(super) fn arn(&self, namespace: &str, name: &str) -> String {
-        let account = AccountId::of(self.installation, namespace);
-        let region = self.region.as_str();
-        format!("arn:aws:secretsmanager:{region}:{account}:secret:{name}")
+        secret_arn(self.installation, &self.region, namespace, name)
     }
 
     /// The secret that a `SecretId` stands for, whether it exists or not.

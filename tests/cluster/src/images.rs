@@ -21,6 +21,9 @@ pub(crate) const PAUSE: &str = "localhost/pause:1";
 /// A shell and tools for tests.
 pub const BUSYBOX: &str = "localhost/busybox:1";
 
+/// Python, a client of PostgreSQL and the tools of [`BUSYBOX`], for tests of programs that people write.
+pub const WORKSHOP: &str = "localhost/workshop:1";
+
 const PAUSE_SOURCE: &str = "#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -100,6 +103,44 @@ impl Image {
     pub fn file(mut self, path: &str, from: impl Into<PathBuf>) -> Self {
         self.nodes.insert(inside(path), Node::File(from.into()));
         self
+    }
+
+    /// Adds a program of this system where it is, with the libraries that it is linked with.
+    pub fn linked(mut self, program: &Path) -> Result<Self> {
+        let printed = run("ldd", &[&program.display().to_string()])?;
+        // `libc.so.6 => /lib/libc.so.6 (0x7f)`, or the loader alone: `/lib64/ld-linux.so.2 (0x7f)`.
+        let libraries = printed
+            .split_whitespace()
+            .filter(|word| word.starts_with('/'));
+        for path in libraries.map(Path::new).chain([program]) {
+            let place = path.to_str().context("a path is no text")?;
+            self = self.file(place, path);
+        }
+        Ok(self)
+    }
+
+    /// Adds all files below a folder of this system where they are, without what only makes Python start sooner.
+    pub fn tree(mut self, folder: &Path) -> Result<Self> {
+        let entries = fs::read_dir(folder);
+        let entries = entries.with_context(|| format!("read {}", folder.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            if matches!(name, Some("__pycache__" | "test" | "tests")) {
+                continue;
+            }
+            // A link may lead to nothing.
+            let Ok(kind) = fs::metadata(&path) else {
+                continue;
+            };
+            if kind.is_dir() {
+                self = self.tree(&path)?;
+            } else if kind.is_file() {
+                let place = path.to_str().context("a path is no text")?;
+                self = self.file(place, &path);
+            }
+        }
+        Ok(self)
     }
 
     /// Adds a folder with that mode.
@@ -277,6 +318,26 @@ pub(crate) fn busybox() -> Result<Image> {
         .entrypoint(["/bin/sh"]);
     for applet in applets.lines().filter(|applet| *applet != "busybox") {
         image = image.link(&format!("/bin/{applet}"), "busybox");
+    }
+    Ok(image)
+}
+
+/// [`WORKSHOP`], made of what the system has, which is installed if it is not there.
+pub fn workshop() -> Result<Image> {
+    let programs = packages::ensure_workshop()?;
+    let mut image = Image {
+        name: WORKSHOP.to_owned(),
+        ..busybox()?
+    };
+    image = image
+        .linked(&programs.python)?
+        .link("/bin/python3", &programs.python.display().to_string())
+        .tree(&programs.library)?
+        .linked(&programs.psql)?
+        .link("/bin/psql", &programs.psql.display().to_string());
+    // What Python loads only when it is asked for it.
+    for module in fs::read_dir(programs.library.join("lib-dynload"))? {
+        image = image.linked(&module?.path())?;
     }
     Ok(image)
 }

@@ -163,6 +163,42 @@ fn postgres() -> Option<PathBuf> {
     programs.max().map(|(_, programs)| programs)
 }
 
+/// What programs of people are tested with.
+#[derive(Debug, Clone)]
+pub(crate) struct Workshop {
+    pub(crate) python: PathBuf,
+    /// The folder of its library.
+    pub(crate) library: PathBuf,
+    pub(crate) psql: PathBuf,
+}
+
+/// Where Debian's Python is; another one on the path may be of another kind.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// Debian's Python, which is installed if there is none, and the client of PostgreSQL.
+pub(crate) fn ensure_workshop() -> Result<Workshop> {
+    let psql = ensure_postgres()?.join("psql");
+    let packages = ["python3-minimal", "libpython3-stdlib"];
+    if workshop(&psql).is_none() {
+        allowed("a test of programs", &packages)?;
+        apt(&["update", "-qq"])?;
+        install(&packages)?;
+    }
+    workshop(&psql).context("Python is missing after the installation")
+}
+
+fn workshop(psql: &Path) -> Option<Workshop> {
+    let python = fs::canonicalize(PYTHON).ok()?;
+    let name = python.file_name()?.to_str()?.to_owned();
+    let library = Path::new("/usr/lib").join(name);
+    // The one of python3-minimal has no TLS.
+    library.join("ssl.py").is_file().then(|| Workshop {
+        python,
+        library,
+        psql: psql.to_owned(),
+    })
+}
+
 /// The programs of MariaDB.
 #[derive(Debug, Clone)]
 pub(crate) struct MariaDbPrograms {

@@ -35,6 +35,8 @@ pub(super) fn rotate<'a>(
     let manifest = &mut next.manifest;
     match &asked.change {
         Change::Record => {}
+        // What somebody's own code has stored meanwhile is taken.
+        Change::Create { version, .. } if manifest.version(version).is_some() => {}
         Change::Create {
             version,
             substitutes,

@@ -1,12 +1,17 @@
 //! Errands to the server of a database.
 
+use std::future::ready;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kube::ResourceExt;
 
-use super::Errand;
-use super::values::Values;
+use super::values::{Values, other};
+use super::{Errand, Observed};
+use crate::api::rotation_schedule::DatabaseRotation;
 use crate::api::{DatabaseUsers, ManagedSecret};
+use crate::controllers::context::Context;
+use crate::controllers::error::Error;
 use crate::rotation::change::Change;
 use crate::rotation::rotator::{Login, Outcome};
 use crate::rotation::users::{Admin, AllowedUsers, Users};
@@ -30,6 +35,10 @@ pub(super) trait Database {
 
     /// Whether the login works.
     fn test<'a>(server: &'a Self::Server, login: Login<'a>) -> BoxFuture<'a, Outcome>;
+
+    /// Ends what was kept for those who had the value before: the current one, which `change` names as the pending one, is all that
+    /// is needed.
+    fn retire<'a>(change: &'a Change<'a, Self::Server>) -> BoxFuture<'a, Outcome>;
 }
 
 /// PostgreSQL.
@@ -39,7 +48,7 @@ pub(super) struct Postgres;
 pub(super) struct MySql;
 
 macro_rules! database {
-    ($name:ident, $module:ident) => {
+    ($name:ident, $module:ident, $retire:expr) => {
         impl Database for $name {
             type Server = $module::Server;
 
@@ -58,20 +67,82 @@ macro_rules! database {
             fn test<'a>(server: &'a Self::Server, login: Login<'a>) -> BoxFuture<'a, Outcome> {
                 $module::test(server, login).boxed()
             }
+
+            fn retire<'a>(change: &'a Change<'a, Self::Server>) -> BoxFuture<'a, Outcome> {
+                $retire(change).boxed()
+            }
         }
     };
 }
 
-database!(Postgres, postgres);
-database!(MySql, mysql);
+// A user of PostgreSQL has one password: the one before went when the new one was set.
+database!(Postgres, postgres, |_| ready(Outcome::Done));
+database!(MySql, mysql, mysql::discard_old);
+
+/// Where an errand goes.
+pub(super) struct At<'a> {
+    rotation: &'a DatabaseRotation,
+    secret: &'a ManagedSecret,
+    seen: &'a Observed,
+    ctx: &'a Context,
+}
+
+impl<'a> At<'a> {
+    pub(super) fn new(
+        rotation: &'a DatabaseRotation,
+        secret: &'a ManagedSecret,
+        seen: &'a Observed,
+        ctx: &'a Context,
+    ) -> Self {
+        Self {
+            rotation,
+            secret,
+            seen,
+            ctx,
+        }
+    }
+
+    /// Runs an errand there.
+    pub(super) async fn run<D: Database>(&self, errand: &Errand) -> Result<Outcome, Error> {
+        let Self {
+            secret, seen, ctx, ..
+        } = *self;
+        let Some(truth) = &seen.truth else {
+            return Ok(Outcome::Retry("the secret is gone".to_owned()));
+        };
+        let values = match Values::read(secret, truth, errand, seen, ctx) {
+            Ok(values) => values,
+            Err(problem) => return Ok(Outcome::Retry(problem)),
+        };
+        let reference = self.rotation.admin_secret_ref.as_ref();
+        let admin = match reference.map(|reference| reference.name.as_str()) {
+            None => None,
+            Some(name) => match other(secret, name, ctx).await? {
+                Ok(value) => Some((name, value)),
+                Err(problem) => return Ok(Outcome::Rejected(problem)),
+            },
+        };
+        // Written down before any of it leaves.
+        seen.uses.record(ctx).await?;
+        ctx.check_leadership()?;
+        let there = InDatabase {
+            users: self.rotation.users,
+            admin: admin.as_ref().map(|(name, value)| (*name, value)),
+            secret,
+            values: &values,
+        };
+        let told = there.run::<D>(errand).await;
+        Ok(told.unwrap_or_else(Outcome::Rejected))
+    }
+}
 
 /// All that an errand there follows from.
-pub(super) struct InDatabase<'a> {
-    pub(super) users: DatabaseUsers,
+struct InDatabase<'a> {
+    users: DatabaseUsers,
     /// The name of the administrator's secret, and its value.
-    pub(super) admin: Option<(&'a str, &'a SecretValue)>,
-    pub(super) secret: &'a ManagedSecret,
-    pub(super) values: &'a Values,
+    admin: Option<(&'a str, &'a SecretValue)>,
+    secret: &'a ManagedSecret,
+    values: &'a Values,
 }
 
 /// The logins of an errand, and where they are used.
@@ -85,11 +156,18 @@ struct Setting<'a, S> {
 
 impl<'a> InDatabase<'a> {
     /// Runs an errand; what is missing of the values, in words.
-    pub(super) async fn run<D: Database>(&self, errand: &Errand) -> Result<Outcome, String> {
+    async fn run<D: Database>(&self, errand: &Errand) -> Result<Outcome, String> {
         let setting = self.setting::<D>()?;
         match errand {
+            // Its values are generated.
+            Errand::Create(_) => Ok(Outcome::Done),
             Errand::Carry(_) => self.carry::<D>(&setting).await,
             Errand::Revert(_) => self.revert::<D>(&setting).await,
+            Errand::Retire(_) => {
+                let (current, previous) = (setting.current, self.previous());
+                let change = self.change(&setting, current, current, previous);
+                Ok(D::retire(&change).await)
+            }
             Errand::Check(_) => Ok(D::test(&setting.server, setting.current).await),
         }
     }

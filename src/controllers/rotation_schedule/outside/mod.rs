@@ -1,99 +1,97 @@
-//! What the other side of a secret is told and asked, in the words of its strategy: `SetSecret`, `TestSecret`, and their undoing.
+//! What the other side of a secret is told and asked, in the words of its strategy: the four steps, their undoing, and a try.
 
 mod database;
+mod job;
+mod own_code;
 mod values;
+mod webhook;
 
-use kube::ResourceExt;
-
-use self::database::{Database, InDatabase, MySql, Postgres};
-use self::values::{Values, value};
+use self::database::{Database, MySql, Postgres};
+use self::own_code::Code;
+use self::values::value;
 use super::observe::{Observed, Truth};
-use super::plan::users;
-use crate::api::{DatabaseUsers, ManagedSecret};
+use crate::api::rotation_schedule::Strategy;
+use crate::api::{DatabaseUsers, ManagedSecret, RotationStep};
 use crate::controllers::context::Context;
 use crate::controllers::error::Error;
-use crate::controllers::managed_secret::read_other;
-use crate::controllers::uses::Reader;
 use crate::rotation::rotator::{Login, Outcome};
-use crate::secrets::{SecretValue, Substitute, Substitutes, VersionId};
+use crate::secrets::{Substitute, Substitutes, VersionId};
 
 /// The key of a login's user.
 const USERNAME: &str = "username";
 
 /// What is to be done there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Errand {
+    /// The code that makes values is called for the pending version.
+    Create(VersionId),
     /// The pending version is made to work, and tried.
     Carry(VersionId),
     /// What was before the pending version is made to work again.
     Revert(VersionId),
+    /// Only that version, which is current, is needed any more.
+    Retire(VersionId),
     /// The current version is tried, for that token or since it is time. Changes nothing.
     Check(Option<String>),
 }
 
 impl Errand {
-    /// The pending version, where there is one.
-    fn pending(&self) -> Option<&VersionId> {
+    /// The step that it belongs to, of a rotation.
+    pub(super) fn step(&self) -> Option<RotationStep> {
         match self {
-            Self::Carry(version) | Self::Revert(version) => Some(version),
+            Self::Create(_) => Some(RotationStep::CreateSecret),
+            Self::Carry(_) | Self::Revert(_) => Some(RotationStep::SetSecret),
+            Self::Retire(_) => Some(RotationStep::FinishSecret),
             Self::Check(_) => None,
         }
     }
-}
 
-/// Runs an errand.
-pub(super) async fn run(errand: &Errand, seen: &Observed, ctx: &Context) -> Result<Outcome, Error> {
-    let strategy = &seen.schedule.spec.strategy;
-    let Some(rotation) = strategy.database() else {
-        // Nobody else is told of what is only made anew.
-        return Ok(Outcome::Done);
-    };
-    let (Some(secret), Some(truth)) = (&seen.secret, &seen.truth) else {
-        return Ok(Outcome::Retry("the secret is gone".to_owned()));
-    };
-    let values = match Values::read(secret, truth, errand.pending(), seen, ctx) {
-        Ok(values) => values,
-        Err(problem) => return Ok(Outcome::Retry(problem)),
-    };
-    let reference = rotation.admin_secret_ref.as_ref();
-    let admin = match reference.map(|reference| reference.name.as_str()) {
-        None => None,
-        Some(name) => match administrator(secret, name, ctx).await? {
-            Ok(value) => Some((name, value)),
-            Err(problem) => return Ok(Outcome::Rejected(problem)),
-        },
-    };
-    // Written down before any of it leaves.
-    seen.uses.record(ctx).await?;
-    ctx.check_leadership()?;
-    let there = InDatabase {
-        users: rotation.users,
-        admin: admin.as_ref().map(|(name, value)| (*name, value)),
-        secret,
-        values: &values,
-    };
-    let told = match strategy.mysql {
-        None => there.run::<Postgres>(errand).await,
-        Some(_) => there.run::<MySql>(errand).await,
-    };
-    Ok(told.unwrap_or_else(Outcome::Rejected))
-}
-
-/// The login of an administrator, whose use is written down; what is in the way, in words.
-async fn administrator(
-    secret: &ManagedSecret,
-    name: &str,
-    ctx: &Context,
-) -> Result<Result<SecretValue, String>, Error> {
-    let namespace = secret.namespace().unwrap_or_default();
-    let reader = Reader::rotation_of(secret);
-    match read_other(&namespace, name, reader, ctx).await? {
-        Ok((value, uses)) => {
-            uses.record(ctx).await?;
-            Ok(Ok(value))
+    /// The pending version, where there is one.
+    fn pending(&self) -> Option<&VersionId> {
+        match self {
+            Self::Create(version) | Self::Carry(version) | Self::Revert(version) => Some(version),
+            Self::Retire(_) | Self::Check(_) => None,
         }
-        Err(problem) => Ok(Err(format!("ManagedSecret {name}: {problem}"))),
     }
+
+    /// Whether something is changed there, so that one has to know what was before.
+    fn changes(&self) -> bool {
+        !matches!(self, Self::Check(_))
+    }
+}
+
+/// What an errand came to.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// That.
+    Came(Outcome),
+    /// Nothing yet: it takes its time. In words; and the Job that does it.
+    Underway(String, String),
+}
+
+/// Runs an errand, or looks what became of one that takes its time.
+pub(super) async fn run(errand: &Errand, seen: &Observed, ctx: &Context) -> Result<Answer, Error> {
+    let Some(secret) = &seen.secret else {
+        let gone = Outcome::Retry("the secret is gone".to_owned());
+        return Ok(Answer::Came(gone));
+    };
+    let database = |rotation| database::At::new(rotation, secret, seen, ctx);
+    let came = match seen.schedule.spec.strategy.chosen() {
+        // Nobody else is told of what is only made anew.
+        Strategy::Regenerate => Outcome::Done,
+        Strategy::Postgres(rotation) => database(rotation).run::<Postgres>(errand).await?,
+        Strategy::Mysql(rotation) => database(rotation).run::<MySql>(errand).await?,
+        Strategy::Redis(_) => Outcome::Rejected("not wired yet".to_owned()),
+        Strategy::Job(rotation) => {
+            let job = job::Jobs::new(rotation, secret, seen, ctx);
+            return own_code::run(errand, &Code::Job(job), seen).await;
+        }
+        Strategy::Webhook(rotation) => {
+            let webhook = webhook::Receiver::new(rotation, secret, ctx);
+            return own_code::run(errand, &Code::Webhook(webhook), seen).await;
+        }
+    };
+    Ok(Answer::Came(came))
 }
 
 /// The user that the current version has, where two take turns.
@@ -103,7 +101,7 @@ pub(super) fn current_user(
     seen: &Observed,
     ctx: &Context,
 ) -> Option<Result<String, String>> {
-    if users(&seen.schedule) != Some(DatabaseUsers::Alternating) {
+    if seen.schedule.spec.strategy.chosen().users() != Some(DatabaseUsers::Alternating) {
         return None;
     }
     let version = truth.manifest.current()?;
@@ -117,9 +115,9 @@ pub(super) fn substitutes(seen: &Observed) -> Result<Substitutes, String> {
         return Ok(Substitutes::new());
     };
     let user = user.as_ref().map_err(Clone::clone)?;
-    let alternate = match seen.schedule.spec.strategy.mysql {
-        None => Postgres::alternate,
-        Some(_) => MySql::alternate,
+    let alternate = match seen.schedule.spec.strategy.chosen() {
+        Strategy::Mysql(_) => MySql::alternate,
+        _ => Postgres::alternate,
     };
     let said = secret.spec.literals.get(USERNAME);
     let substitute = Substitute {
