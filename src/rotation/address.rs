@@ -3,9 +3,13 @@
 //! Whoever may write a secret chooses the host. What listens on the loopback trusts its neighbours more than it
 //! should, and link-local addresses are where clouds keep the credentials of machines.
 
+use std::fmt::Display;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-use tokio::net::lookup_host;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 
 /// Most addresses of a name that are tried.
 const MOST_ADDRESSES: usize = 4;
@@ -33,13 +37,25 @@ impl Addresses {
     }
 }
 
-/// Why there is no address to connect to.
+/// Why there is nothing to connect to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Nowhere {
-    /// The name is not known now.
+    /// The name is not known now, or nobody answers there.
     Unknown,
     /// There are addresses, and none that is allowed.
     Local,
+}
+
+impl Nowhere {
+    /// What it is of a server, in words.
+    pub(super) fn words(self, server: &impl Display) -> String {
+        match self {
+            Self::Unknown => format!("{server} cannot be reached, or the name is not known"),
+            Self::Local => format!(
+                "{server} is an address of the operator's own machine or link, which is not connected to"
+            ),
+        }
+    }
 }
 
 /// The addresses of a host that may be connected to: a few, and one at least. Whoever connects to one of these, and does
@@ -59,6 +75,26 @@ pub(super) async fn resolve(
         (false, true) => Err(Nowhere::Local),
         (false, false) => Ok(allowed),
     }
+}
+
+/// Connects to the first one of these that answers. None of them has more than its share of the time.
+pub(super) async fn connect(
+    host: &str,
+    port: u16,
+    addresses: Addresses,
+    patience: Duration,
+) -> Result<TcpStream, Nowhere> {
+    let found = resolve(host, port, addresses).await?;
+    let patience = patience / u32::try_from(found.len()).unwrap_or(u32::MAX);
+    for address in found {
+        let connecting = timeout(patience, TcpStream::connect(address)).await;
+        if let Ok(stream) = connecting.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
+            // Messages are small, and each of them waits for an answer.
+            let _ = stream.set_nodelay(true);
+            return Ok(stream);
+        }
+    }
+    Err(Nowhere::Unknown)
 }
 
 fn local_v4(address: Ipv4Addr) -> bool {

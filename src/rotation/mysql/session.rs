@@ -248,17 +248,10 @@ fn numbered(version: &str) -> (Family, (u16, u16, u16)) {
 /// changes in between leads nowhere else.
 async fn connect(server: &Server, login: Login<'_>) -> Result<Conn, Failure> {
     server.usable().map_err(Failure::Rejected)?;
-    let unreachable = || {
-        Failure::Retry(format!(
-            "{server} cannot be reached, or the name is not known"
-        ))
-    };
     let found = resolve(&server.host, server.port, server.addresses).await;
     let found = found.map_err(|nowhere| match nowhere {
-        Nowhere::Unknown => unreachable(),
-        Nowhere::Local => Failure::Rejected(format!(
-            "{server} is an address of the operator's own machine or link, which is not connected to"
-        )),
+        Nowhere::Unknown => Failure::Retry(nowhere.words(server)),
+        Nowhere::Local => Failure::Rejected(nowhere.words(server)),
     })?;
     let count = u32::try_from(found.len()).unwrap_or(u32::MAX);
     let patience = CONNECTING / count;
@@ -273,7 +266,7 @@ async fn connect(server: &Server, login: Login<'_>) -> Result<Conn, Failure> {
             Err(_) => {}
         }
     }
-    Err(unreachable())
+    Err(Failure::Retry(Nowhere::Unknown.words(server)))
 }
 
 fn options(server: &Server, address: IpAddr, login: Login<'_>) -> Result<OptsBuilder, Failure> {

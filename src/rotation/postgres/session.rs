@@ -1,6 +1,5 @@
 //! One connection: made, used and closed within time limits.
 
-use std::io;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -14,7 +13,7 @@ use super::failure::{Failure, of_statement};
 use super::server::{Server, Tls};
 use super::tls::Connector;
 use super::watched::{Secrecy, Watched};
-use crate::rotation::address::{Nowhere, resolve};
+use crate::rotation::address::{self, Nowhere};
 use crate::rotation::rotator::{Login, Outcome};
 
 /// Longest time for a connection: the name, the network, TLS and the login together.
@@ -199,27 +198,9 @@ fn drive(connection: impl Future<Output = Result<(), Error>> + Send + 'static) -
 }
 
 async fn connect(server: &Server) -> Result<TcpStream, Failure> {
-    let unreachable = || {
-        Failure::Retry(format!(
-            "{server} cannot be reached, or the name is not known"
-        ))
-    };
-    let found = resolve(&server.host, server.port, server.addresses).await;
-    let found = found.map_err(|nowhere| match nowhere {
-        Nowhere::Unknown => unreachable(),
-        Nowhere::Local => Failure::Rejected(format!(
-            "{server} is an address of the operator's own machine or link, which is not connected to"
-        )),
-    })?;
-    let count = u32::try_from(found.len()).unwrap_or(u32::MAX);
-    let patience = CONNECTING / count;
-    for address in found {
-        let connecting = timeout(patience, TcpStream::connect(address)).await;
-        if let Ok(stream) = connecting.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
-            // Messages are small, and each of them waits for an answer.
-            let _ = stream.set_nodelay(true);
-            return Ok(stream);
-        }
-    }
-    Err(unreachable())
+    let found = address::connect(&server.host, server.port, server.addresses, CONNECTING).await;
+    found.map_err(|nowhere| match nowhere {
+        Nowhere::Unknown => Failure::Retry(nowhere.words(server)),
+        Nowhere::Local => Failure::Rejected(nowhere.words(server)),
+    })
 }
