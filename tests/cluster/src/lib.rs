@@ -2,7 +2,7 @@
 //!
 //! [`ControlPlane`] is etcd, API server and controller manager in a temporary folder, ready in seconds.
 //! [`Cluster`] adds a node on which pods run. Everything is built from pinned Go modules by [`Binaries`].
-//! [`Postgres`] and [`MariaDb`] are databases, of Debian's packages.
+//! [`Postgres`], [`MariaDb`] and [`Redis`] are databases, of Debian's packages.
 
 mod access;
 mod audit;
@@ -29,7 +29,9 @@ pub use audit::{Audit, AuditEvent, AuditMark};
 pub use binaries::{Binaries, Set, cache_dir};
 pub use components::{Component, ComponentHandle};
 pub use control_plane::{ControlPlane, Options};
-pub use databases::{MariaDb, MariaDbOptions, Postgres, PostgresOptions};
+pub use databases::{
+    MariaDb, MariaDbOptions, Postgres, PostgresOptions, Redis, RedisOptions, RedisUsers,
+};
 pub use etcd::Etcd;
 pub use images::Image;
 pub use node::{Cluster, Network, NodeOptions};

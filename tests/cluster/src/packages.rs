@@ -286,6 +286,36 @@ fn mariadb_plugins() -> Result<PathBuf> {
     }
 }
 
+/// The programs of Redis.
+#[derive(Debug, Clone)]
+pub(crate) struct RedisPrograms {
+    /// The server, which is one only by that name.
+    pub(crate) server: PathBuf,
+    pub(crate) client: PathBuf,
+}
+
+/// The programs of Redis, which are installed if there are none: without the package that starts a server of the whole
+/// machine. Of that one the program is a link to one of the tools.
+pub(crate) fn ensure_redis() -> Result<RedisPrograms> {
+    // Tests of one process begin together.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let packages = ["redis-tools"];
+    if redis().is_none() {
+        allowed("a database", &packages)?;
+        apt(&["update", "-qq"])?;
+        install(&packages)?;
+    }
+    redis().context("Redis is missing after the installation")
+}
+
+fn redis() -> Option<RedisPrograms> {
+    Some(RedisPrograms {
+        server: command("redis-server").or_else(|| command("redis-check-rdb"))?,
+        client: command("redis-cli")?,
+    })
+}
+
 /// Fails where packages cannot be installed, naming them.
 fn allowed(whose: &str, packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");

@@ -2,6 +2,7 @@
 
 mod mariadb;
 mod postgres;
+mod redis;
 mod server;
 
 use std::{fs, os::unix::fs::chown, path::Path};
@@ -13,6 +14,7 @@ use crate::process::run;
 
 pub use mariadb::{MariaDb, MariaDbOptions};
 pub use postgres::{Postgres, PostgresOptions};
+pub use redis::{Redis, RedisOptions, RedisUsers};
 
 /// Runs a client with statements as its input, and returns its output.
 async fn answer(mut client: Command, statements: &str) -> Result<String> {
