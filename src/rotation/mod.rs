@@ -6,11 +6,12 @@
 //! rotator  what a step outside can come to
 //! postgres users of PostgreSQL
 //! mysql    users of MySQL and MariaDB
+//! redis    users of Redis and Valkey
 //! webhook  somebody's own code behind a URL
-//! change   what a change of a user follows from   for both
-//! address  where databases may be                 for both
-//! endpoint how secrets say where they are         for both
-//! users    whom they change, and by whom          for both
+//! change   what a change of a user follows from   for all databases
+//! address  where what is called may be            for all
+//! endpoint how secrets say where they are         for all databases
+//! users    whom they change, and by whom          for all databases
 //! ```
 
 pub(crate) mod address;
@@ -19,6 +20,7 @@ mod endpoint;
 pub(crate) mod machine;
 pub mod mysql;
 pub mod postgres;
+pub mod redis;
 pub mod rotator;
 pub(crate) mod timing;
 pub mod users;
