@@ -7,3 +7,4 @@ mod mysql;
 mod outcomes;
 mod postgres;
 mod proxy;
+mod redis;
