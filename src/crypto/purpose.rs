@@ -37,6 +37,15 @@ pub enum Purpose<'a> {
         /// The namespace.
         namespace: &'a str,
     },
+    /// What a call of the API puts, on its way from the server to the controller.
+    Change {
+        /// The secret's namespace.
+        namespace: &'a str,
+        /// The secret's name.
+        secret: &'a str,
+        /// The id of the version to be.
+        version: &'a str,
+    },
     /// A secret's current value, on its way to replicas in other clusters.
     Replica {
         /// The source's namespace.
@@ -65,6 +74,15 @@ impl Purpose<'_> {
                 version,
             } => (
                 "value",
+                namespace,
+                vec![("keystead:secret", secret), ("keystead:version", version)],
+            ),
+            Self::Change {
+                namespace,
+                secret,
+                version,
+            } => (
+                "change",
                 namespace,
                 vec![("keystead:secret", secret), ("keystead:version", version)],
             ),
@@ -135,6 +153,15 @@ mod tests {
                 version: "v1"
             }),
             "keystead:namespace=shop keystead:purpose=value keystead:secret=db keystead:version=v1 \
+             team=orders"
+        );
+        assert_eq!(
+            pairs(Purpose::Change {
+                namespace,
+                secret,
+                version: "v1"
+            }),
+            "keystead:namespace=shop keystead:purpose=change keystead:secret=db keystead:version=v1 \
              team=orders"
         );
         assert_eq!(

@@ -16,7 +16,8 @@ pub struct SecretUser {
     pub name: String,
     /// UID of its namespace. Without it a key of another namespace is not used.
     pub namespace_uid: Option<String>,
-    /// The pairs of its encryption context. A manifest does not carry them, and is what they decide about all the same.
+    /// The pairs of its encryption context. A manifest, and a change on its way to the controller, do not carry them, and are what they
+    /// decide about all the same.
     pub pairs: Context,
     /// Now: grants expire.
     pub now: Timestamp,
@@ -93,7 +94,8 @@ impl SecretUser {
     fn context_of(&self, message: &EncryptionContext) -> Context {
         let own = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
         let pairs = message.pairs().map(own);
-        if message.get("keystead:purpose") == Some("manifest") {
+        let purpose = message.get("keystead:purpose");
+        if matches!(purpose, Some("manifest" | "change")) {
             self.pairs.clone().into_iter().chain(pairs).collect()
         } else {
             pairs.collect()

@@ -1,6 +1,6 @@
 //! What the envelopes of a secret's truth are bound to.
 
-use super::VersionRecord;
+use super::{VersionId, VersionRecord};
 use crate::crypto::{ContextError, EncryptionContext, Purpose};
 
 /// The context of the manifest of that secret. The user's pairs are not part of it: the manifest itself says
@@ -9,6 +9,21 @@ pub fn manifest_context(namespace: &str, name: &str) -> Result<EncryptionContext
     Purpose::Manifest {
         namespace,
         secret: name,
+    }
+    .context(&EncryptionContext::empty())
+}
+
+/// The context of what a call of the API puts as a version of that secret. The user's pairs are no part of it: which ones the version
+/// gets is decided when it is made.
+pub fn change_context(
+    namespace: &str,
+    name: &str,
+    version: &VersionId,
+) -> Result<EncryptionContext, ContextError> {
+    Purpose::Change {
+        namespace,
+        secret: name,
+        version: version.as_str(),
     }
     .context(&EncryptionContext::empty())
 }

@@ -24,7 +24,7 @@ pub mod template;
 pub(crate) mod testing;
 pub mod value;
 
-pub use contexts::{manifest_context, version_context};
+pub use contexts::{change_context, manifest_context, version_context};
 pub use delivered::{DeliveredError, delivered};
 pub use generate::{
     Authorities, CertificateFacts, Derivations, Generator, GeneratorError, IssuerRef,
