@@ -22,6 +22,7 @@ mod order;
 pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod text;
 pub mod value;
 
 pub use contexts::{change_context, manifest_context, version_context};
@@ -40,4 +41,5 @@ pub use merge::{
     AssembleError, Assembled, ImportedKey, Kept, SealedKey, Source, Sources, assemble, derivations,
 };
 pub use template::{Template, TemplateError, TemplateProblem};
+pub use text::{TextError, from_bytes, from_text};
 pub use value::{KeyNameError, MAX_PLAINTEXT, SecretValue, ValueError};

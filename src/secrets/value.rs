@@ -21,6 +21,16 @@
 //! entry. The sum of all `k` and `v` is at most [`MAX_PLAINTEXT`].
 //!
 //! `{"a": "x", "b": ""}` is `01 0002 0001 61 00000001 78 0001 62 00000000`.
+//!
+//! A value whose keys were read from one text, which has to be given back byte for byte, has format `02`: the same, and after the
+//! last entry
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 4 | length `w` of the text |
+//! | `w` | the text, UTF-8 |
+//!
+//! `w` counts to the sum. A value without such a text has format `01`, always.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,6 +46,8 @@ pub const MAX_KEY_NAME: usize = 253;
 pub const MAX_KEYS: usize = 1_024;
 
 const FORMAT: u8 = 1;
+const FORMAT_WITH_TEXT: u8 = 2;
+const TEXT_OVERHEAD: usize = 4;
 const HEADER: usize = 3;
 const ENTRY_OVERHEAD: usize = 6;
 
@@ -74,6 +86,9 @@ pub enum DecodeProblem {
     /// A key not greater than the one before it.
     #[error("its keys are not in ascending order")]
     Order,
+    /// The text that its keys were read from is not UTF-8.
+    #[error("its text is no text")]
+    Text,
     /// Bytes after the last entry.
     #[error("bytes follow its end")]
     Trailing,
@@ -110,6 +125,15 @@ pub enum ValueError {
     TooLarge {
         /// The first key over the limit.
         key: String,
+        /// The size with it.
+        size: usize,
+    },
+    /// More than [`MAX_PLAINTEXT`] bytes, with the text that the keys were read from.
+    #[error(
+        "the keys and values have, with the text that they were read from, {size} bytes, more than the limit of \
+         {MAX_PLAINTEXT} bytes"
+    )]
+    TextTooLarge {
         /// The size with it.
         size: usize,
     },
@@ -154,6 +178,8 @@ pub(super) fn shown(name: &str) -> String {
 #[derive(Default)]
 pub struct SecretValue {
     entries: BTreeMap<String, SecretBytes>,
+    /// The text that the entries were read from.
+    text: Option<SecretBytes>,
     size: usize,
 }
 
@@ -174,7 +200,7 @@ impl SecretValue {
         Ok(value)
     }
 
-    /// Adds a key. One that is there already is refused, never replaced.
+    /// Adds a key. One that is there already is refused, never replaced. The text that the other keys were read from is forgotten.
     pub fn insert(&mut self, key: String, bytes: SecretBytes) -> Result<(), ValueError> {
         if let Err(problem) = check_key_name(&key) {
             return Err(ValueError::KeyName {
@@ -189,15 +215,42 @@ impl SecretValue {
             return Err(ValueError::TooManyKeys { key });
         }
         let size = self
-            .size
+            .without_text()
             .saturating_add(key.len())
             .saturating_add(bytes.len());
         if size > MAX_PLAINTEXT {
             return Err(ValueError::TooLarge { key, size });
         }
+        self.text = None;
         self.size = size;
         self.entries.insert(key, bytes);
         Ok(())
+    }
+
+    /// Keeps the text that the keys were read from, to be given back as it is. Nothing else is ever made of it: it is delivered nowhere.
+    ///
+    /// # Errors
+    /// There is no room for it beside the keys.
+    pub fn keep_text(&mut self, text: &str) -> Result<(), ValueError> {
+        let size = self.without_text().saturating_add(text.len());
+        if size > MAX_PLAINTEXT {
+            return Err(ValueError::TextTooLarge { size });
+        }
+        self.text = Some(SecretBytes::copy_of(text.as_bytes()));
+        self.size = size;
+        Ok(())
+    }
+
+    /// The text that the keys were read from, if it is kept.
+    pub fn text(&self) -> Option<&str> {
+        let text = self.text.as_ref()?;
+        std::str::from_utf8(text.expose()).ok()
+    }
+
+    /// Bytes of the keys and values alone.
+    fn without_text(&self) -> usize {
+        let text = self.text.as_ref().map_or(0, SecretBytes::len);
+        self.size.saturating_sub(text)
     }
 
     /// The bytes of a key.
@@ -227,20 +280,37 @@ impl SecretValue {
         self.entries.is_empty()
     }
 
-    /// The bytes of all keys and values together, what [`MAX_PLAINTEXT`] bounds.
+    /// The bytes of all keys and values together, and of the text that they were read from: what [`MAX_PLAINTEXT`] bounds.
     pub fn size(&self) -> usize {
         self.size
     }
 
     /// Bytes of the binary form.
     pub fn encoded_length(&self) -> usize {
-        HEADER + ENTRY_OVERHEAD * self.entries.len() + self.size
+        let text = self.text.as_ref().map_or(0, |_| TEXT_OVERHEAD);
+        HEADER + ENTRY_OVERHEAD * self.entries.len() + self.size + text
     }
 
     /// The binary form.
     pub fn encode(&self) -> SecretBytes {
-        let mut encoded = SecretBytes::with_capacity(self.encoded_length());
-        encoded.extend_from_slice(&[FORMAT]);
+        let Some(text) = &self.text else {
+            return self.encode_keys();
+        };
+        let mut encoded = self.encode_as(FORMAT_WITH_TEXT, self.encoded_length());
+        let length = u32::try_from(text.len()).expect("keep_text allows MAX_PLAINTEXT at most");
+        encoded.extend_from_slice(&length.to_be_bytes());
+        encoded.extend_from_slice(text.expose());
+        encoded
+    }
+
+    /// The binary form of the keys alone: for whoever may be of a release that knows no other, and is given no text.
+    pub fn encode_keys(&self) -> SecretBytes {
+        self.encode_as(FORMAT, self.encoded_length())
+    }
+
+    fn encode_as(&self, format: u8, capacity: usize) -> SecretBytes {
+        let mut encoded = SecretBytes::with_capacity(capacity);
+        encoded.extend_from_slice(&[format]);
         let count = u16::try_from(self.entries.len()).expect("insert allows MAX_KEYS at most");
         encoded.extend_from_slice(&count.to_be_bytes());
         for (key, bytes) in &self.entries {
@@ -262,9 +332,9 @@ impl SecretValue {
 
 fn decode(input: &[u8]) -> Result<SecretValue, DecodeProblem> {
     let mut reader = Reader { rest: input };
-    if reader.array::<1>()? != [FORMAT] {
+    let [format @ (FORMAT | FORMAT_WITH_TEXT)] = reader.array()? else {
         return Err(DecodeProblem::Format);
-    }
+    };
     let count = usize::from(u16::from_be_bytes(reader.array()?));
     if count > MAX_KEYS {
         return Err(DecodeProblem::Length);
@@ -293,6 +363,16 @@ fn decode(input: &[u8]) -> Result<SecretValue, DecodeProblem> {
         let bytes = SecretBytes::copy_of(reader.take(length)?);
         value.entries.insert(key.to_owned(), bytes);
         value.size = size;
+    }
+    if format == FORMAT_WITH_TEXT {
+        let length = usize::try_from(u32::from_be_bytes(reader.array()?))
+            .map_err(|_| DecodeProblem::Length)?;
+        if value.size.saturating_add(length) > MAX_PLAINTEXT {
+            return Err(DecodeProblem::Length);
+        }
+        let text = std::str::from_utf8(reader.take(length)?).map_err(|_| DecodeProblem::Text)?;
+        value.text = Some(SecretBytes::copy_of(text.as_bytes()));
+        value.size += length;
     }
     if !reader.rest.is_empty() {
         return Err(DecodeProblem::Trailing);
@@ -325,7 +405,8 @@ impl<'a> Reader<'a> {
 }
 
 impl PartialEq for SecretValue {
-    /// Looks at every byte of every value, wherever the first difference is.
+    /// Looks at every byte of every value, wherever the first difference is. The text that the keys were read from does not count:
+    /// the same keys are the same value.
     fn eq(&self, other: &Self) -> bool {
         if !self.keys().eq(other.keys()) {
             return false;

@@ -25,6 +25,20 @@ fn any_value() -> impl Strategy<Value = SecretValue> {
     })
 }
 
+/// A value that keeps the text that it was read from, or does not.
+fn any_value_and_text() -> impl Strategy<Value = SecretValue> {
+    (any_value(), proptest::option::of(".{0,40}")).prop_map(|(mut value, text)| {
+        if let Some(text) = text {
+            value.keep_text(&text).unwrap();
+        }
+        value
+    })
+}
+
+fn is_same(one: &SecretValue, other: &SecretValue) -> bool {
+    one == other && one.text() == other.text()
+}
+
 fn problem(input: &[u8]) -> DecodeProblem {
     match SecretValue::decode(input) {
         Err(ValueError::Malformed { problem }) => problem,
@@ -155,7 +169,13 @@ fn one_key_too_many_is_refused() {
 fn other_forms_of_a_value_are_refused() {
     let cases: &[(&[u8], DecodeProblem)] = &[
         (b"", DecodeProblem::Truncated),
-        (b"\x02\x00\x00", DecodeProblem::Format),
+        (b"\x00\x00\x00", DecodeProblem::Format),
+        (b"\x03\x00\x00", DecodeProblem::Format),
+        (b"\x02\x00\x00", DecodeProblem::Truncated),
+        (b"\x02\x00\x00\x00\x00\x00\x02x", DecodeProblem::Truncated),
+        (b"\x02\x00\x00\x00\x00\x00\x01\xff", DecodeProblem::Text),
+        (b"\x02\x00\x00\x00\x00\x00\x01xy", DecodeProblem::Trailing),
+        (b"\x02\x00\x00\x00\x04\x00\x01", DecodeProblem::Length),
         (b"\x01\x00\x00\x00", DecodeProblem::Trailing),
         (b"\x01\x04\x01", DecodeProblem::Length),
         (b"\x01\x00\x01\x00\xfe", DecodeProblem::Length),
@@ -232,17 +252,56 @@ fn values_differ_in_a_key_a_length_or_a_byte() {
     }
 }
 
+#[test]
+fn a_text_is_kept_until_another_key_is_added_and_counts_to_the_limit() {
+    let mut one = value(&[("a", b"x")]);
+    one.keep_text("{\"a\":\"x\"}").unwrap();
+    assert_eq!((one.text(), one.size()), (Some("{\"a\":\"x\"}"), 11));
+    one.keep_text("other").unwrap();
+    assert_eq!(one.size(), 7);
+    assert!(one == value(&[("a", b"x")]), "the keys are the value");
+    assert!(!format!("{one:?}").contains("other"));
+    one.insert("b".to_owned(), SecretBytes::copy_of(b"y"))
+        .unwrap();
+    assert_eq!((one.text(), one.size()), (None, 4));
+    let long = "x".repeat(MAX_PLAINTEXT - 4);
+    one.keep_text(&long).unwrap();
+    assert!(is_same(
+        &SecretValue::decode(one.encode().expose()).unwrap(),
+        &one
+    ));
+    let size = MAX_PLAINTEXT + 1;
+    assert_eq!(
+        one.keep_text(&format!("{long}x")),
+        Err(ValueError::TextTooLarge { size })
+    );
+    assert_eq!(one.text(), Some(long.as_str()));
+}
+
 proptest! {
     #[test]
-    fn decoding_gives_what_was_encoded(value in any_value()) {
+    fn decoding_gives_what_was_encoded(value in any_value_and_text()) {
         let encoded = value.encode();
         // What was allocated at first, so that the buffer never grew.
-        prop_assert_eq!(encoded.len(), HEADER + ENTRY_OVERHEAD * value.len() + value.size());
-        prop_assert!(SecretValue::decode(encoded.expose()).unwrap() == value);
+        prop_assert_eq!(encoded.len(), value.encoded_length());
+        let decoded = SecretValue::decode(encoded.expose()).unwrap();
+        prop_assert!(is_same(&decoded, &value));
+        prop_assert_eq!(decoded.size(), value.size());
     }
 
     #[test]
-    fn cutting_or_extending_the_form_is_refused(value in any_value(), tail in vec(any::<u8>(), 1..9)) {
+    fn a_value_without_a_text_has_the_form_that_it_always_had(mut value in any_value(), text in ".{0,40}") {
+        let before = value.encode();
+        prop_assert_eq!(before.expose()[0], 1);
+        prop_assert_eq!(before.len(), HEADER + ENTRY_OVERHEAD * value.len() + value.size());
+        value.keep_text(&text).unwrap();
+        let keys = value.encode_keys();
+        prop_assert_eq!(keys.expose(), before.expose());
+        prop_assert_eq!(value.encode().expose()[0], 2);
+    }
+
+    #[test]
+    fn cutting_or_extending_the_form_is_refused(value in any_value_and_text(), tail in vec(any::<u8>(), 1..9)) {
         let encoded = value.encode();
         for length in 0..encoded.len() {
             prop_assert_eq!(problem(&encoded.expose()[..length]), DecodeProblem::Truncated);
@@ -258,7 +317,7 @@ proptest! {
         plausible in any::<bool>(),
     ) {
         if plausible && input.len() >= 5 {
-            let header = [1, 0, input[2] & 3, 0, input[4] & 7];
+            let header = [1 + (input[0] & 1), 0, input[2] & 3, 0, input[4] & 7];
             input[..5].copy_from_slice(&header);
         }
         if let Ok(value) = SecretValue::decode(&input) {
@@ -268,12 +327,12 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_byte_is_refused_or_another_value(value in any_value(), at: prop::sample::Index, flip in 1..=255_u8) {
+    fn a_changed_byte_is_refused_or_another_value(value in any_value_and_text(), at: prop::sample::Index, flip in 1..=255_u8) {
         let mut changed = value.encode().expose().to_vec();
         let at = at.index(changed.len());
         changed[at] ^= flip;
         if let Ok(other) = SecretValue::decode(&changed) {
-            prop_assert!(other != value);
+            prop_assert!(!is_same(&other, &value));
         }
     }
 }

@@ -295,7 +295,8 @@ fn seal(
     let context = exported.context(&namespace, &name);
     let context = context.map_err(|error| internal(&error))?;
     let keys: Vec<_> = recipients.iter().map(|(_, key)| key.clone()).collect();
-    let envelope = seal_to(current.encode().expose(), &context, &keys, random);
+    // Without the text that the keys were read from: the other cluster may be of an earlier release.
+    let envelope = seal_to(current.encode_keys().expose(), &context, &keys, random);
     Ok(ExportWrite {
         name: name_of(&name),
         exported,

@@ -6,9 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use crate::secrets::SecretValue;
-
-/// The only key of a secret whose value is given as it is, and not as JSON.
-const WHOLE: &str = "value";
+use crate::secrets::text::WHOLE;
 
 /// A value as AWS has it: a text, or bytes. What it borrows from is zeroized by its owner, what it is written into by the allocator.
 #[derive(Serialize)]
@@ -19,9 +17,12 @@ pub(super) enum Written<'a> {
     SecretBinary(#[serde(serialize_with = "base64")] &'a [u8]),
 }
 
-/// Writes a value: that of the only key `value` as it is; otherwise a JSON object of all keys, in order, in which what is no text is
+/// Writes a value: the text that it was put as, where that is kept; that of the only key `value` as it is; otherwise a JSON object of all keys, in order, in which what is no text is
 /// `{"base64": "..."}`.
 pub(super) fn written(value: &SecretValue) -> Result<Written<'_>, serde_json::Error> {
+    if let Some(text) = value.text() {
+        return Ok(Written::SecretString(text.to_owned()));
+    }
     if let Some(whole) = value.get(WHOLE).filter(|_| value.len() == 1) {
         return Ok(match std::str::from_utf8(whole) {
             Ok(text) => Written::SecretString(text.to_owned()),
@@ -83,6 +84,14 @@ mod tests {
             json!({"SecretBinary": "/wA="})
         );
         assert_eq!(answer(&[("value", b"")]), json!({"SecretString": ""}));
+    }
+
+    #[test]
+    fn a_text_that_is_kept_is_given_as_it_was_put() {
+        let text = "{ \"value\" : \"x\",\"b\":1.0 }";
+        let value = crate::secrets::from_text(text).unwrap();
+        let answer = serde_json::to_value(written(&value).unwrap()).unwrap();
+        assert_eq!(answer, json!({"SecretString": text}));
     }
 
     #[test]
