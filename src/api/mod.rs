@@ -18,6 +18,7 @@ pub mod names;
 mod reason;
 pub mod rotation_schedule;
 mod schema;
+pub mod secret_change;
 pub mod secret_policy;
 pub(crate) mod time;
 pub(crate) mod tokens;
@@ -42,6 +43,10 @@ pub use reason::Reason;
 pub use rotation_schedule::{
     DatabaseUsers, RotationSchedule, RotationScheduleSpec, RotationScheduleStatus, RotationStep,
     RotationTimes,
+};
+pub use secret_change::{
+    ChangeError, ChangedStage, MoveStage, PutVersion, SecretChange, SecretChangeSpec,
+    SecretChangeStatus,
 };
 pub use secret_policy::{Consumers, SecretPolicy, SecretStatement};
 pub use volume::{FileMode, VolumeError, VolumeItem, VolumeRequest, VolumeSource, VolumeStage};

@@ -361,6 +361,7 @@ impl Operator {
             references: controllers::References::default(),
             sharing: controllers::Sharing::default(),
             rotations: controllers::Rotations::default(),
+            changes: controllers::Changes::default(),
             remotes: controllers::Remotes::new(
                 self.args.replication_cluster.clone(),
                 Duration::from_secs(self.args.replication_poll_seconds.into()),

@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::backoff::{Failures, Pace, Repairs};
 use super::census::Census;
+use super::changes::Changes;
 use super::creations::Creations;
 use super::error::Error;
 use super::events::Events;
@@ -98,6 +99,8 @@ pub struct Context {
     pub sharing: Sharing,
     /// What schedules ask of secrets.
     pub rotations: Rotations,
+    /// What calls of the API ask of secrets.
+    pub changes: Changes,
     /// Which other clusters may be asked for sources.
     pub remotes: Remotes,
     /// The namespaces of new secrets.

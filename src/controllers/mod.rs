@@ -7,6 +7,7 @@ mod adoption;
 pub mod backoff;
 mod census;
 mod certificates;
+mod changes;
 mod consumers;
 mod context;
 mod count;
@@ -51,6 +52,7 @@ use kube::{Api, Resource};
 use tokio::sync::watch;
 
 pub use census::Census;
+pub use changes::Changes;
 pub use context::{Context, Sealing};
 pub use crds::apply as apply_crds;
 pub use creations::Creations;
@@ -157,6 +159,7 @@ pub async fn run(ctx: Arc<Context>, complete: impl FnOnce() + Send) {
             restore::run(ctx.clone()),
             certificates::run(ctx.clone()),
             server_uses::run(ctx.clone()),
+            changes::run(&ctx, &secrets),
             parking::run::<KeyTruths>(ctx.clone(), keys.clone(), key_news),
             parking::run::<GrantTruths>(ctx.clone(), grants.clone(), grant_news),
             parking::run::<SecretTruths>(ctx.clone(), secrets.clone(), secret_news),

@@ -24,6 +24,7 @@ use super::truth::write::write_truth;
 use crate::api::managed_secret::Existing;
 use crate::api::names::{DEFAULT_KEY, FIELD_MANAGER, LABEL_MANAGED_BY, MANAGED_BY, SEALED_SUFFIX};
 use crate::api::{KeyRotation, ManagedKey, ManagedKeySpec, Reason};
+use crate::controllers::changes;
 use crate::controllers::context::Context;
 use crate::controllers::creations::Creation;
 use crate::controllers::error::{Error, call, is};
@@ -40,6 +41,7 @@ pub(super) async fn apply(step: &Step, seen: &Observed, ctx: &Context) -> Result
             call("archive", "waiting truth", archived).await
         }
         Step::WriteTruth(write) => write_truth(write, seen, ctx).await,
+        Step::Answer(answer) => changes::answer(&answer.change, &answer.status, ctx).await,
         Step::ApplyTarget(write) => apply_target(write, seen, ctx).await,
         Step::ApplyExport(write) => write_export(write, seen, ctx).await,
         Step::ReleaseTarget(target) => {

@@ -101,6 +101,7 @@ pub(super) fn run(
         .reconcile_on(wake::by_keys(&ctx))
         .reconcile_on(wake::by_replicas(&ctx))
         .reconcile_on(wake::by_rotations(&ctx))
+        .reconcile_on(wake::by_changes(&ctx))
         .trigger_backoff(WatchPauses::default())
         .reconcile_all_on(WatchStream::from_changes(approvals))
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
@@ -176,6 +177,7 @@ async fn carry_out(
 ) -> Result<(Action, Outcome), Error> {
     let plan = generated::with_time(&seen.secret, || plan(seen, now, &mut OsRandom));
     if let Some(wait) = repair_delay(&plan, object, ctx) {
+        answer_meanwhile(&plan, seen, ctx).await?;
         return Ok((Action::requeue(wait), Outcome::Waiting));
     }
     if plan.background
@@ -205,6 +207,16 @@ fn repair_delay(plan: &Plan, object: &ObjectRef<ManagedSecret>, ctx: &Context) -
         ctx.repairs.admit(object, ctx.now())
     } else {
         None
+    }
+}
+
+/// Whoever asked for something that needs no new truth does not wait for the end of somebody else's fight.
+async fn answer_meanwhile(plan: &Plan, seen: &Observed, ctx: &Context) -> Result<(), Error> {
+    let writes = |step: &Step| matches!(step, Step::WriteTruth(_));
+    let is_answer = |step: &&Step| matches!(step, Step::Answer(_));
+    match plan.steps.iter().find(is_answer) {
+        Some(answer) if !plan.steps.iter().any(writes) => apply::apply(answer, seen, ctx).await,
+        _ => Ok(()),
     }
 }
 

@@ -22,6 +22,7 @@ use super::sharing::export::{self, ExportSeen};
 use super::sharing::exported;
 use super::sharing::replication::{self, Replication};
 use super::sharing::shares;
+use super::sources::asked::ChangeSeen;
 use super::sources::issuers::{self, Issuers};
 use super::sources::native::Source;
 use super::sources::sealed::{self, SealedEntry};
@@ -59,6 +60,8 @@ pub(crate) struct Observed {
     pub(crate) earlier: Option<Result<SecretValue, Refusal>>,
     /// What a rotation asks for.
     pub(crate) rotation: Option<Asked>,
+    /// What a call of the API asks for.
+    pub(crate) change: Option<ChangeSeen>,
     /// The value of the pending version, where that is to become current.
     pub(crate) pending: Option<Result<SecretValue, Refusal>>,
     /// The Secrets to import, where they have to be read.
@@ -105,6 +108,7 @@ impl Observed {
             truth: TruthSeen::Absent,
             earlier: None,
             rotation: None,
+            change: None,
             pending: None,
             sources: Vec::new(),
             sealed: Vec::new(),
@@ -189,6 +193,7 @@ async fn look(
     // The index is told before each look, so that a change in between wakes the secret again.
     refer(&secret, &namespace, None, target_name(&secret), ctx);
     let mut seen = Observed::of(secret, ctx);
+    seen.change = ChangeSeen::of(&seen, ctx);
     if seen.in_operator_namespace || seen.secret.metadata.deletion_timestamp.is_some() {
         return Ok(seen);
     }
@@ -231,6 +236,7 @@ async fn look(
     seen.earlier = earlier(&seen, ctx);
     seen.rotation = asked(&seen, ctx);
     seen.pending = pending(&seen, ctx);
+    seen.change = seen.change.take().map(|change| change.read(&seen, ctx));
     seen.sealed = sealed::look(&seen, ctx);
     look_outside(&mut seen, &namespace, ctx).await?;
     seen.stragglers = guard::look(&seen, &namespace, now, ctx).await?;
@@ -271,7 +277,7 @@ fn pending(seen: &Observed, ctx: &Context) -> Option<Result<SecretValue, Refusal
 }
 
 /// Reads a version that is kept.
-fn read(
+pub(super) fn read(
     version: &VersionId,
     seen: &Observed,
     ctx: &Context,

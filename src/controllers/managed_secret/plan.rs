@@ -20,6 +20,7 @@ use super::observe::Observed;
 use super::sharing::access;
 use super::sharing::export;
 use super::sharing::replication;
+use super::sources::asked::{self, ChangeSeen, Verdict};
 use super::sources::generated;
 use super::sources::imports;
 use super::sources::issuers;
@@ -114,7 +115,11 @@ pub(crate) struct Shown {
 /// Decides.
 pub(crate) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Plan {
     if seen.secret.metadata.deletion_timestamp.is_some() {
-        return Plan::idle(None, None);
+        let steps = seen.change.as_ref().map(asked::refuse_deleted);
+        return Plan {
+            steps: steps.into_iter().collect(),
+            ..Plan::idle(None, None)
+        };
     }
     let shown = match &seen.truth {
         TruthSeen::Present(truth) => Some(Shown {
@@ -123,18 +128,44 @@ pub(crate) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> 
         }),
         TruthSeen::Absent | TruthSeen::Unreadable { .. } => None,
     };
-    match decide(seen, now, random) {
+    match decide_with_change(seen, now, random) {
         Ok(plan) => Plan {
             shown: plan.shown.or(shown),
             ..plan
         },
-        Err(Refusal(reason, message)) => {
-            Plan::idle(Some(NewCondition::not_ready(reason, message)), shown)
-        }
+        Err(Refusal(reason, message)) => Plan {
+            steps: seen.change.iter().map(asked::refuse_now).collect(),
+            ..Plan::idle(Some(NewCondition::not_ready(reason, message)), shown)
+        },
     }
 }
 
-fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Plan, Refusal> {
+/// Decides with the change that a call of the API asks for; and without it, if it alone stands in the way of a plan: whoever asks for a
+/// value that cannot be delivered is refused, and the secret stays as it is.
+fn decide_with_change(
+    seen: &Observed,
+    now: Timestamp,
+    random: &mut dyn Random,
+) -> Result<Plan, Refusal> {
+    let Some(asked) = &seen.change else {
+        return decide(seen, None, now, random);
+    };
+    let why = match decide(seen, Some(asked), now, random) {
+        Err(Refusal(_, why)) => why,
+        planned => return planned,
+    };
+    let mut plan = decide(seen, None, now, random)?;
+    plan.steps.insert(0, asked::refuse(asked, &why));
+    plan.background = false;
+    Ok(plan)
+}
+
+fn decide(
+    seen: &Observed,
+    asked: Option<&ChangeSeen>,
+    now: Timestamp,
+    random: &mut dyn Random,
+) -> Result<Plan, Refusal> {
     if seen.in_operator_namespace {
         let message = "secrets cannot live in the operator's own namespace; use another".to_owned();
         return Err(Refusal(Reason::OperatorNamespace, message));
@@ -150,7 +181,7 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     };
     let base = base(seen)?;
     check_home(seen, &base, key_namespace)?;
-    let mut next = value::next(seen, &base, key, now, random)?;
+    let mut next = value::next(seen, &base, asked, key, now, random)?;
     let mut manifest = std::mem::take(&mut next.manifest);
     let current = next.value(&base)?;
     let (shown, is_new) = (show(seen, manifest.clone(), current), next.is_new());
@@ -194,14 +225,22 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
         undeliverable: Some(undeliverable),
         ..shown
     };
+    let verdict = next.verdict.as_ref();
+    let answer = verdict.and_then(|verdict| asked::answer(seen, verdict, &manifest));
     let write = (!stands || stale).then(|| {
         let write = base.write(seen, manifest, next.take_unstored(), (key, material));
         Step::WriteTruth(Box::new(write))
     });
-    let soon = sources_go || exporting.goes || !former.steps.is_empty();
-    let background = stands && !soon && !is_early && delivery.iter().all(deliver::is_reencryption);
+    let is_put_off = next.verdict == Some(Verdict::Later);
+    let soon = sources_go || exporting.goes || is_put_off || !former.steps.is_empty();
+    let background = stands
+        && !soon
+        && !is_early
+        && answer.is_none()
+        && delivery.iter().all(deliver::is_reencryption);
     let archive = base.archive().filter(|_| !stands);
-    steps.extend(in_order(stands, archive, write, delivery));
+    let truth = archive.into_iter().chain(write).collect();
+    steps.extend(in_order(stands, truth, answer, delivery));
     let (removals, note) = imports::remove_sources(seen, &base);
     let reading = access::note(seen, shown.manifest.access());
     let notes = [
@@ -239,18 +278,18 @@ fn decide(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> Result<Pl
     })
 }
 
-/// The effects on the truth and on the target.
+/// The effects on the truth and on the target. What was asked for is done when the truth says so, and answered then.
 fn in_order(
     stands: bool,
-    archive: Option<Step>,
-    write: Option<Step>,
+    truth: Vec<Step>,
+    answer: Option<Step>,
     delivery: Vec<Step>,
 ) -> Vec<Step> {
     if stands {
         // Encrypted anew, the target comes first: as long as it needs old material, the truth says so, where it is counted.
-        delivery.into_iter().chain(write).collect()
+        answer.into_iter().chain(delivery).chain(truth).collect()
     } else {
-        archive.into_iter().chain(write).chain(delivery).collect()
+        truth.into_iter().chain(answer).chain(delivery).collect()
     }
 }
 

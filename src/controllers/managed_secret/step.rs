@@ -1,10 +1,12 @@
 //! The effects that a plan can consist of, and why there may be none.
 
+use std::sync::Arc;
+
 use super::delivery::guard::Straggler;
 use super::delivery::target::Target;
 use super::sharing::export::ExportWrite;
-use crate::api::Reason;
 use crate::api::managed_secret::Existing;
+use crate::api::{Reason, SecretChange, SecretChangeStatus};
 use crate::crypto::{ContextError, KeyId, MaterialId};
 use crate::secrets::{Manifest, SecretValue};
 use crate::truth::{Claim, Recovery, Stored};
@@ -17,6 +19,8 @@ pub(crate) enum Step {
     Archive(Box<Stored>),
     /// Write the truth.
     WriteTruth(Box<TruthWrite>),
+    /// Answer a change that a call of the API asked for: after the truth, which tells that it is done, and before all that can fail.
+    Answer(Box<Answer>),
     /// Delete a Secret that is only ours, in exactly the state that it was seen in.
     DeleteTarget(TargetState),
     /// Write the target.
@@ -40,6 +44,7 @@ impl Step {
             Self::CreateDefaultKey
             | Self::Archive(_)
             | Self::WriteTruth(_)
+            | Self::Answer(_)
             | Self::DeleteTarget(_)
             | Self::ReleaseTarget(_)
             | Self::DeletePod(_)
@@ -66,6 +71,14 @@ pub(crate) struct TruthWrite {
     pub(crate) before: Option<(Stored, Manifest)>,
     /// The state to write over when the place is taken by truth that was put aside.
     pub(crate) over: Option<String>,
+}
+
+/// What a change is answered.
+pub(crate) struct Answer {
+    /// The change.
+    pub(crate) change: Arc<SecretChange>,
+    /// What came of it.
+    pub(crate) status: SecretChangeStatus,
 }
 
 /// A Secret in the state that it was seen in.

@@ -14,6 +14,7 @@ use super::observe::Observed;
 use super::plan::{Plan, plan};
 use super::requests::{Rollback, rollback};
 use super::sharing::export;
+use super::sources::asked::ChangeSeen;
 use super::sources::issuers::Issuers;
 use super::sources::native::{Found, Source};
 use super::sources::sealed;
@@ -23,11 +24,11 @@ use super::step::{Step, TargetWrite, TruthWrite};
 use super::truth::opened::{Truth, TruthSeen};
 use crate::api::managed_secret::Existing;
 use crate::api::names::SEALED_SUFFIX;
-use crate::api::{ManagedSecret, Reason};
+use crate::api::{ManagedSecret, Reason, SecretChangeStatus};
 use crate::controllers::namespace::NamespaceFacts;
 use crate::controllers::uses::Uses;
 use crate::crypto::{KeyId, MaterialId, OsRandom, SecretBytes};
-use crate::secrets::{SecretValue, VersionRecord};
+use crate::secrets::{Manifest, SecretValue, VersionRecord};
 use crate::truth::{Needs, Stored};
 
 /// Two keys.
@@ -46,6 +47,8 @@ pub(super) struct World {
     past: BTreeMap<String, SecretBytes>,
     now: i64,
     states: u32,
+    /// What changes that were asked for were answered, the newest last.
+    pub(super) answers: Vec<SecretChangeStatus>,
 }
 
 pub(super) fn key(id: &str) -> KeySeen {
@@ -77,6 +80,7 @@ impl World {
             truth: TruthSeen::Absent,
             earlier: None,
             rotation: None,
+            change: None,
             pending: None,
             sources: Vec::new(),
             sealed: Vec::new(),
@@ -104,6 +108,7 @@ impl World {
             past: BTreeMap::new(),
             now: 1_800_000_000,
             states: 0,
+            answers: Vec::new(),
         }
     }
 
@@ -191,7 +196,45 @@ impl World {
             Rollback::To { version, .. } => Some(Ok(self.value_of(version.as_str()))),
             Rollback::None | Rollback::Refused(_) => None,
         };
+        let named = self.seen.change.as_ref().and_then(|it| it.named());
+        let manifest = self.seen.truth.manifest();
+        let named = named.filter(|id| manifest.is_some_and(|all| all.version(id).is_some()));
+        let kept = named.map(|id| Ok(self.value_of(id.as_str())));
+        if let Some(change) = &mut self.seen.change {
+            change.kept = kept;
+        }
         plan(&self.seen, self.at(), &mut OsRandom)
+    }
+
+    /// A call of the API asks for that, now: the parts of a `SecretChange`, and what is put.
+    pub(super) fn ask(&mut self, more: &Value, put: Option<SecretValue>) {
+        let mut spec = json!({"namespace": "shop", "name": "app", "namespaceUid": "namespace-1", "objectUid": "object-1", "user": "ann"});
+        let parts = more.as_object().unwrap().clone();
+        spec.as_object_mut().unwrap().extend(parts);
+        let change = json!({
+            "apiVersion": "keystead.dev/v1alpha1", "kind": "SecretChange",
+            "metadata": {"name": "change", "uid": "change-1", "creationTimestamp": self.at()},
+            "spec": spec,
+        });
+        self.seen.change = Some(ChangeSeen {
+            change: Arc::new(serde_json::from_value(change).unwrap()),
+            put: put.map(Ok),
+            kept: None,
+        });
+    }
+
+    /// The last answer to a change.
+    #[track_caller]
+    pub(super) fn answered(&mut self) -> SecretChangeStatus {
+        self.answers.pop().expect("it is answered")
+    }
+
+    /// The manifest, to be changed by hand.
+    pub(super) fn manifest_mut(&mut self) -> &mut Manifest {
+        match &mut self.seen.truth {
+            TruthSeen::Present(truth) => &mut truth.manifest,
+            _ => panic!("nothing is stored"),
+        }
     }
 
     /// The value of a version, as it was stored.
@@ -257,6 +300,10 @@ impl World {
         match step {
             Step::CreateDefaultKey => self.seen.key = key(KEYS[0]),
             Step::Archive(_) => {}
+            Step::Answer(answer) => {
+                self.seen.change = None;
+                self.answers.push(answer.status);
+            }
             Step::WriteTruth(write) => self.write_truth(*write),
             Step::ApplyTarget(write) => self.apply_target(*write),
             Step::ApplyExport(write) => {

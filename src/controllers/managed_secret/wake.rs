@@ -126,6 +126,18 @@ pub(super) fn by_rotations(
     })
 }
 
+/// Secrets of which a call of the API asks something.
+pub(super) fn by_changes(
+    ctx: &Arc<Context>,
+) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + use<> {
+    let index = ctx.clone();
+    ctx.changes.wanted().flat_map(move |secret| {
+        // Too many at once to be told one by one: all of them.
+        let secrets = secret.map_or_else(|_| index.changes.all(), |secret| vec![secret]);
+        stream::iter(woken(secrets, &index))
+    })
+}
+
 /// What a watch tells. That it broke is said, and that is all.
 fn events<K>(api: Api<K>, config: Config) -> impl Stream<Item = Event<K>> + Send
 where

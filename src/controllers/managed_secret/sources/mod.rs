@@ -1,5 +1,6 @@
 //! Where the value of a secret comes from, and the next version that is made of it.
 
+pub(super) mod asked;
 pub(super) mod generated;
 pub(super) mod imports;
 pub(super) mod issuers;

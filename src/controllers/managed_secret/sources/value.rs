@@ -12,6 +12,7 @@ use super::super::spec::user_context;
 use super::super::step::{Refusal, context_refused, internal, with_causes};
 use super::super::truth::base::{Base, base};
 use super::super::truth::history::fit;
+use super::asked::{self, ChangeSeen, Verdict};
 use super::generated::{self, generators};
 use super::imports::{WantedImport, wanted_imports};
 use super::rotated::{self, substituted, substitutes};
@@ -24,7 +25,7 @@ use crate::crypto::{KeyId, Random, SecretBytes};
 use crate::secrets::{
     AssembleError, Assembled, Authorities, IssuerRef, Kept, Manifest, NamedGenerator, NewVersion,
     RecipeError, SealedKey, SecretValue, Sources, StageLabel, Stored, Substitutes, VersionId,
-    assemble, derivations,
+    VersionRecord, assemble, derivations,
 };
 
 /// What the truth becomes.
@@ -43,6 +44,8 @@ pub(crate) struct Next<'a> {
     pub(crate) note: Option<String>,
     /// The labels that are wanted on versions which are not kept.
     pub(crate) unmet: Vec<StageLabel>,
+    /// What comes of the change that a call of the API asks for.
+    pub(crate) verdict: Option<Verdict>,
 }
 
 impl<'a> Next<'a> {
@@ -56,6 +59,7 @@ impl<'a> Next<'a> {
             imported: false,
             note: None,
             unmet: Vec::new(),
+            verdict: None,
         }
     }
 
@@ -83,10 +87,11 @@ impl<'a> Next<'a> {
     }
 }
 
-/// Decides on the next version. All or nothing.
+/// Decides on the next version. All or nothing. `asked`: the change that a call of the API asks for, if it is to be made.
 pub(crate) fn next<'a>(
     seen: &'a Observed,
     base: &Base<'_>,
+    asked: Option<&'a ChangeSeen>,
     key: KeyId,
     now: Timestamp,
     random: &mut dyn Random,
@@ -99,6 +104,11 @@ pub(crate) fn next<'a>(
     }
     if !next.is_new() {
         rotated::rotate(&mut next, seen, base, &wanted, (key, now), random)?;
+    }
+    if let Some(asked) = asked {
+        let at = (key, now);
+        let verdict = asked::decide(&mut next, seen, base, &wanted, asked, at, random)?;
+        next.verdict = Some(verdict);
     }
     let labels = wanted_labels(seen)?;
     let manifest = &mut next.manifest;
@@ -146,8 +156,18 @@ impl<'a> Wanted<'a> {
         })
     }
 
+    /// Whether a key that is not put with others stays as it is, since the spec names it, and does not say its value each time.
+    pub(super) fn keeps(&self, key: &str) -> bool {
+        let sealed = || self.sealed.iter().any(|sealed| sealed.key == key);
+        let imported = || {
+            let mut keys = self.imports.iter().flat_map(WantedImport::keys);
+            keys.any(|imported| imported.key == key)
+        };
+        self.generates(key) || sealed() || imported()
+    }
+
     /// Whether a generator fills that key.
-    fn generates(&self, key: &str) -> bool {
+    pub(super) fn generates(&self, key: &str) -> bool {
         let keys = self.generators.iter().flat_map(NamedGenerator::keys);
         keys.into_iter().any(|filled| filled == key)
     }
@@ -207,21 +227,7 @@ fn go_back<'a>(
         None => return Err(internal(&"the version to go back to was not read")),
     };
     let record = manifest.and_then(|manifest| manifest.version(&version));
-    let previous = record.map(|record| Stored {
-        value: earlier,
-        derivations: &record.derivations,
-    });
-    // Whose certificates would have to be signed anew does not say what is asked for: nobody is asked to sign.
-    let unasked = Authorities::new();
-    let nothing = Substitutes::new();
-    let substitutes = record.map_or(&nothing, |record| &record.substitutes);
-    let kept = (Some(earlier), previous);
-    let conflict = match wanted.assemble(kept, substitutes, &unasked, seen, now, random) {
-        Ok(Assembled::Unchanged) => None,
-        Ok(Assembled::Changed(other)) => Some(differing(earlier, &other)),
-        Err(error) => Some(with_causes(&error)),
-    };
-    if let Some(conflict) = conflict {
+    if let Some(conflict) = conflict(earlier, record, wanted, seen, now, random) {
         next.note = Some(format!(
             "{ANNOTATION_ROLLBACK}: {request} is not done, since the spec asks for other than that version has: {conflict}; \
              change the spec first"
@@ -235,6 +241,31 @@ fn go_back<'a>(
         .map_err(|error| internal(&error))?;
     next.stored = Some(earlier);
     Ok(next)
+}
+
+/// In what the spec would not leave a version as it is, for people; `None` if it would.
+pub(super) fn conflict(
+    earlier: &SecretValue,
+    record: Option<&VersionRecord>,
+    wanted: &Wanted<'_>,
+    seen: &Observed,
+    now: Timestamp,
+    random: &mut dyn Random,
+) -> Option<String> {
+    let previous = record.map(|record| Stored {
+        value: earlier,
+        derivations: &record.derivations,
+    });
+    // Whose certificates would have to be signed anew does not say what is asked for: nobody is asked to sign.
+    let unasked = Authorities::new();
+    let nothing = Substitutes::new();
+    let substitutes = record.map_or(&nothing, |record| &record.substitutes);
+    let kept = (Some(earlier), previous);
+    match wanted.assemble(kept, substitutes, &unasked, seen, now, random) {
+        Ok(Assembled::Unchanged) => None,
+        Ok(Assembled::Changed(other)) => Some(differing(earlier, &other)),
+        Err(error) => Some(with_causes(&error)),
+    }
 }
 
 /// The keys in which two values differ, for people.
@@ -336,7 +367,7 @@ fn wanted_labels(seen: &Observed) -> Result<BTreeMap<StageLabel, VersionId>, Ref
     })
 }
 
-fn add(
+pub(super) fn add(
     manifest: &mut Manifest,
     fresh: &mut Vec<(String, SecretValue)>,
     version: NewVersion,
