@@ -61,7 +61,7 @@ pub struct SecretStatement {
     /// Whom it speaks of: whoever is named in any of the lists.
     pub principals: Principals,
 
-    /// What it speaks of: `GetSecretValue`, `DescribeSecret` and `ListSecretVersionIds`, `*` standing for any characters (`*` alone
+    /// What it speaks of: `GetSecretValue`, `DescribeSecret`, `ListSecretVersionIds`, `PutSecretValue` and `UpdateSecretVersionStage`, `*` standing for any characters (`*` alone
     /// for everything, also what later releases add). At most 8.
     #[schemars(
         length(min = 1, max = 8),
@@ -88,4 +88,10 @@ pub struct Consumers {
 const UNKNOWN_ACTION: &str = "an action matches no call: write names of AWS Secrets Manager calls such as GetSecretValue or DescribeSecret, with * for any characters";
 
 /// The names that a policy of a secret may speak of; those of [`crate::policy::SecretAction`].
-pub const ACTION_NAMES: [&str; 3] = ["GetSecretValue", "DescribeSecret", "ListSecretVersionIds"];
+pub const ACTION_NAMES: [&str; 5] = [
+    "GetSecretValue",
+    "DescribeSecret",
+    "ListSecretVersionIds",
+    "PutSecretValue",
+    "UpdateSecretVersionStage",
+];

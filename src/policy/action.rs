@@ -103,6 +103,15 @@ actions! {
     GetSecretValue => Some("value"), "get";
     DescribeSecret => None, "get";
     ListSecretVersionIds => None, "get";
+    PutSecretValue => Some("value"), "put";
+    UpdateSecretVersionStage => Some("value"), "put";
+}
+
+impl SecretAction {
+    /// Whether it changes the secret. A pod that mounts it has no say in that.
+    pub const fn is_change(self) -> bool {
+        matches!(self, Self::PutSecretValue | Self::UpdateSecretVersionStage)
+    }
 }
 
 impl Action {

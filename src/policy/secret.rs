@@ -1,5 +1,5 @@
-//! The decision about reading a secret by a call of the API: explicit Deny, then the pod that mounts it, then an Allow statement,
-//! then RBAC; else denied. Whether the reader may also use the secret's key is another decision.
+//! The decision about reading a secret, or changing it, by a call of the API: explicit Deny, then the pod of its rotation, then the pod
+//! that mounts it, then an Allow statement, then RBAC; else denied. Whether the reader may also use the secret's key is another decision.
 
 use std::fmt;
 
@@ -52,7 +52,7 @@ pub struct SecretRules {
     consumers: Option<Vec<String>>,
 }
 
-/// Somebody who wants to read of a secret.
+/// Somebody who wants to read of a secret, or to change it.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading<'a> {
     /// Who.
@@ -61,6 +61,8 @@ pub struct Reading<'a> {
     pub action: SecretAction,
     /// Whether it is a pod of the secret's own namespace, whose immutable spec names the secret in a volume.
     pub mounts: bool,
+    /// Whether it is a pod of a Job by which the secret is rotated, of the secret's own namespace, and may do that as such.
+    pub rotates: bool,
 }
 
 /// The answer, and what it rests on.
@@ -87,6 +89,8 @@ impl SecretDecision {
 pub enum SecretBasis {
     /// A Deny statement matches.
     DeniedBy(StatementName),
+    /// The pod is of the Job that rotates the secret.
+    Rotates,
     /// The pod's spec names the secret in a volume.
     Mounted,
     /// An Allow statement matches.
@@ -111,6 +115,7 @@ impl fmt::Display for SecretBasis {
             Self::DeniedBy(statement) => {
                 write!(f, "denied by {statement} of the secret's policy")
             }
+            Self::Rotates => f.write_str("the pod is of the Job that rotates the secret"),
             Self::Mounted => f.write_str("the pod's spec names it in a volume"),
             Self::AllowedBy(statement) => {
                 write!(f, "allowed by {statement} of the secret's policy")
@@ -198,7 +203,9 @@ impl<'a> From<&'a SecretStatement> for Said<'a> {
 ///
 /// # Guarantees
 /// - A Deny statement that matches wins over everything, also over a mount, and in a namespace that was made anew.
-/// - A mount gives only to pods of the very namespace that the secret was made in, and only to those that `spec.consumers` names.
+/// - A mount gives only to pods of the very namespace that the secret was made in, and only to those that `spec.consumers` names; it gives
+///   reading, and never a change.
+/// - So does being a pod of its rotation, which `spec.consumers` does not narrow: the operator made it.
 /// - What depends on another namespace is given only while that has the recorded UID.
 pub fn decide_reading(reading: &Reading<'_>, rules: &SecretRules, rbac: Rbac) -> SecretDecision {
     let allow = |reason| SecretDecision {
@@ -216,7 +223,11 @@ pub fn decide_reading(reading: &Reading<'_>, rules: &SecretRules, rbac: Rbac) ->
     if let Some(statement) = first(named.by_name & table.denies) {
         return deny(SecretBasis::DeniedBy(statement));
     }
-    if reading.mounts && rules.lets_mount(principal) {
+    if reading.rotates && table.is_home_same(principal) {
+        return allow(SecretBasis::Rotates);
+    }
+    let mounts = reading.mounts && !reading.action.is_change();
+    if mounts && rules.lets_mount(principal) {
         return allow(SecretBasis::Mounted);
     }
     if let Some(statement) = first(named.by_identity & table.allows) {
@@ -234,7 +245,7 @@ pub fn decide_reading(reading: &Reading<'_>, rules: &SecretRules, rbac: Rbac) ->
     {
         return deny(SecretBasis::PrincipalRecreated(namespace.to_owned()));
     }
-    deny(match (reading.mounts, rules.delegates) {
+    deny(match (mounts, rules.delegates) {
         (true, _) => SecretBasis::NoConsumer,
         (false, true) => SecretBasis::NotAllowedByRbac,
         (false, false) => SecretBasis::NotAllowed,

@@ -30,6 +30,7 @@ fn decided(principal: &Principal, mounts: bool, rules: &SecretRules, rbac: Rbac)
         principal,
         action: SecretAction::GetSecretValue,
         mounts,
+        rotates: false,
     };
     decide_reading(&reading, rules, rbac)
 }
@@ -75,8 +76,74 @@ fn a_deny_wins_over_a_mount_an_allow_and_rbac() {
         principal: &account("shop", Some(UID)),
         action: SecretAction::DescribeSecret,
         mounts: false,
+        rotates: false,
     };
     assert!(decide_reading(&described, &rules, Rbac::NotAsked).allow);
+}
+
+fn rotating(principal: &Principal, action: SecretAction, rules: &SecretRules) -> SecretDecision {
+    let reading = Reading {
+        principal,
+        action,
+        mounts: true,
+        rotates: true,
+    };
+    decide_reading(&reading, rules, Rbac::DoesNotAllow)
+}
+
+#[test]
+fn a_pod_of_the_rotation_may_do_everything_unless_a_deny_speaks_of_it() {
+    let narrow = rules(
+        json!({"consumers": {"serviceAccounts": ["worker"]}, "policy": {"delegateToRBAC": false}}),
+    );
+    let pod = account("shop", Some(UID));
+    for action in SecretAction::ALL {
+        let decision = rotating(&pod, *action, &narrow);
+        assert_eq!(
+            (decision.allow, decision.reason),
+            (true, SecretBasis::Rotates)
+        );
+    }
+    let who = json!({"serviceAccounts": [{"namespace": "shop", "name": "web"}]});
+    let rules = policy(&json!([
+        {"sid": "no", "effect": "Deny", "principals": who, "actions": ["Put*"]},
+    ]));
+    let decision = rotating(&pod, SecretAction::PutSecretValue, &rules);
+    assert_eq!((decision.allow, decision.reason), (false, denied("no")));
+    let decision = rotating(&pod, SecretAction::GetSecretValue, &rules);
+    assert_eq!(decision.reason, SecretBasis::Rotates);
+    // Of a namespace that was made anew, it is the pod of another secret.
+    for uid in [Some("another"), None] {
+        let pod = account("shop", uid);
+        assert!(!rotating(&pod, SecretAction::PutSecretValue, &narrow).allow);
+    }
+}
+
+#[test]
+fn a_mount_lets_read_and_never_change() {
+    let rules = SecretRules::new(("shop", UID), None).unwrap();
+    let pod = account("shop", Some(UID));
+    let decided = |action, rbac| {
+        let reading = Reading {
+            principal: &pod,
+            action,
+            mounts: true,
+            rotates: false,
+        };
+        decide_reading(&reading, &rules, rbac).reason
+    };
+    for action in SecretAction::ALL.iter().filter(|action| action.is_change()) {
+        let asked = SecretBasis::NeedsRbac(action.rbac());
+        assert_eq!(decided(*action, Rbac::NotAsked), asked);
+        assert_eq!(action.rbac().to_string(), "put on managedsecrets/value");
+        let none = SecretBasis::NotAllowedByRbac;
+        assert_eq!(decided(*action, Rbac::DoesNotAllow), none);
+        assert_eq!(decided(*action, Rbac::Allows), SecretBasis::AllowedByRbac);
+    }
+    assert_eq!(
+        decided(SecretAction::DescribeSecret, Rbac::NotAsked),
+        SecretBasis::Mounted
+    );
 }
 
 #[test]

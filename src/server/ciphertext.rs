@@ -87,6 +87,11 @@ impl Ciphertext {
         Ok(Some(Ok(kept)))
     }
 
+    /// Keeps nothing of a secret any more, since it is known that something newer may be stored.
+    pub(super) fn forget(&self, namespace: &str, name: &str) {
+        self.shelf().remove(&truth_name(namespace, name));
+    }
+
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }

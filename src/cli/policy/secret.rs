@@ -106,6 +106,7 @@ fn decided(
         principal: &principal,
         action,
         mounts: args.mounts,
+        rotates: false,
     };
     Ok((action, decide_reading(&reading, rules, rbac)))
 }

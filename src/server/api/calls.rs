@@ -12,6 +12,9 @@ const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 /// Most bytes of a call that names what is on a node: 4,096 secrets by the longest names that there are.
 const MAX_NODE_BODY: usize = 2 * 1024 * 1024;
 
+/// Most bytes of a call that puts a value: each byte of it may be written as six, as `\u0000` is.
+const MAX_PUT_BODY: usize = 6 * 65_536 + 16 * 1024;
+
 /// Declares the calls of one service once, by the name that AWS has for the service.
 macro_rules! calls {
     ($(#[$about:meta])* $set:ident of $service:literal; $($call:ident;)*) => {
@@ -49,6 +52,8 @@ calls! {
     DescribeSecret;
     ListSecretVersionIds;
     GetRandomPassword;
+    PutSecretValue;
+    UpdateSecretVersionStage;
 }
 
 calls! {
@@ -69,6 +74,21 @@ calls! {
     GetSecretFiles;
     WatchSecrets;
     ReportLoaded;
+}
+
+impl SecretCall {
+    /// Whether it changes a secret.
+    pub(super) const fn is_change(self) -> bool {
+        matches!(self, Self::PutSecretValue | Self::UpdateSecretVersionStage)
+    }
+
+    /// Most bytes of a call.
+    const fn max_body(self) -> usize {
+        match self {
+            Self::PutSecretValue => MAX_PUT_BODY,
+            _ => MAX_BODY,
+        }
+    }
 }
 
 impl DeliveryCall {
@@ -121,7 +141,8 @@ impl Call {
     /// Most bytes that its body may have.
     pub(super) const fn max_body(self) -> usize {
         match self {
-            Self::Secret(_) | Self::Key(_) => MAX_BODY,
+            Self::Secret(call) => call.max_body(),
+            Self::Key(_) => MAX_BODY,
             Self::Delivery(call) => call.max_body(),
         }
     }

@@ -46,10 +46,14 @@ impl ApiError {
         no_key => "NotFoundException", BAD_REQUEST, Refused;
         /// There is no such secret or version.
         not_found => "ResourceNotFoundException", BAD_REQUEST, Refused;
+        /// There is a version of that id with another value.
+        resource_exists => "ResourceExistsException", BAD_REQUEST, Refused;
         /// The caller may not.
         access_denied => "AccessDeniedException", BAD_REQUEST, Denied;
         /// The secret's key refuses to decrypt.
         decryption_failure => "DecryptionFailure", BAD_REQUEST, Refused;
+        /// The secret's key refuses to encrypt.
+        encryption_failure => "EncryptionFailure", BAD_REQUEST, Refused;
         /// No token was sent.
         no_token => "MissingAuthenticationTokenException", BAD_REQUEST, Denied;
         /// The token is not valid.

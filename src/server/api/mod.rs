@@ -36,7 +36,7 @@ use self::error::ApiError;
 use self::keys::{Keys, Names};
 use self::limits::Throttle;
 use self::places::Accounts;
-use self::secrets::{Reader, Secrets, Store};
+use self::secrets::{Asking, Reader, Secrets, Store, Turns};
 use self::wire::Answer;
 use super::catalogue::Catalogue;
 use super::ciphertext::Ciphertext;
@@ -44,6 +44,7 @@ use super::gate::PolicyGate;
 use super::known::{Revisions, Uids};
 use super::kubelets::Kubelets;
 use crate::clock::Clock;
+use crate::crypto::SecretBytes;
 use crate::installation::Installation;
 use crate::keys::Keyring;
 use crate::keys::operations::{self, Operations};
@@ -58,7 +59,7 @@ pub(super) const LIMITS: Limits = Limits {
     connection_time: Duration::from_secs(3600),
     grace: Duration::from_secs(10),
 };
-/// Most bytes of a call, but for those of nodes.
+/// Most bytes of a call, but for those of nodes and those that put a value.
 const MAX_BODY: usize = 64 * 1024;
 /// How long the body of a call may take.
 const BODY_TIME: Duration = Duration::from_secs(10);
@@ -154,6 +155,8 @@ impl Service {
             secrets: Secrets {
                 reader,
                 accounts: Accounts::new(client(), id, region),
+                asking: Asking::new(client(), with.namespace),
+                turns: Turns::default(),
             },
             keys,
             delivery,
@@ -198,7 +201,13 @@ impl Service {
         };
         let read = read(body, call.max_body());
         match call {
-            Call::Secret(call) => serving.secrets.call(call, caller, &read.await?).await,
+            Call::Secret(call) => {
+                let secrets = &serving.secrets;
+                // Those that change something have larger bodies, and wait longer.
+                let _turn = secrets.turns.admit(call).await?;
+                let body = SecretBytes::from(read.await?);
+                secrets.call(call, caller, body.expose()).await
+            }
             Call::Key(call) => serving.keys.call(call, caller, &read.await?).await,
             Call::Delivery(call) => {
                 let delivery = &serving.delivery;

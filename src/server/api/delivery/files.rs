@@ -1,4 +1,5 @@
-//! `GetSecretFiles`: what a native Secret of form `Plain` would hold, for whoever may read the secret.
+//! `GetSecretFiles`: what a native Secret of form `Plain` would hold, for whoever may read the secret; for a pod of its rotation the keys
+//! themselves.
 
 use std::collections::BTreeMap;
 
@@ -54,12 +55,19 @@ pub(super) async fn files(
     // Its truth may be there before this replica has heard of it, or a moment after it was deleted.
     let entry = catalogue.get(namespace, name);
     let entry = entry.ok_or_else(|| ApiError::not_found("there is no such ManagedSecret here"))?;
-    let content = delivered(&entry.template, &opened.value);
-    let content = content.map_err(|error| ApiError::invalid_request(error.to_string()))?;
+    let rendered;
+    let content = if opened.rotates {
+        // Whoever makes the new value has to know its parts, and not what is made of them.
+        &opened.value
+    } else {
+        let made = delivered(&entry.template, &opened.value);
+        rendered = made.map_err(|error| ApiError::invalid_request(error.to_string()))?;
+        &rendered
+    };
     answer(&SecretFiles {
         version_id: opened.version.id.as_str(),
         revision: revision(opened.current.as_str(), &entry.template),
-        data: Data(&content),
+        data: Data(content),
     })
 }
 

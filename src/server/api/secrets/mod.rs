@@ -1,5 +1,6 @@
-//! The calls of AWS Secrets Manager that read.
+//! The calls of AWS Secrets Manager about secrets that exist: those that read, and those that change a value.
 
+mod access;
 mod answer;
 mod look;
 mod password;
@@ -7,6 +8,7 @@ mod read;
 mod record;
 mod select;
 mod stage;
+mod write;
 
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,7 @@ use serde_json::{Value, json};
 pub(super) use look::Store;
 pub(super) use read::Reader;
 pub(super) use select::Selector;
+pub(super) use write::{Asking, Turns};
 
 use self::answer::{Written, written};
 use self::read::{Asked, Found, Opened};
@@ -34,6 +37,8 @@ const MAX_BATCH: usize = 20;
 pub(super) struct Secrets {
     pub(super) reader: Reader,
     pub(super) accounts: Accounts,
+    pub(super) asking: Asking,
+    pub(super) turns: Turns,
 }
 
 #[derive(Deserialize)]
@@ -93,6 +98,10 @@ impl Secrets {
             SecretCall::DescribeSecret => self.describe_secret(caller, body).await,
             SecretCall::ListSecretVersionIds => self.list_secret_version_ids(caller, body).await,
             SecretCall::GetRandomPassword => password::get_random_password(body),
+            SecretCall::PutSecretValue => self.put_secret_value(caller, body).await,
+            SecretCall::UpdateSecretVersionStage => {
+                self.update_secret_version_stage(caller, body).await
+            }
         }
     }
 
@@ -172,7 +181,7 @@ impl Secrets {
             "ARN": self.arn(&found.stored),
             "Name": found.stored.name,
             "VersionIdsToStages": stages,
-            "RotationEnabled": false,
+            "RotationEnabled": found.manifest().rotation().is_some(),
         });
         let dates = [
             ("CreatedDate", created(Timestamp::min)),
