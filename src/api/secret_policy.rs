@@ -14,8 +14,8 @@ use super::schema::OBJECT_NAME;
 #[x_kube(validation = key_policy::not_public())]
 #[x_kube(validation = key_policy::own_sids())]
 pub struct SecretPolicy {
-    /// Whether Kubernetes RBAC may allow what no statement does; default true. It is asked for `get` on `managedsecrets/value`, and on
-    /// `managedsecrets` for descriptions.
+    /// Whether Kubernetes RBAC may allow what no statement does; default true. It is asked for `get` on `managedsecrets/value`, for `put`
+    /// on it where the call changes the value, and for `get` on `managedsecrets` for descriptions.
     #[serde(
         default,
         rename = "delegateToRBAC",

@@ -279,7 +279,7 @@ mod tests {
                 "{pattern}"
             );
         }
-        for pattern in ["Decrypt", "getSecretValue", "Put*"] {
+        for pattern in ["Decrypt", "getSecretValue", "Delete*"] {
             assert!(
                 matching_actions::<SecretAction>(pattern).is_err(),
                 "{pattern}"

@@ -376,7 +376,7 @@ async fn nothing_tells(bed: &Bed, operator: &Operator, secret: &BTreeMap<String,
 }
 
 /// The keys of etcd whose value holds a value in any form.
-fn holding(dump: &[(Vec<u8>, Vec<u8>)], value: &[u8]) -> BTreeSet<String> {
+pub(crate) fn holding(dump: &[(Vec<u8>, Vec<u8>)], value: &[u8]) -> BTreeSet<String> {
     let forms = forms(value);
     dump.iter()
         .filter(|(_, stored)| forms.iter().any(|(_, form)| contains(stored, form)))

@@ -65,3 +65,4 @@ mod unreadable;
 mod validation;
 mod versions;
 mod warnings;
+mod writing;

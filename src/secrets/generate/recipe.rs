@@ -265,6 +265,16 @@ impl NamedGenerator {
         }
     }
 
+    /// Whether a key of its may have a value that was made elsewhere. What is made from others, and the public half of a pair, may not.
+    pub fn takes(&self, key: &str) -> bool {
+        self.key == key && matches!(self.recipe, Recipe::Random(_) | Recipe::Pair(_))
+    }
+
+    /// Whether a key of its is the public half of what it keeps under its own.
+    pub fn is_public_half(&self, key: &str) -> bool {
+        matches!(&self.recipe, Recipe::Pair(pair) if pair.public_key == key)
+    }
+
     /// Whether making it takes long enough to keep others waiting.
     pub fn is_slow(&self) -> bool {
         !matches!(self.recipe, Recipe::Random(_))

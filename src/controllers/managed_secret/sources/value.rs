@@ -168,8 +168,13 @@ impl<'a> Wanted<'a> {
 
     /// Whether a generator fills that key.
     pub(super) fn generates(&self, key: &str) -> bool {
-        let keys = self.generators.iter().flat_map(NamedGenerator::keys);
-        keys.into_iter().any(|filled| filled == key)
+        self.generator(key).is_some()
+    }
+
+    /// The generator that fills that key.
+    pub(super) fn generator(&self, key: &str) -> Option<&NamedGenerator> {
+        let mut generators = self.generators.iter();
+        generators.find(|named| named.keys().any(|filled| filled == key))
     }
 
     /// Assembles from `current` what is to be kept, and from `previous` what derived keys were made from.

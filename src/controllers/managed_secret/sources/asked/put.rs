@@ -107,10 +107,24 @@ fn assembled(
     now: Timestamp,
     random: &mut dyn Random,
 ) -> Result<SecretValue, NotDone> {
+    // What is made from other keys is given by these, whatever was put under it: where it does not come out so, the put is refused.
+    let is_given = |key: &str| {
+        let generator = wanted.generator(key);
+        put.get(key).is_some() && generator.is_none_or(|named| named.takes(key))
+    };
     let current = base.truth().map(|truth| &truth.current);
-    let current = current.into_iter().flat_map(SecretValue::iter);
-    let left = current.filter(|(key, _)| put.get(key).is_none() && wanted.keeps(key));
-    let kept = copy_of(put.iter().chain(left)).map_err(|refusal| NotDone::parameter(refusal.1))?;
+    let is_old_half = |key: &str| {
+        let generator = wanted.generator(key);
+        let pair = generator.filter(|named| named.is_public_half(key));
+        pair.is_some_and(|pair| {
+            let before = current.and_then(|current| current.get(&pair.key));
+            put.get(&pair.key).is_some_and(|now| before != Some(now))
+        })
+    };
+    let given = put.iter().filter(|(key, _)| is_given(key));
+    let left = current.into_iter().flat_map(SecretValue::iter);
+    let left = left.filter(|(key, _)| wanted.keeps(key) && !is_given(key) && !is_old_half(key));
+    let kept = copy_of(given.chain(left)).map_err(|refusal| NotDone::parameter(refusal.1))?;
     let previous = base.truth().and_then(generated::stored);
     let sources = (Some(&kept), previous);
     let issuers = &seen.issuers.authorities;

@@ -269,6 +269,48 @@ fn what_the_spec_says_otherwise_or_does_not_name_is_refused_by_the_names_of_keys
 }
 
 #[test]
+fn what_is_derived_follows_what_is_put_and_may_be_put_only_as_it_is() {
+    let spec = json!({
+        "generate": [{"key": "password", "password": {}}, {"key": "hash", "bcrypt": {"from": "password"}},
+                     {"key": "id", "sshKey": {}}],
+        "target": {"form": "None"},
+    });
+    let mut world = world(&spec);
+    let text = |world: &World, key: &str| String::from_utf8(world.stored(key).unwrap()).unwrap();
+    let all = json!({"password": text(&world, "password"), "hash": text(&world, "hash"), "id": text(&world, "id"), "id.pub": text(&world, "id.pub")});
+    // What was read is put back.
+    assert_eq!(put(&mut world, IDS[0], &all.to_string()).done, Some(true));
+    let (hash, public) = (text(&world, "hash"), text(&world, "id.pub"));
+    assert_eq!(
+        put(&mut world, IDS[1], "{\"password\":\"other\"}").done,
+        Some(true)
+    );
+    assert!(bcrypt::verify("other", &text(&world, "hash")).unwrap());
+    let old = json!({"password": "third", "hash": hash}).to_string();
+    let (_, message) = refused(&mut world, |world| put(world, IDS[2], &old));
+    assert!(
+        message.contains("key `hash`: spec.generate says otherwise"),
+        "{message}"
+    );
+    // Another private half has another public one.
+    let mut donor = self::world(&spec);
+    let private = text(&donor, "id");
+    let both = json!({"id": private, "id.pub": public}).to_string();
+    let (_, message) = refused(&mut world, |world| put(world, IDS[2], &both));
+    assert!(message.contains("key `id.pub`"), "{message}");
+    let only = json!({"id": private}).to_string();
+    assert_eq!(put(&mut world, IDS[2], &only).done, Some(true));
+    donor.settle();
+    let key = |text: &str| {
+        text.split(' ')
+            .take(2)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(key(&text(&world, "id.pub")), key(&text(&donor, "id.pub")));
+}
+
+#[test]
 fn keys_that_the_spec_stores_by_name_are_put_all_and_no_others() {
     let spec = json!({"literals": {"host": "db"}, "stored": {}, "target": {"form": "None"}});
     let mut world = world(&spec);
@@ -310,8 +352,14 @@ fn a_value_that_cannot_be_delivered_is_refused_and_the_secret_stays_as_it_is() {
     assert!(message.contains("template `url`"), "{message}");
 
     let mut world = self::world(&everything());
-    let large = format!("{{\"a\":\"{}\"}}", "x".repeat(140 * 1024));
-    let (code, message) = refused(&mut world, |world| put(world, IDS[0], &large));
+    let large = |world: &mut World| {
+        let bytes = SecretBytes::zeroed(crate::secrets::MAX_PLAINTEXT - 8);
+        let value = SecretValue::from_entries([("a".to_owned(), bytes)]);
+        world.ask(&request, Some(value.unwrap()));
+        world.settle();
+        world.answered()
+    };
+    let (code, message) = refused(&mut world, large);
     assert_eq!(code, ChangeError::InvalidParameterException);
     assert!(message.contains("limit"), "{message}");
 }
