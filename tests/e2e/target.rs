@@ -12,7 +12,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use keystead_cluster::{Cluster, Component, NodeOptions, images::BUSYBOX};
+use keystead_cluster::images::{self, BUSYBOX};
+use keystead_cluster::{Cluster, Component, NodeOptions};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -119,6 +120,17 @@ impl<'a> OwnNode<'a> {
     /// Its name.
     pub(crate) fn name(self) -> &'a str {
         self.cluster.node_name()
+    }
+
+    /// An image with Python and a client of PostgreSQL, made and imported now.
+    pub(crate) fn workshop(self) -> &'static str {
+        let folder = tempfile::tempdir().expect("a folder for the image");
+        let archive = folder.path().join("workshop.tar");
+        let image = images::workshop().expect("the image is made");
+        image.write(&archive).expect("the image is written");
+        let imported = self.cluster.import_image(&archive);
+        imported.expect("the image is imported");
+        images::WORKSHOP
     }
 
     /// Kills a part of the cluster without a warning.

@@ -26,7 +26,7 @@ struct World {
 }
 
 /// An address of this machine that is not only its own: the operator connects to no other. Nothing is sent.
-fn address() -> IpAddr {
+pub(crate) fn address() -> IpAddr {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     socket.connect("192.0.2.1:9").unwrap();
     socket.local_addr().unwrap().ip()

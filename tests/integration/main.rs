@@ -39,6 +39,7 @@ mod namespaces;
 mod neighbours;
 mod operations;
 mod outage;
+mod own_code;
 mod plugin;
 mod policy;
 mod reading;

@@ -15,7 +15,7 @@ use crate::controllers::error::Error;
 use crate::rotation::change::Change;
 use crate::rotation::rotator::{Login, Outcome};
 use crate::rotation::users::{Admin, AllowedUsers, Users};
-use crate::rotation::{address::Addresses, mysql, postgres};
+use crate::rotation::{address::Addresses, mysql, postgres, redis};
 use crate::secrets::SecretValue;
 
 /// What differs from one kind of database to another. Futures are boxed: all that a client of a database is made of would be a part
@@ -46,6 +46,9 @@ pub(super) struct Postgres;
 
 /// MySQL and MariaDB.
 pub(super) struct MySql;
+
+/// Redis and Valkey.
+pub(super) struct Redis;
 
 macro_rules! database {
     ($name:ident, $module:ident, $retire:expr) => {
@@ -78,6 +81,7 @@ macro_rules! database {
 // A user of PostgreSQL has one password: the one before went when the new one was set.
 database!(Postgres, postgres, |_| ready(Outcome::Done));
 database!(MySql, mysql, mysql::discard_old);
+database!(Redis, redis, redis::retire);
 
 /// Where an errand goes.
 pub(super) struct At<'a> {
@@ -245,6 +249,8 @@ impl<'a> InDatabase<'a> {
             },
         };
         Ok(match D::set(&change).await {
+            // Where the cancelled value works beside it, that ends.
+            Outcome::Done => D::retire(&change).await,
             Outcome::ValueRefused(why) => Outcome::Rejected(format!(
                 "the server does not take the value before again: {why}. Set it there, or change what the server refuses"
             )),

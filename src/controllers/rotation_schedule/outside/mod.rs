@@ -6,7 +6,7 @@ mod own_code;
 mod values;
 mod webhook;
 
-use self::database::{Database, MySql, Postgres};
+use self::database::{Database, MySql, Postgres, Redis};
 use self::own_code::Code;
 use self::values::value;
 use super::observe::{Observed, Truth};
@@ -81,7 +81,7 @@ pub(super) async fn run(errand: &Errand, seen: &Observed, ctx: &Context) -> Resu
         Strategy::Regenerate => Outcome::Done,
         Strategy::Postgres(rotation) => database(rotation).run::<Postgres>(errand).await?,
         Strategy::Mysql(rotation) => database(rotation).run::<MySql>(errand).await?,
-        Strategy::Redis(_) => Outcome::Rejected("not wired yet".to_owned()),
+        Strategy::Redis(rotation) => database(rotation).run::<Redis>(errand).await?,
         Strategy::Job(rotation) => {
             let job = job::Jobs::new(rotation, secret, seen, ctx);
             return own_code::run(errand, &Code::Job(job), seen).await;
@@ -117,6 +117,7 @@ pub(super) fn substitutes(seen: &Observed) -> Result<Substitutes, String> {
     let user = user.as_ref().map_err(Clone::clone)?;
     let alternate = match seen.schedule.spec.strategy.chosen() {
         Strategy::Mysql(_) => MySql::alternate,
+        Strategy::Redis(_) => Redis::alternate,
         _ => Postgres::alternate,
     };
     let said = secret.spec.literals.get(USERNAME);

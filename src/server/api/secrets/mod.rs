@@ -27,7 +27,7 @@ use super::error::ApiError;
 use super::places::{Accounts, SecretPlace};
 use super::wire::{Answer, answer, parameters, seconds};
 use crate::policy::SecretAction;
-use crate::secrets::VersionRecord;
+use crate::secrets::{Manifest, Stage, VersionRecord};
 use crate::truth::Stored;
 
 /// Most secrets of one `BatchGetSecretValue`; as in AWS.
@@ -169,11 +169,7 @@ impl Secrets {
             .describe(caller, &asked.secret_id, SecretAction::DescribeSecret)
             .await?;
         let versions = found.manifest().versions();
-        let stages: serde_json::Map<_, _> = versions
-            .iter()
-            .filter(|version| !version.stages.is_empty())
-            .map(|version| (version.id.to_string(), json!(stages(version))))
-            .collect();
+        let stages = versions_to_stages(found.manifest());
         let created = |pick: fn(Timestamp, Timestamp) -> Timestamp| {
             versions.iter().map(|v| v.created).reduce(pick).map(seconds)
         };
@@ -271,6 +267,20 @@ fn asked<'a>(
         place,
         action,
     }
+}
+
+/// The versions with stages. One that a rotation is to make counts as pending before it has a value, as in AWS: functions for rotation
+/// look for it first.
+fn versions_to_stages(manifest: &Manifest) -> serde_json::Map<String, Value> {
+    let staged = manifest.versions().iter();
+    let staged = staged.filter(|version| !version.stages.is_empty());
+    let staged = staged.map(|version| (version.id.to_string(), json!(stages(version))));
+    let rotation = manifest.rotation();
+    let running = rotation.and_then(|rotation| rotation.running.as_ref());
+    let awaited = running.filter(|running| manifest.version(&running.version).is_none());
+    let pending = json!([stage::name(&Stage::Pending)]);
+    let awaited = awaited.map(|running| (running.version.to_string(), pending));
+    staged.chain(awaited).collect()
 }
 
 fn stages(version: &VersionRecord) -> Vec<String> {
