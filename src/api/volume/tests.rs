@@ -89,7 +89,7 @@ fn what_is_not_valid_is_refused_by_name() {
             "\"optional\" is not valid",
         ),
         (
-            vec![("secret", "a"), ("stage", "Pending")],
+            vec![("secret", "a"), ("stage", "Next")],
             "\"stage\" is not valid",
         ),
         (
