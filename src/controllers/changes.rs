@@ -100,8 +100,8 @@ impl Changes {
     /// Takes in what the watch tells of a change.
     fn put(&self, change: SecretChange) {
         let mut known = self.known();
-        let is_answered = change.status.as_ref().is_some_and(|s| s.is_answered());
-        if is_answered {
+        let status = change.status.as_ref();
+        if status.is_some_and(SecretChangeStatus::is_answered) {
             known.close(&change);
             drop(known);
             return self.wake_again(&secret_of(&change));
@@ -220,8 +220,9 @@ pub(super) async fn run(ctx: &Context, secrets: &Presence<ManagedSecret>) {
 async fn follow(ctx: &Context) {
     let api = Api::namespaced(ctx.client.clone(), &ctx.namespace);
     let mut events = pin!(watch::<SecretChange>(api));
-    let mut listed = HashSet::new();
+    let (mut listed, mut broken) = (HashSet::new(), false);
     while let Some(event) = events.next().await {
+        let was_broken = std::mem::replace(&mut broken, event.is_err());
         match event {
             Ok(Event::Init) => listed.clear(),
             Ok(Event::InitApply(change)) => {
@@ -231,7 +232,9 @@ async fn follow(ctx: &Context) {
             Ok(Event::InitDone) => ctx.changes.keep(&listed),
             Ok(Event::Apply(change)) => ctx.changes.put(change),
             Ok(Event::Delete(change)) => ctx.changes.remove(&change.uid().unwrap_or_default()),
-            Err(error) => tell_broken::<SecretChange>(&error),
+            // Where the definition is not there yet, it stays so for long.
+            Err(error) if !was_broken => tell_broken::<SecretChange>(&error),
+            Err(_) => {}
         }
     }
 }

@@ -166,10 +166,7 @@ fn decide(
     now: Timestamp,
     random: &mut dyn Random,
 ) -> Result<Plan, Refusal> {
-    if seen.in_operator_namespace {
-        let message = "secrets cannot live in the operator's own namespace; use another".to_owned();
-        return Err(Refusal(Reason::OperatorNamespace, message));
-    }
+    check_namespace(seen)?;
     let (key, material, key_namespace) = match &seen.key {
         KeySeen::Usable {
             id,
@@ -212,10 +209,8 @@ fn decide(
     }
     let unchanged = base.truth().is_some_and(|truth| truth.manifest == manifest);
     let stands = unchanged && !base.claim_changes(seen);
-    let entries = sealed::needs(seen);
-    let stale = base
-        .truth()
-        .is_some_and(|truth| truth.is_stale(material, &entries));
+    let (entries, before) = (sealed::needs(seen), base.truth());
+    let stale = before.is_some_and(|truth| truth.is_stale(material, &entries));
     if stands && stale {
         // Older ciphertext that is put back is noticed by its sequence, also when all that differs is the material.
         manifest.bump().map_err(|error| internal(&error))?;
@@ -225,19 +220,15 @@ fn decide(
         undeliverable: Some(undeliverable),
         ..shown
     };
-    let verdict = next.verdict.as_ref();
-    let answer = verdict.and_then(|verdict| asked::answer(seen, verdict, &manifest));
+    let answer = asked::answer(seen, next.verdict.as_ref(), &manifest);
     let write = (!stands || stale).then(|| {
         let write = base.write(seen, manifest, next.take_unstored(), (key, material));
         Step::WriteTruth(Box::new(write))
     });
     let is_put_off = next.verdict == Some(Verdict::Later);
     let soon = sources_go || exporting.goes || is_put_off || !former.steps.is_empty();
-    let background = stands
-        && !soon
-        && !is_early
-        && answer.is_none()
-        && delivery.iter().all(deliver::is_reencryption);
+    let is_quiet = stands && !soon && !is_early && answer.is_none();
+    let background = is_quiet && delivery.iter().all(deliver::is_reencryption);
     let archive = base.archive().filter(|_| !stands);
     let truth = archive.into_iter().chain(write).collect();
     steps.extend(in_order(stands, truth, answer, delivery));
@@ -257,14 +248,15 @@ fn decide(
     steps.extend(removals);
     let ready = replication::ready(seen, &shown.manifest, ready);
     let ready = access::ready(seen, issuers::ready(seen, ready));
+    let current = place.map(|place| TargetStatus {
+        name: place.name.clone(),
+        form,
+    });
     Ok(Plan {
         ready: Some(ready),
         shown: Some(shown),
         targets: Some(Targets {
-            current: place.map(|place| TargetStatus {
-                name: place.name.clone(),
-                form,
-            }),
+            current,
             former: former.kept,
             is_current: held.as_ref().is_none_or(|held| held.is_current),
         }),
@@ -291,6 +283,14 @@ fn in_order(
     } else {
         truth.into_iter().chain(answer).chain(delivery).collect()
     }
+}
+
+fn check_namespace(seen: &Observed) -> Result<(), Refusal> {
+    if seen.in_operator_namespace {
+        let message = "secrets cannot live in the operator's own namespace; use another".to_owned();
+        return Err(Refusal(Reason::OperatorNamespace, message));
+    }
+    Ok(())
 }
 
 /// The key of a namespace that was deleted is not that of the one that there is now.

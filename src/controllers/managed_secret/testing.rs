@@ -196,7 +196,7 @@ impl World {
             Rollback::To { version, .. } => Some(Ok(self.value_of(version.as_str()))),
             Rollback::None | Rollback::Refused(_) => None,
         };
-        let named = self.seen.change.as_ref().and_then(|it| it.named());
+        let named = self.seen.change.as_ref().and_then(ChangeSeen::named);
         let manifest = self.seen.truth.manifest();
         let named = named.filter(|id| manifest.is_some_and(|all| all.version(id).is_some()));
         let kept = named.map(|id| Ok(self.value_of(id.as_str())));

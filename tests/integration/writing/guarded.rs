@@ -9,14 +9,14 @@ use kube::api::ListParams;
 
 use super::{CANARY, World, put, version};
 use crate::leaks::holding;
-use crate::support::{OPERATOR_USER, Person, SYSTEM, eventually, eventually_within};
+use crate::support::{Bed, Calls, OPERATOR_USER, Person, SYSTEM, eventually, eventually_within};
 
 const SERVER_USER: &str = "system:serviceaccount:keystead-system:keystead-server";
 
 fn change(namespace: &str) -> String {
     format!(
         "{{apiVersion: keystead.dev/v1alpha1, kind: SecretChange, metadata: {{name: forged, namespace: {namespace}}}, spec: {{namespace: shop, name: db, \
-         namespaceUid: n, objectUid: o, user: ann, moveStage: {{stage: Current, moveToVersionId: {}}}}}}}",
+         namespaceUid: home, objectUid: object, user: ann, moveStage: {{stage: Current, moveToVersionId: {}}}}}}}",
         version(1)
     )
 }
@@ -91,6 +91,48 @@ async fn a_change_is_made_by_the_server_answered_by_the_controller_and_holds_no_
     .await;
     bed.set_clock(0);
     assert_eq!(bed.versions("shop", "db").await[0].0, version(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_is_in_no_log_at_any_level() {
+    let bed = Bed::start().await;
+    bed.namespace("shop").await;
+    let level = [
+        "--log",
+        "trace,kube=trace,hyper=trace,tower=trace,rustls=trace,h2=trace",
+    ];
+    let controller = bed.operator_named("one", &level).await;
+    let server = bed.server_with("server", &level).await;
+    server.wait_ready().await;
+    let spec = "{stored: {}, literals: {a: b}, target: {form: None}}";
+    bed.apply_secret("shop", "db", spec).await;
+    bed.wait_ready("shop", "db").await;
+    let args = ["create", "serviceaccount", "writer", "-n", "shop"];
+    bed.kubectl(&args).await.expect_ok();
+    let rule =
+        "[{apiGroups: [keystead.dev], resources: [managedsecrets/value], verbs: [get, put]}]";
+    let person = Person::new(&bed, "system:serviceaccount:shop:writer");
+    person.grant("shop", "writes", rule).await;
+    let question = ["put", "managedsecrets", "--subresource=value", "-n", "shop"];
+    person.can(&question).await;
+    let writer = Calls::account(&bed, &server, "shop", "writer").await;
+    for (number, whole, status) in [
+        (1, format!("{{\"password\":\"{CANARY}\"}}"), 200),
+        (2, format!("{{\"a\":\"{CANARY}\"}}"), 400),
+        (3, format!("{{\"password\":[\"{CANARY}\"]}}"), 400),
+        (1, CANARY.to_owned(), 400),
+    ] {
+        let answer = put(&writer, "db", &version(number), &whole).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(!answer.body.to_string().contains(CANARY));
+    }
+    for log in [controller.log(), server.log()] {
+        assert!(
+            log.contains("TRACE") || log.contains("trace"),
+            "it is at that level"
+        );
+        assert!(!log.contains(CANARY));
+    }
 }
 
 /// A Job; `labels` of it, and of its pods.

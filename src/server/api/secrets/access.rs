@@ -40,13 +40,11 @@ fn rotates(pod: &PodSeen, manifest: &Manifest, action: SecretAction) -> bool {
         return false;
     };
     let running = manifest.rotation().and_then(|all| all.running.as_ref());
-    match running {
-        Some(running) => running.strategy == BY_JOB && running.version == *version,
-        None => {
-            let current = manifest.current();
-            !action.is_change() && current.is_some_and(|current| current.id == *version)
-        }
+    if let Some(running) = running {
+        return running.strategy == BY_JOB && running.version == *version;
     }
+    let current = manifest.current();
+    !action.is_change() && current.is_some_and(|current| current.id == *version)
 }
 
 impl Reader {

@@ -137,9 +137,13 @@ fn running(manifest: &Manifest) -> Option<&Running> {
 }
 
 /// The answer that a verdict is, once the truth is as the manifest says.
-pub(crate) fn answer(seen: &Observed, verdict: &Verdict, manifest: &Manifest) -> Option<Step> {
+pub(crate) fn answer(
+    seen: &Observed,
+    verdict: Option<&Verdict>,
+    manifest: &Manifest,
+) -> Option<Step> {
     let asked = seen.change.as_ref()?;
-    let status = match verdict {
+    let status = match verdict? {
         Verdict::Later => return None,
         Verdict::Refused(code, message) => refused(*code, message),
         Verdict::Done(version) => {

@@ -32,9 +32,8 @@ pub(super) fn put(
     random: &mut dyn Random,
 ) -> Decided {
     let id: VersionId = put.version_id.parse().map_err(|_| not_well_formed())?;
-    let value = match &asked.put {
-        Some(Ok(value)) => value,
-        Some(Err(_)) | None => return Err(does_not_open()),
+    let Some(Ok(value)) = &asked.put else {
+        return Err(does_not_open());
     };
     if next.manifest.version(&id).is_some() {
         return match &asked.kept {
@@ -174,10 +173,10 @@ fn conflicts(
         };
         format!("key `{key}`: {source} says otherwise; change the spec")
     });
-    let mut named = named.collect::<Vec<_>>().join(". ");
+    let named = named.collect::<Vec<_>>().join(". ");
     let more = differing.len().saturating_sub(MOST_NAMED);
     if more > 0 {
-        named.push_str(&format!(". And {more} more keys"));
+        return format!("{named}. And {more} more keys");
     }
     named
 }

@@ -14,6 +14,9 @@ use crate::policy::Action;
 use crate::secrets::{SecretValue, VersionId, change_context};
 use crate::server::api::error::ApiError;
 
+/// Most characters of a user's name in a change. It is for people: the audit log has the whole.
+const MAX_USER: usize = 330;
+
 /// A change that the caller may have made.
 pub(super) struct Allowed {
     /// As the controller is asked for it.
@@ -59,12 +62,13 @@ impl Reader {
         let current = found.manifest().current().ok_or_else(unreadable)?;
         let user = found.user(&current.context, self.clock.now());
         let claim = &found.stored.claim;
+        let user_name = asked.who.caller.principal.name();
         let mut spec = SecretChangeSpec {
             namespace: found.stored.namespace.clone(),
             name: found.stored.name.clone(),
             namespace_uid: claim.namespace_uid.clone(),
             object_uid: claim.object_uid.clone(),
-            user: asked.who.caller.principal.name().to_owned(),
+            user: user_name.chars().take(MAX_USER).collect(),
             put: None,
             move_stage: None,
         };

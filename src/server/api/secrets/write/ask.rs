@@ -43,14 +43,6 @@ pub(in crate::server::api) struct Asking {
     changes: Api<SecretChange>,
 }
 
-/// What became of making an object.
-enum Made {
-    /// It is made.
-    Now(SecretChange),
-    /// There is one of that name.
-    Before,
-}
-
 impl Asking {
     /// By objects in the operator's namespace.
     pub(in crate::server::api) fn new(client: Client, namespace: &str) -> Self {
@@ -74,8 +66,8 @@ impl Asking {
         let Allowed { spec, user } = allowed;
         let name = name_of(&spec);
         let asked = match self.make(&name, &spec).await? {
-            Made::Now(change) => change,
-            Made::Before => match self.get(&name).await? {
+            Some(change) => change,
+            None => match self.get(&name).await? {
                 Some(before) if is_same(&before, &spec, wish, reader, &user) => before,
                 _ => {
                     self.make_another(&format!("{name}-{request_id}"), &spec)
@@ -86,15 +78,20 @@ impl Asking {
         self.wait(&asked, deadline).await
     }
 
-    async fn make(&self, name: &str, spec: &SecretChangeSpec) -> Result<Made, ApiError> {
+    /// Makes the object; `None`: there is one of that name.
+    async fn make(
+        &self,
+        name: &str,
+        spec: &SecretChangeSpec,
+    ) -> Result<Option<SecretChange>, ApiError> {
         let change = SecretChange::new(name, spec.clone());
         let params = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
         };
         match within(PATIENCE, self.changes.create(&params, &change)).await {
-            Ok(change) => Ok(Made::Now(change)),
-            Err(kube::Error::Api(status)) if Status::is_already_exists(&status) => Ok(Made::Before),
+            Ok(change) => Ok(Some(change)),
+            Err(kube::Error::Api(status)) if Status::is_already_exists(&status) => Ok(None),
             Err(error) => {
                 let error = describe(&error);
                 warn!(error, "the controller could not be asked for a change");
@@ -110,8 +107,8 @@ impl Asking {
         spec: &SecretChangeSpec,
     ) -> Result<SecretChange, ApiError> {
         match self.make(name, spec).await? {
-            Made::Now(change) => Ok(change),
-            Made::Before => self.get(name).await?.ok_or_else(not_answered),
+            Some(change) => Ok(change),
+            None => self.get(name).await?.ok_or_else(not_answered),
         }
     }
 
@@ -207,7 +204,8 @@ fn is_same(
     reader: &Reader,
     user: &SecretUser,
 ) -> bool {
-    let is_open = !before.status.as_ref().is_some_and(|s| s.is_answered());
+    let status = before.status.as_ref();
+    let is_open = !status.is_some_and(SecretChangeStatus::is_answered);
     let place = |spec: &SecretChangeSpec| {
         (
             spec.namespace.clone(),

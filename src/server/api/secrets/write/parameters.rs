@@ -182,7 +182,7 @@ fn changed(name: &str) -> Result<ChangedStage, ApiError> {
 }
 
 fn value_of(text: Option<&Text>, binary: Option<&Text>) -> Result<SecretValue, ApiError> {
-    let value = match (text, binary) {
+    match (text, binary) {
         (Some(text), None) => {
             bounded("SecretString", text.0.len())?;
             from_text(text.as_str()).map_err(|error| refused("SecretString", &error))
@@ -199,8 +199,7 @@ fn value_of(text: Option<&Text>, binary: Option<&Text>) -> Result<SecretValue, A
         _ => Err(ApiError::invalid_parameter(
             "name exactly one of SecretString and SecretBinary",
         )),
-    };
-    value
+    }
 }
 
 fn bounded(parameter: &str, length: usize) -> Result<(), ApiError> {

@@ -119,6 +119,26 @@ fn a_value_has_at_most_as_many_bytes_as_in_aws() {
 }
 
 #[test]
+fn the_greatest_value_fits_the_object_by_which_it_is_asked_for() {
+    let begin = "{\"a\":\"";
+    let text = format!("{begin}{}\"}}", "x".repeat(MAX_SECRET - begin.len() - 2));
+    let wish = put(&json!({"SecretString": text, "ClientRequestToken": VERSION})).unwrap();
+    let Wish::Put { version, value, .. } = &wish else {
+        panic!("nothing is put");
+    };
+    assert_eq!(value.text().map(str::len), Some(MAX_SECRET));
+    let context =
+        crate::secrets::change_context(&"n".repeat(63), &"s".repeat(253), version).unwrap();
+    let sealed = crate::crypto::max_sealed_length(value.encoded_length(), &context);
+    // Each of many keys takes six bytes beside itself and its value.
+    let most = sealed + 6 * crate::secrets::value::MAX_KEYS;
+    assert!(
+        most.div_ceil(3) * 4 <= 262_144,
+        "{most} bytes are more than spec.put.value takes"
+    );
+}
+
+#[test]
 fn a_stage_is_moved_to_a_version_or_taken_from_one() {
     let wish = |more: Value| {
         let mut body = json!({"SecretId": "db"});
