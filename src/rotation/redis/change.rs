@@ -5,10 +5,11 @@
 
 use super::failure::Failure;
 use super::names::{self, alternate};
+use super::rights::Rules;
 use super::server::Server;
 use super::session::Session;
 use super::store::{Moment, Store};
-use super::user::{self, Rules, User};
+use super::user::{self, User};
 use crate::rotation::change::{Names, Way};
 use crate::rotation::rotator::{Login, Outcome};
 use crate::rotation::users::{Admin, base};

@@ -52,7 +52,7 @@ impl Failure {
         match broken {
             Broken::Lost(error) => Self::of_transport(error, server),
             Broken::Protocol => Self::Rejected(format!(
-                "{server} does not answer as a server of Redis does"
+                "{server} does not answer as a server of Redis does, or answers more than is read"
             )),
         }
     }

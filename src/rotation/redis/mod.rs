@@ -56,6 +56,7 @@ mod facts;
 mod failure;
 mod names;
 mod protocol;
+mod rights;
 mod server;
 mod session;
 mod store;

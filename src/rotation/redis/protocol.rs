@@ -6,8 +6,8 @@ use std::io::Write as _;
 
 use crate::crypto::SecretBytes;
 
-/// Most bytes of an answer.
-pub(super) const MAX_ANSWER: usize = 1024 * 1024;
+/// Most bytes of an answer. The longest is that of all users.
+pub(super) const MAX_ANSWER: usize = 4 * 1024 * 1024;
 /// Most bytes of a line: of an error, or of a number.
 const MAX_LINE: usize = 16 * 1024;
 /// Most levels of arrays in arrays. A user's selectors are the third.

@@ -4,6 +4,7 @@ use subtle::Choice;
 
 use super::digest::Digest;
 use super::protocol::Answer;
+use super::rights::{Rights, Rules, fields};
 use super::session::{Command, Session};
 use crate::crypto::SecretBytes;
 use crate::rotation::rotator::{Login, Outcome};
@@ -30,9 +31,6 @@ const MIGHTY: [(&str, &[&str]); 14] = [
     ("MONITOR", &[]),
     ("SHUTDOWN", &[]),
 ];
-
-/// Rules of a command that changes a user.
-pub(super) type Rules = Vec<SecretBytes>;
 
 /// A user, as far as it matters here.
 #[derive(Debug)]
@@ -243,64 +241,6 @@ pub(super) async fn change(
     let rules = rules.iter().map(SecretBytes::expose);
     let arguments: Vec<_> = [name.as_bytes()].into_iter().chain(rules).collect();
     session.run(name, SET, &arguments).await.map(drop)
-}
-
-/// What a user or one of its selectors may do, word by word.
-#[derive(Default)]
-struct Rights {
-    keys: Rules,
-    channels: Rules,
-    commands: Rules,
-    selectors: Rules,
-}
-
-impl Rights {
-    /// Takes a field if it is one of rights, and says whether it is. Nothing if it is one that is not understood.
-    fn take(&mut self, field: &[u8], shown: &Answer) -> Option<bool> {
-        let rules = match field {
-            b"keys" => &mut self.keys,
-            b"channels" => &mut self.channels,
-            b"commands" => &mut self.commands,
-            _ => return Some(false),
-        };
-        // No rule has a space in it.
-        let words = shown.text()?.split(|byte| *byte == b' ');
-        let words = words.filter(|word| !word.is_empty());
-        *rules = words.map(SecretBytes::copy_of).collect();
-        Some(true)
-    }
-
-    /// A selector as a rule, and whether all of it is known.
-    fn selector(shown: &Answer) -> Option<(SecretBytes, bool)> {
-        let mut rights = Self::default();
-        let mut whole = true;
-        for (field, shown) in fields(shown)? {
-            whole &= rights.take(field, shown)?;
-        }
-        let rules = rights.rules();
-        let words: Vec<_> = rules.iter().map(SecretBytes::expose).collect();
-        let rule = [b"(", &words.join(&b' ')[..], b")"].concat();
-        Some((rule.into(), whole))
-    }
-
-    fn rules(self) -> Rules {
-        // Where nothing is said, channels are as the server's settings have it.
-        let channels = [SecretBytes::copy_of(b"resetchannels")];
-        let channels = channels.into_iter().chain(self.channels);
-        let keys = self.keys.into_iter().chain(channels);
-        keys.chain(self.commands).chain(self.selectors).collect()
-    }
-}
-
-/// The fields of an array of names and values.
-fn fields(answer: &Answer) -> Option<Vec<(&[u8], &Answer)>> {
-    fn field(pair: &[Answer]) -> Option<(&[u8], &Answer)> {
-        match pair {
-            [name, shown] => Some((name.text()?, shown)),
-            _ => None,
-        }
-    }
-    answer.array()?.chunks(2).map(field).collect()
 }
 
 #[cfg(test)]
