@@ -37,5 +37,13 @@ pub(crate) fn words(outcome: Outcome, expected: Kind) -> String {
             .all(|value| !words.contains(value)),
         "{shown}"
     );
+    // Nor a digest or a verifier in hexadecimal digits.
+    let digits = words.split(|character: char| !character.is_ascii_hexdigit());
+    assert!(
+        digits
+            .max_by_key(|run| run.len())
+            .is_none_or(|run| run.len() < 40),
+        "{shown}"
+    );
     words
 }
