@@ -23,9 +23,9 @@
 //! markers: a user of Redis has no place for words of others, and a password that nobody knows looks like a back door.
 //! So a second user that was made for a version that is gone has to be deleted by hand, and the refusal says so.
 //! Never `default`, whoever asks: every new connection is that user, and its password is `requirepass`, too. Never the
-//! admin itself, and never one that may change users or the server ([`user`]); the server is asked (`ACL DRYRUN`), since
-//! rules have many forms. Without an admin a user changes itself, whatever it is, for which it needs the right to change
-//! every other one: Redis has no right that is less.
+//! admin itself, and never one that may change users or the server, or see all data (the list is in `user`); the server is
+//! asked (`ACL DRYRUN`), since rules have many forms. Without an admin a user changes itself, whatever it is, for which it
+//! needs the right to change every other one: Redis has no right that is less.
 //!
 //! The admin needs `+acl|getuser +acl|setuser +acl|dryrun +acl|save +config|get +info`, and for a server without a file of
 //! users `+acl|list +config|rewrite`. It can make itself mightier than that.
