@@ -5,7 +5,7 @@ mod webhook;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -31,7 +31,7 @@ impl World {
         let bed = world.bed();
         bed.apply_secret("shop", "db", GENERATED).await;
         bed.wait_ready("shop", "db").await;
-        bed.apply(&cron_job("true", "")).await;
+        bed.apply(&cron_job("true")).await;
         bed.apply(&schedule("db", "db", STRATEGY)).await;
         wait_reason(bed, "db", "Scheduled").await;
         world
@@ -105,11 +105,11 @@ async fn end(bed: &Bed, job: &Job, code: i32) {
         .expect("the pod ends");
 }
 
-fn cron_job(suspend: &str, pod: &str) -> String {
+fn cron_job(suspend: &str) -> String {
     format!(
         "---\napiVersion: batch/v1\nkind: CronJob\nmetadata: {{name: rotate, namespace: shop}}\n\
          spec: {{suspend: {suspend}, schedule: \"@yearly\", jobTemplate: {{spec: {{template: {{spec: {{serviceAccountName: rotator, \
-         restartPolicy: OnFailure, containers: [{{name: rotate, image: x}}]{pod}}}}}}}}}}}\n"
+         restartPolicy: OnFailure, containers: [{{name: rotate, image: x}}]}}}}}}}}}}\n"
     )
 }
 
@@ -294,7 +294,7 @@ async fn whoever_is_killed_while_a_job_runs_finds_it_and_makes_no_second_one() {
     bed.apply(SERVICE_ACCOUNT).await;
     bed.apply_secret("shop", "db", GENERATED).await;
     bed.wait_ready("shop", "db").await;
-    bed.apply(&cron_job("true", "")).await;
+    bed.apply(&cron_job("true")).await;
     bed.apply(&schedule("db", "db", STRATEGY)).await;
     wait_reason(&bed, "db", "Scheduled").await;
     ask(&bed, "db", "now").await;
@@ -324,23 +324,29 @@ async fn what_cannot_be_run_is_refused_with_the_remedy_and_goes_on_when_it_is_me
         missing.contains("CronJob rotate does not exist"),
         "{missing}"
     );
-    bed.apply(&cron_job("false", "")).await;
+    bed.apply(&cron_job("false")).await;
     eventually_within(PATIENCE, "it says to suspend it", || async {
         ready(bed, "db").await.1.contains("spec.suspend to true")
     })
     .await;
     // What the API server refuses is told in its words.
-    bed.apply(&cron_job(
-        "true",
-        ", volumes: [{name: a, emptyDir: {}}, {name: a, emptyDir: {}}]",
-    ))
+    bed.apply(
+        "{apiVersion: v1, kind: ResourceQuota, metadata: {name: jobs, namespace: shop}, spec: {hard: {count/jobs.batch: \"0\"}}}",
+    )
     .await;
-    eventually_within(PATIENCE, "it says what is refused", || async {
-        let message = ready(bed, "db").await.1;
-        message.contains("the Job is refused") && message.contains("Duplicate value")
+    let quotas: Api<ResourceQuota> = Api::namespaced(bed.client.clone(), "shop");
+    eventually_within(PATIENCE, "the quota is in force", || async {
+        let quota = quotas.get("jobs").await.unwrap();
+        quota.status.is_some_and(|status| status.hard.is_some())
     })
     .await;
-    bed.apply(&cron_job("true", "")).await;
+    bed.apply(&cron_job("true")).await;
+    eventually_within(PATIENCE, "it says what is refused", || async {
+        let message = ready(bed, "db").await.1;
+        message.contains("the Job is refused") && message.contains("exceeded quota: jobs")
+    })
+    .await;
+    bed.delete("shop", "resourcequota/jobs").await;
     for step in ["create", "set", "test", "finish"] {
         world.step(step).await;
     }

@@ -10,6 +10,7 @@ use crate::api::Reason;
 use crate::controllers::context::Context;
 use crate::controllers::rotations::{Asked, Change};
 use crate::rotation::rotator::Outcome;
+use crate::secrets::SecretRotation;
 
 /// What is said of a step.
 type Said = (EventType, Reason, String);
@@ -46,6 +47,9 @@ fn of_asked(asked: &Asked) -> Option<Said> {
             format!("version {version} does not become current"),
         ),
         Change::Cancel(_) => None,
+        Change::Record if is_stored_by_code(&asked.record) => {
+            normal(Reason::CreateSecret, "a new value is stored".to_owned())
+        }
         Change::Record => last
             .filter(|last| asked.record.running.is_none() && last.promoted.is_some())
             .map(|last| {
@@ -61,14 +65,17 @@ fn of_asked(asked: &Asked) -> Option<Said> {
     }
 }
 
+/// Whether somebody's own code has stored the value of the version that is under way, and nothing else is written down of it.
+fn is_stored_by_code(record: &SecretRotation) -> bool {
+    record.running.as_ref().is_some_and(|running| {
+        running.created.is_some() && running.cancelled.is_none() && running.promoted.is_none()
+    })
+}
+
 /// What does not succeed is said by the condition.
 fn of_answer(errand: &Errand, answer: &Outcome) -> Vec<Said> {
     let normal = |reason, note: String| (EventType::Normal, reason, note);
     match (errand, answer) {
-        (Errand::Create(version), Outcome::Done) => vec![normal(
-            Reason::CreateSecret,
-            format!("version {version} is made"),
-        )],
         (Errand::Carry(version), Outcome::Done) => vec![
             normal(
                 Reason::SetSecret,
@@ -102,7 +109,7 @@ mod tests {
     use super::*;
     use crate::secrets::manifest::Rotated;
     use crate::secrets::testing::IDS;
-    use crate::secrets::{SecretRotation, Substitutes, VersionId};
+    use crate::secrets::{Substitutes, VersionId};
 
     fn id() -> VersionId {
         IDS[0].parse().unwrap()
