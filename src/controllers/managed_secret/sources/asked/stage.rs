@@ -4,7 +4,8 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::super::super::observe::Observed;
 use super::super::super::step::{Refusal, internal};
-use super::super::value::{Next, Wanted, conflict};
+use super::super::back::conflict;
+use super::super::value::{Next, Wanted};
 use super::seen::ChangeSeen;
 use super::{Decided, NotDone, running};
 use crate::api::{ChangedStage, MoveStage};
