@@ -91,6 +91,7 @@ pub struct MoveStage {
 
 /// A stage that a call may change. `Previous` follows from `Current`, and labels are in the resource.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum ChangedStage {
     /// What readers get.
     Current,
@@ -140,6 +141,7 @@ impl SecretChangeStatus {
 
 /// The errors of AWS that a change may come to.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[schemars(transform = crate::api::schema::without_description)]
 pub enum ChangeError {
     /// What was put, or a version that was named, is not one that the secret can have.
     InvalidParameterException,

@@ -281,7 +281,7 @@ pub(crate) fn refused(code: ChangeError, message: &str) -> SecretChangeStatus {
     }
 }
 
-/// Answers a change. One that is gone, or has another of its name in its place, needs no answer: nobody waits.
+/// Answers a change. One that is gone needs no answer: nobody waits.
 pub(crate) async fn answer(
     change: &SecretChange,
     status: &SecretChangeStatus,
@@ -299,8 +299,7 @@ pub(crate) async fn answer(
     let patched = api.patch_status(&name, &params, &patch);
     let object = format!("SecretChange {name}");
     match call("answer", object, patched).await {
-        Err(Error::Api { source, .. })
-            if is(&source, Status::is_not_found) || is(&source, Status::is_conflict) => {}
+        Err(Error::Api { source, .. }) if is(&source, Status::is_not_found) => {}
         answered => drop(answered?),
     }
     ctx.changes.close(change);

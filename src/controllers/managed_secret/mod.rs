@@ -185,19 +185,38 @@ async fn carry_out(
     {
         return Ok((Action::requeue(wait), Outcome::Waiting));
     }
-    for step in &plan.steps {
-        if let Err(error) = apply::apply(step, seen, ctx).await {
+    let answered = match apply_all(&plan, seen, ctx).await {
+        Ok(answered) => answered,
+        Err(error) => {
             if error.is_told(failures) {
                 publish(seen, &Plan::failed(&error), &Advance::default(), ctx).await?;
             }
             return Err(error);
         }
-    }
+    };
     let restarts = rollout::advance(seen, &plan, ctx).await;
     publish(seen, &plan, &restarts, ctx).await?;
+    answered?;
     let missed = ctx.references.has_missed(object);
     let poll = remote_source::is_remote(&seen.secret).then(|| ctx.remotes.poll());
     next_look(&plan, missed, restarts, poll, ctx.now())
+}
+
+/// Does every step. An answer that could not be given holds up nothing of the secret: it is the inner result, and given again by the
+/// next look.
+async fn apply_all(
+    plan: &Plan,
+    seen: &Observed,
+    ctx: &Context,
+) -> Result<Result<(), Error>, Error> {
+    let mut answered = Ok(());
+    for step in &plan.steps {
+        match apply::apply(step, seen, ctx).await {
+            Err(error) if matches!(step, Step::Answer(_)) => answered = Err(error),
+            applied => applied?,
+        }
+    }
+    Ok(answered)
 }
 
 /// A target that somebody else keeps changing is repaired at once, then ever more slowly: two writers in a fight

@@ -133,3 +133,51 @@ async fn what_was_put_while_no_controller_was_there_is_done_soon_or_never() {
     let moved = make_current(&writer, "db", &version(1), &version(2)).await;
     assert_eq!(moved.error(), NOT_NOW, "{moved:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_call_twice_at_once_is_one_change_and_another_value_of_its_token_is_refused() {
+    let (bed, controller, _server, writer) = started().await;
+    let count = || async {
+        let args = [
+            "get",
+            "secretchanges",
+            "-n",
+            "keystead-system",
+            "-o",
+            "name",
+        ];
+        bed.kubectl(&args).await.expect_ok().lines().count()
+    };
+    let (token, whole, other) = (version(1), object(1), object(2));
+    controller.pause().await;
+    let calls = async {
+        let first = put(&writer, "db", &token, &whole);
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            put(&writer, "db", &token, &whole).await
+        };
+        let another = async {
+            tokio::time::sleep(Duration::from_millis(3000)).await;
+            put(&writer, "db", &token, &other).await
+        };
+        tokio::join!(first, later, another)
+    };
+    let looks = async {
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        let same = count().await;
+        tokio::time::sleep(Duration::from_millis(2000)).await;
+        let all = count().await;
+        controller.resume().await;
+        (same, all)
+    };
+    let ((first, later, another), (same, all)) = tokio::join!(calls, looks);
+    assert_eq!((same, all), (1, 2));
+    assert_eq!(
+        (first.status, later.status),
+        (200, 200),
+        "{first:?} {later:?}"
+    );
+    assert_eq!(another.error(), "ResourceExistsException", "{another:?}");
+    assert_eq!(text(&writer, "db").await, whole);
+    assert_eq!(bed.versions("shop", "db").await.len(), 2);
+}
