@@ -157,7 +157,7 @@ async fn the_same_call_twice_at_once_is_one_change_and_another_value_of_its_toke
             put(&writer, "db", &token, &whole).await
         };
         let another = async {
-            tokio::time::sleep(Duration::from_millis(3000)).await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
             put(&writer, "db", &token, &other).await
         };
         tokio::join!(first, later, another)
@@ -165,7 +165,7 @@ async fn the_same_call_twice_at_once_is_one_change_and_another_value_of_its_toke
     let looks = async {
         tokio::time::sleep(Duration::from_millis(2500)).await;
         let same = count().await;
-        tokio::time::sleep(Duration::from_millis(2000)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         let all = count().await;
         controller.resume().await;
         (same, all)
