@@ -245,6 +245,7 @@ fn where_code_makes_the_value_it_is_called_before_the_other_side_is_told() {
 
 /// A world of one secret: what is stored, and which passwords the other side takes. Versions are numbers.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct World {
     current: usize,
     previous: Option<usize>,

@@ -19,7 +19,7 @@ const SERVICE_ACCOUNT: &str =
     "{apiVersion: v1, kind: ServiceAccount, metadata: {name: rotator, namespace: shop}}";
 const GENERATED: &str = "{generate: [{key: apiKey, password: {}}], target: {form: Plain}}";
 
-/// A control plane with a secret, a suspended CronJob and a schedule.
+/// A control plane with a secret, a suspended `CronJob` and a schedule.
 struct World {
     served: Served,
 }

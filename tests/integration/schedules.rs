@@ -26,6 +26,18 @@ pub(crate) fn schedule(name: &str, secret: &str, spec: &str) -> String {
     )
 }
 
+/// What says in metadata that a schedule controls an object. The schedule rotates nothing.
+pub(crate) async fn owned(bed: &Bed) -> String {
+    let idle = schedule("idle", "not-there", "strategy: {regenerate: {}}");
+    bed.apply(&idle).await;
+    let schedules: Api<RotationSchedule> = Api::namespaced(bed.client.clone(), "shop");
+    let found = schedules.get("idle").await.expect("the schedule is there");
+    format!(
+        "ownerReferences: [{{apiVersion: keystead.dev/v1alpha1, kind: RotationSchedule, name: idle, uid: {}, controller: true}}]",
+        found.metadata.uid.unwrap()
+    )
+}
+
 pub(crate) async fn status(bed: &Bed, name: &str) -> RotationScheduleStatus {
     let schedules: Api<RotationSchedule> = Api::namespaced(bed.client.clone(), "shop");
     let found = schedules.get(name).await.expect("the schedule is there");

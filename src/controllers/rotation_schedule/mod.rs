@@ -181,20 +181,31 @@ async fn reconcile_once(
 async fn carry_out(seen: &Observed, failures: u32, ctx: &Context) -> Result<Plan, Error> {
     let now = ctx.now();
     let mut plan = plan::plan(seen, now, &mut OsRandom);
+    let mut answered = None;
     if let Doing::Errand(errand) = &plan.doing {
         let errand = errand.clone();
         plan = match outside::run(&errand, seen, ctx).await? {
             Answer::Underway(what, job) => plan::underway(plan, what, job),
             Answer::Came(outcome) => {
-                events::answered(&errand, &outcome, seen, ctx).await;
-                plan::after(plan, seen, errand, &outcome, (now, &mut OsRandom))
+                let after = plan::after(plan, seen, errand.clone(), &outcome, (now, &mut OsRandom));
+                answered = Some((errand, outcome));
+                after
             }
         };
         plan.attempts = i64::from(failures) + i64::from(matches!(plan.doing, Doing::Retry));
     }
-    if let Doing::Ask(asked) = &plan.doing {
-        let secret = seen.schedule.secret();
-        if ctx.rotations.ask(&secret, (**asked).clone()) {
+    // What was asked for already was told already.
+    let is_news = match &plan.doing {
+        Doing::Ask(asked) => ctx
+            .rotations
+            .ask(&seen.schedule.secret(), (**asked).clone()),
+        _ => true,
+    };
+    if is_news {
+        if let Some((errand, outcome)) = &answered {
+            events::answered(errand, outcome, seen, ctx).await;
+        }
+        if let Doing::Ask(asked) = &plan.doing {
             events::asked(asked, seen, ctx).await;
         }
     }

@@ -28,10 +28,13 @@ use crate::support::{Bed, eventually_within};
 
 const KEY: &[u8] = b"a-key-of-at-least-24-bytes";
 
+/// A call: its headers and its body.
+type Call = (HeaderMap, Vec<u8>);
+
 /// What was called, and what is answered next; 200 when nothing is said.
 #[derive(Clone, Default)]
 struct Calls {
-    seen: Arc<Mutex<Vec<(HeaderMap, Vec<u8>)>>>,
+    seen: Arc<Mutex<Vec<Call>>>,
     answers: Arc<Mutex<VecDeque<u16>>>,
 }
 
@@ -40,7 +43,7 @@ impl Calls {
         self.answers.lock().unwrap().extend(statuses);
     }
 
-    fn seen(&self) -> Vec<(HeaderMap, Vec<u8>)> {
+    fn seen(&self) -> Vec<Call> {
         self.seen.lock().unwrap().clone()
     }
 

@@ -6,7 +6,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::{DENIED, NOT_NOW, World, make_current, put, refused, version};
-use crate::schedules::{ask, schedule};
+use crate::schedules::{ask, owned, schedule};
 use crate::support::{OPERATOR_USER, Person, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,13 +75,12 @@ async fn during_a_rotation_nothing_else_is_put_and_made_current() {
 /// A Job of the operator's with the label of that version; its pod, as the Job controller made it.
 async fn pod_of_job(world: &World, name: &str, version: &str) -> Pod {
     let bed = &world.bed;
-    let rule = "[{apiGroups: [batch], resources: [jobs], verbs: [create]}]";
     let operator = Person::new(bed, OPERATOR_USER);
-    operator.grant("shop", "jobs", rule).await;
     operator.can(&["create", "jobs", "-n", "shop"]).await;
     let labels = format!("{{keystead.dev/rotation-version: {version}}}");
+    let owner = owned(bed).await;
     let job = format!(
-        "{{apiVersion: batch/v1, kind: Job, metadata: {{name: {name}, namespace: shop, labels: {labels}}}, spec: {{template: {{metadata: {{labels: {labels}}}, \
+        "{{apiVersion: batch/v1, kind: Job, metadata: {{name: {name}, namespace: shop, labels: {labels}, {owner}}}, spec: {{template: {{metadata: {{labels: {labels}}}, \
          spec: {{serviceAccountName: web, restartPolicy: Never, containers: [{{name: a, image: a}}]}}}}}}}}"
     );
     operator

@@ -21,7 +21,7 @@ const MOST_NAMED: usize = 10;
 /// The strategies in which code of the user's own makes the new value.
 const BY_OWN_CODE: [&str; 2] = ["job", "webhook"];
 
-/// Adds the version that is put. An id that is there already is done, or refused with another value (AWS API reference, PutSecretValue,
+/// Adds the version that is put. An id that is there already is done, or refused with another value (AWS API reference, `PutSecretValue`,
 /// `ClientRequestToken`).
 pub(super) fn put(
     next: &mut Next<'_>,

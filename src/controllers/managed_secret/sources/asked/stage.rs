@@ -41,7 +41,7 @@ pub(super) fn change<'a>(
 }
 
 /// Makes a kept version current, if the spec would leave it as it is. Whoever moves a stage names the version that has it (AWS API
-/// reference, UpdateSecretVersionStage, `RemoveFromVersionId`), but one that is there already is not moved.
+/// reference, `UpdateSecretVersionStage`, `RemoveFromVersionId`), but one that is there already is not moved.
 fn make_current<'a>(
     next: &mut Next<'a>,
     seen: &'a Observed,

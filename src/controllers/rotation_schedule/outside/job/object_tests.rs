@@ -173,7 +173,7 @@ fn a_cron_job_that_cannot_be_used_is_refused_with_the_remedy() {
     };
     assert!(refused(false, &|_| {}).contains("set its spec.suspend to true"));
     let volume = refused(true, &|pod| {
-        pod["volumes"][0]["name"] = json!("keystead-current")
+        pod["volumes"][0]["name"] = json!("keystead-current");
     });
     assert!(volume.contains("rename it"), "{volume}");
     let mount = refused(true, &|pod| {
