@@ -24,6 +24,7 @@ use super::labels::{
 use super::process::Process;
 use super::rotations::{RotationFacts, Rotations};
 use super::secrets::{SecretFacts, Secrets};
+use super::steps::{StepResult, Steps};
 use crate::api::managed_secret::{ReplicationState, WorkloadKind};
 
 /// Upper bounds of the reconcile durations: from one that found nothing to do to one that met a
@@ -59,6 +60,7 @@ pub struct Metrics {
     restarts: Family<RestartLabels, Counter>,
     calls: Calls,
     reviews: Calls,
+    steps: Steps,
 }
 
 impl Default for Metrics {
@@ -131,8 +133,7 @@ impl Metrics {
             "workload_restarts",
             "Workloads that were restarted since what they are delivered has changed",
         );
-        let calls = Calls::registered(keystead, calls::API);
-        let reviews = Calls::registered(keystead, calls::WEBHOOKS);
+        let (calls, reviews, steps) = of_others(keystead);
         let [audit_lines, audit_failures] = audit_counters(keystead);
         let audit_failing = registered(
             keystead,
@@ -169,6 +170,7 @@ impl Metrics {
             restarts,
             calls,
             reviews,
+            steps,
         }
     }
 
@@ -187,6 +189,16 @@ impl Metrics {
         self.reconcile_duration
             .get_or_create(&KindLabels { kind })
             .observe(took.as_secs_f64());
+    }
+
+    /// A step of a rotation by that strategy was tried outside.
+    pub fn rotation_step(&self, strategy: &'static str, step: &'static str, result: StepResult) {
+        self.steps.tried(strategy, step, result);
+    }
+
+    /// A rotation by that strategy came to its end.
+    pub fn rotation_ended(&self, strategy: &'static str, took: Duration) {
+        self.steps.ended(strategy, took);
     }
 
     /// There are `count` objects of this kind and condition.
@@ -323,6 +335,15 @@ fn registered<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, 
     let metric = M::default();
     registry.register(name, help, metric.clone());
     metric
+}
+
+/// What others ask of this process, and it of others.
+fn of_others(registry: &mut Registry) -> (Calls, Calls, Steps) {
+    (
+        Calls::registered(registry, calls::API),
+        Calls::registered(registry, calls::WEBHOOKS),
+        Steps::registered(registry),
+    )
 }
 
 /// How many lines of audit logs were written, and how many could not be.

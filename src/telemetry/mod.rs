@@ -13,6 +13,7 @@ mod process;
 mod readiness;
 mod rotations;
 mod secrets;
+mod steps;
 mod table;
 
 pub(crate) use asked_age::AskedAge;
@@ -28,3 +29,4 @@ pub(crate) use process::Process;
 pub use readiness::{Component, Readiness};
 pub use rotations::RotationFacts;
 pub use secrets::SecretFacts;
+pub use steps::StepResult;

@@ -443,3 +443,19 @@ async fn many_schedules_of_one_minute_spread_out_and_come_to_their_end() {
         .map(|secret| secret.status.as_ref().map_or(0, |it| it.versions.len()));
     assert_eq!(versions.filter(|versions| *versions == 2).count(), MANY);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_clock_alone_that_is_put_forward_rotates_nothing() {
+    let bed = Bed::start().await;
+    let _operator = started(&bed, "schedule: {every: 24h}, strategy: {regenerate: {}}").await;
+    let first = password(&bed).await;
+    let (day, hour) = (24 * 3600, 3600);
+    bed.set_clocks(day + hour, 0);
+    let busy = bed.events("shop", "db", "CreateSecret").await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(busy, 0);
+    assert_eq!(bed.events("shop", "db", "CreateSecret").await, 0);
+    assert_eq!(password(&bed).await, first);
+    bed.set_clocks(day + hour, day + hour);
+    wait_rotations(&bed, "db", 1).await;
+}

@@ -13,6 +13,7 @@ mod observe;
 mod outside;
 mod plan;
 mod status;
+mod told;
 mod words;
 
 use std::sync::Arc;
@@ -168,25 +169,43 @@ async fn reconcile_once(
     let planned = carry_out(&seen, failures, ctx).await;
     // Also of the steps, which may have been refused a key that changed meanwhile.
     seen.uses.record_refused(ctx).await;
-    let plan = match planned {
-        Ok(plan) => plan,
+    let (plan, now) = match planned {
+        Ok(planned) => planned,
         Err(error) => return Err(tell(&*schedule, error, failures, ctx).await?),
     };
     let status = status::status(&seen, &plan, ctx.now());
     publish(&*schedule, &status, &plan.ready, ctx).await?;
-    Ok(next_look(&plan, object, ctx))
+    Ok(next_look(&plan, object, now, ctx))
 }
 
-/// Decides, and does it.
-async fn carry_out(seen: &Observed, failures: u32, ctx: &Context) -> Result<Plan, Error> {
+/// Decides. What rests on a time being over is decided by both clocks: neither of them alone, put forward, rotates or retires anything.
+async fn decide(seen: &Observed, ctx: &Context) -> Result<(Plan, Timestamp), Error> {
     let now = ctx.now();
-    let mut plan = plan::plan(seen, now, &mut OsRandom);
+    let plan = plan::plan(seen, now, &mut OsRandom);
+    if !plan.is_timed {
+        return Ok((plan, now));
+    }
+    let agreed = ctx.clocks().await?.earlier();
+    if agreed >= now {
+        return Ok((plan, now));
+    }
+    Ok((plan::plan(seen, agreed, &mut OsRandom), agreed))
+}
+
+/// Decides, and does it; and the time that it was decided at.
+async fn carry_out(
+    seen: &Observed,
+    failures: u32,
+    ctx: &Context,
+) -> Result<(Plan, Timestamp), Error> {
+    let (mut plan, now) = decide(seen, ctx).await?;
     let mut answered = None;
     if let Doing::Errand(errand) = &plan.doing {
         let errand = errand.clone();
         plan = match outside::run(&errand, seen, ctx).await? {
             Answer::Underway(what, job) => plan::underway(plan, what, job),
             Answer::Came(outcome) => {
+                told::tried(&errand, &outcome, seen, ctx);
                 let after = plan::after(plan, seen, errand.clone(), &outcome, (now, &mut OsRandom));
                 answered = Some((errand, outcome));
                 after
@@ -206,16 +225,18 @@ async fn carry_out(seen: &Observed, failures: u32, ctx: &Context) -> Result<Plan
             events::answered(errand, outcome, seen, ctx).await;
         }
         if let Doing::Ask(asked) = &plan.doing {
+            told::asked(asked, seen, ctx);
             events::asked(asked, seen, ctx).await;
         }
     }
-    Ok(plan)
+    Ok((plan, now))
 }
 
 /// When to look again. What is tried again is tried ever more slowly.
 fn next_look(
     plan: &Plan,
     object: ObjectRef<RotationSchedule>,
+    now: Timestamp,
     ctx: &Context,
 ) -> (Duration, Outcome) {
     let wait = match &plan.doing {
@@ -233,7 +254,7 @@ fn next_look(
     };
     ctx.schedule_failures.reset(&object);
     let until = |next: Timestamp| {
-        let wait = Duration::try_from(next.duration_since(ctx.now())).unwrap_or_default();
+        let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
         // A moment later than planned, since timers may be early.
         ctx.clock.timer(wait + Duration::from_millis(100))
     };

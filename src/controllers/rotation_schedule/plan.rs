@@ -43,6 +43,8 @@ pub(super) struct Plan {
     pub(super) begins: Option<Timestamp>,
     /// When to look again.
     pub(super) next: Option<Timestamp>,
+    /// Whether it rests on a time being over, for which one clock alone is not enough.
+    pub(super) is_timed: bool,
 }
 
 /// What to do.
@@ -72,6 +74,7 @@ impl Plan {
             check: None,
             begins: None,
             next: None,
+            is_timed: false,
         }
     }
 
@@ -102,7 +105,12 @@ pub(super) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> 
         own_code: strategy.is_own_code(),
         now,
     });
+    let is_timed = matches!(
+        next,
+        Next::Begin { token: None, .. } | Next::Retire(_) | Next::End { .. } | Next::Stalled { .. }
+    );
     let mut plan = of_next(seen, truth, next, (now, random));
+    plan.is_timed = is_timed;
     plan.begins = due.and_then(|due| due.begins);
     check::add(&mut plan, seen, truth, now);
     plan
