@@ -15,7 +15,7 @@ pub(crate) fn broken(root: &Path) -> Vec<String> {
 
 /// The Markdown files of the top folder, and those of the folders that hold documentation.
 fn pages(root: &Path) -> Vec<PathBuf> {
-    ["", "docs", "examples", "charts/keystead"]
+    ["", "docs", "examples", "examples/rotators", "charts/keystead"]
         .iter()
         .filter_map(|folder| fs::read_dir(root.join(folder)).ok())
         .flatten()
