@@ -15,13 +15,19 @@ pub(crate) fn broken(root: &Path) -> Vec<String> {
 
 /// The Markdown files of the top folder, and those of the folders that hold documentation.
 fn pages(root: &Path) -> Vec<PathBuf> {
-    ["", "docs", "examples", "examples/rotators", "charts/keystead"]
-        .iter()
-        .filter_map(|folder| fs::read_dir(root.join(folder)).ok())
-        .flatten()
-        .map(|entry| entry.expect("a folder can be listed").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-        .collect()
+    [
+        "",
+        "docs",
+        "examples",
+        "examples/rotators",
+        "charts/keystead",
+    ]
+    .iter()
+    .filter_map(|folder| fs::read_dir(root.join(folder)).ok())
+    .flatten()
+    .map(|entry| entry.expect("a folder can be listed").path())
+    .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+    .collect()
 }
 
 fn broken_in(root: &Path, page: &Path) -> Vec<String> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use keystead::api::{ManagedSecret, RotationSchedule, RotationScheduleStatus};
 use keystead::truth::truth_name;
 use kube::Api;
@@ -360,17 +360,17 @@ async fn whoever_may_not_read_and_put_the_value_has_no_schedule_and_bad_ones_are
 const MANY: usize = 60;
 
 /// Makes secrets and a schedule for each, at the same time of the day.
-async fn make_many(bed: &Bed) {
+async fn make_many(bed: &Bed, count: usize, cron: &str) {
     let secrets: Api<ManagedSecret> = Api::namespaced(bed.client.clone(), "shop");
     let schedules: Api<RotationSchedule> = Api::namespaced(bed.client.clone(), "shop");
     let object = |kind: &str, name: &str, spec: &Value| {
         json!({"apiVersion": "keystead.dev/v1alpha1", "kind": kind,
             "metadata": {"namespace": "shop", "name": name}, "spec": spec})
     };
-    let made = stream::iter(0..MANY).map(|number| {
+    let made = stream::iter(0..count).map(|number| {
         let name = format!("s{number}");
         let secret = json!({"generate": [{"key": "token", "hex": {"length": 16}}], "target": {"form": "None"}});
-        let schedule = json!({"secretRef": {"name": name}, "schedule": {"cron": "0 2 * * *"}, "strategy": {"regenerate": {}}});
+        let schedule = json!({"secretRef": {"name": name}, "schedule": {"cron": cron}, "strategy": {"regenerate": {}}});
         let secret = serde_json::from_value(object("ManagedSecret", &name, &secret));
         let schedule = serde_json::from_value(object("RotationSchedule", &name, &schedule));
         let (secrets, schedules) = (&secrets, &schedules);
@@ -385,7 +385,7 @@ async fn make_many(bed: &Bed) {
         .try_collect()
         .await
         .expect("they are made");
-    assert_eq!(made.len(), MANY);
+    assert_eq!(made.len(), count);
 }
 
 async fn statuses(bed: &Bed) -> Vec<RotationScheduleStatus> {
@@ -406,7 +406,7 @@ async fn many_schedules_of_one_minute_spread_out_and_come_to_their_end() {
     set_time(&bed, "2031-05-01T01:00:00Z");
     bed.namespace("shop").await;
     let _operator = bed.operator().await;
-    make_many(&bed).await;
+    make_many(&bed, MANY, "0 2 * * *").await;
     let patience = Duration::from_secs(300);
     eventually_within(patience, "every schedule is obeyed", || async {
         let all = statuses(&bed).await;
@@ -458,4 +458,81 @@ async fn one_clock_alone_that_is_put_forward_rotates_nothing() {
     assert_eq!(password(&bed).await, first);
     bed.set_clocks(day + hour, day + hour);
     wait_rotations(&bed, "db", 1).await;
+}
+
+/// In real time, with nobody who moves a clock: `cargo test --test integration a_thousand -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement of a quarter of an hour"]
+async fn a_thousand_schedules_of_one_minute_spread_out_and_finish() {
+    const COUNT: usize = 1000;
+    let bed = Bed::start().await;
+    bed.leave_clocks();
+    bed.namespace("shop").await;
+    let operator = bed.operator().await;
+    let time = Timestamp::now() + SignedDuration::from_mins(6);
+    let minute = time.as_second().div_euclid(60);
+    let cron = format!("{} {} * * *", minute % 60, minute / 60 % 24);
+    let time = Timestamp::from_second(minute * 60).unwrap();
+    make_many(&bed, COUNT, &cron).await;
+    let patience = Duration::from_secs(1200);
+    eventually_within(patience, "every schedule is obeyed", || async {
+        let all = statuses(&bed).await;
+        all.len() == COUNT && all.iter().all(|status| status.next_rotation_time.is_some())
+    })
+    .await;
+    let planned: Vec<_> = statuses(&bed).await;
+    assert!(Timestamp::now() < time, "they were made in time");
+    let before = operator.processor_time();
+    eventually_within(patience, "every secret is rotated", || async {
+        let all = statuses(&bed).await;
+        let ended = |status: &RotationScheduleStatus| {
+            status.running.is_none() && !status.history.is_empty()
+        };
+        all.iter().all(ended)
+    })
+    .await;
+    let all = statuses(&bed).await;
+    assert!(
+        all.iter()
+            .all(|status| status.history.len() == 1 && status.missed.is_none())
+    );
+    let begun = |status: &RotationScheduleStatus| status.history[0].begun.0;
+    let (first, last) = (all.iter().map(begun).min(), all.iter().map(begun).max());
+    let (first, last) = (
+        first.unwrap().duration_since(time),
+        last.unwrap().duration_since(time),
+    );
+    assert!(first.as_secs() >= 0, "nobody begins before the time");
+    let mut lengths: Vec<_> = all
+        .iter()
+        .map(|status| {
+            status.history[0]
+                .ended
+                .0
+                .duration_since(begun(status))
+                .as_secs()
+        })
+        .collect();
+    lengths.sort_unstable();
+    println!(
+        "{COUNT} schedules of one minute: begun {} to {} s after it, planned up to {} s; took {} s in the middle and {} s at most; \
+         {:.1} s of processor time; {} MiB at most",
+        first.as_secs(),
+        last.as_secs(),
+        planned
+            .iter()
+            .map(|status| status
+                .next_rotation_time
+                .as_ref()
+                .unwrap()
+                .0
+                .duration_since(time)
+                .as_secs())
+            .max()
+            .unwrap(),
+        lengths[COUNT / 2],
+        lengths[COUNT - 1],
+        operator.processor_time() - before,
+        operator.peak_memory() / 1024,
+    );
 }

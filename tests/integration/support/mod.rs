@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use k8s_openapi::api::core::v1::Secret;
+use keystead::clock::moved::REAL_TIMERS;
 use keystead_cluster::{Binaries, ControlPlane, Options, Set};
 use kube::{Api, Client};
 use tokio::io::AsyncWriteExt;
@@ -234,6 +235,12 @@ impl Bed {
         let new = self.dir.path().join("clock.new");
         std::fs::write(&new, format!("{seconds}\n{server}\n")).expect("the file can be written");
         std::fs::rename(new, self.clock_file()).expect("the file can be renamed");
+    }
+
+    /// Says that nobody moves the clocks, so that operators that start now wait as they do in real life.
+    pub(crate) fn leave_clocks(&self) {
+        let lines = format!("0\n0\n{REAL_TIMERS}\n");
+        std::fs::write(self.clock_file(), lines).expect("the file can be written");
     }
 
     fn clock_file(&self) -> PathBuf {

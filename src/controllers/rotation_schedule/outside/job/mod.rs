@@ -216,7 +216,13 @@ fn underway(job: &Job) -> Answer {
     let step = job.labels().get(LABEL_ROTATION_STEP);
     let step = step.map(String::as_str).unwrap_or_default();
     debug_assert!(!is_over(job));
-    let what = format!("Job {name} runs ({step}); kubectl logs -n {namespace} job/{name}");
+    let active = job.status.as_ref().and_then(|status| status.active);
+    let what = match active {
+        Some(1..) => format!("Job {name} runs ({step}); kubectl logs -n {namespace} job/{name}"),
+        _ => format!(
+            "Job {name} waits for its pod ({step}); kubectl describe -n {namespace} job/{name}"
+        ),
+    };
     Answer::Underway(what, name)
 }
 
