@@ -405,6 +405,8 @@ mod tests {
         metrics.api_answered(call, ApiResult::Denied, Duration::from_millis(3));
         let call = ApiCall::named("InjectPod");
         metrics.webhook_answered(call, ApiResult::Success, Duration::from_millis(1));
+        metrics.rotation_step("postgres", "SetSecret", StepResult::Done);
+        metrics.rotation_ended("postgres", Duration::from_secs(20));
         metrics.keys(vec![KeyFacts {
             namespace: "shop".to_owned(),
             name: "orders".to_owned(),
@@ -467,6 +469,8 @@ mod tests {
             "keystead_key_metrics_omitted 0",
             "keystead_key_state_age_seconds 8.0",
             "keystead_drift_repairs_total 1",
+            "keystead_rotation_steps_total{strategy=\"postgres\",step=\"SetSecret\",result=\"done\"} 1",
+            "keystead_rotation_duration_seconds_bucket{le=\"60.0\",strategy=\"postgres\"} 1",
             "keystead_parked_secrets 2",
             "keystead_parked_secrets_end_timestamp_seconds 7",
             "keystead_secret_replica_status{status=\"Failed\"} 1",
