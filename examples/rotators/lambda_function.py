@@ -1,4 +1,7 @@
-"""A rotation function as AWS shows them, for the API key of the provider of rotate.py. Nothing in it knows of Keystead."""
+"""A rotation function as AWS shows them, for the API key of the provider of rotate.py. Nothing in it knows of Keystead.
+
+As those do, it revokes nothing: the key before stays valid.
+"""
 
 import json
 import logging
