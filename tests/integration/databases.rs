@@ -1,6 +1,7 @@
 //! Rotation of users of a real PostgreSQL by the operator: nobody is locked out, whatever is killed; nobody is robbed.
 
 mod mariadb;
+mod points;
 mod redis;
 
 use std::net::{IpAddr, UdpSocket};

@@ -10,7 +10,7 @@ use crate::schedules::{ask, schedule, status, wait_reason, wait_rotations};
 use crate::support::{Bed, eventually};
 
 /// A secret whose user is `orders`, and its administrator's, on that server.
-async fn secrets(bed: &Bed, mariadb: &MariaDb) {
+pub(super) async fn secrets(bed: &Bed, mariadb: &MariaDb) {
     let (host, port) = (mariadb.address().to_string(), mariadb.port().to_string());
     let data: [(&str, &[u8]); 5] = [
         ("username", b"keeper"),
@@ -29,7 +29,7 @@ async fn secrets(bed: &Bed, mariadb: &MariaDb) {
 }
 
 /// What is delivered now.
-async fn login(bed: &Bed) -> (String, String) {
+pub(super) async fn login(bed: &Bed) -> (String, String) {
     let data = bed.data("shop", "db").await.expect("it is delivered");
     let text = |key: &str| String::from_utf8(data[key].clone()).expect("it is a text");
     (text("username"), text("password"))
