@@ -469,7 +469,7 @@ async fn a_thousand_schedules_of_one_minute_spread_out_and_finish() {
     bed.leave_clocks();
     bed.namespace("shop").await;
     let operator = bed.operator().await;
-    let time = Timestamp::now() + SignedDuration::from_mins(6);
+    let time = Timestamp::now() + SignedDuration::from_mins(4);
     let minute = time.as_second().div_euclid(60);
     let cron = format!("{} {} * * *", minute % 60, minute / 60 % 24);
     let time = Timestamp::from_second(minute * 60).unwrap();
