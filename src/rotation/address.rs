@@ -77,7 +77,7 @@ pub(super) async fn resolve(
     }
 }
 
-/// Connects to the first one of these that answers. None of them has more than its share of the time.
+/// Connects to a host, at an address that may be connected to.
 pub(super) async fn connect(
     host: &str,
     port: u16,
@@ -85,6 +85,14 @@ pub(super) async fn connect(
     patience: Duration,
 ) -> Result<TcpStream, Nowhere> {
     let found = resolve(host, port, addresses).await?;
+    connect_to(&found, patience).await
+}
+
+/// Connects to the first one of these addresses that answers. None of them has more than its share of the time.
+pub(super) async fn connect_to(
+    found: &[SocketAddr],
+    patience: Duration,
+) -> Result<TcpStream, Nowhere> {
     let patience = patience / u32::try_from(found.len()).unwrap_or(u32::MAX);
     for address in found {
         let connecting = timeout(patience, TcpStream::connect(address)).await;

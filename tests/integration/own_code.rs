@@ -314,6 +314,32 @@ async fn whoever_is_killed_while_a_job_runs_finds_it_and_makes_no_second_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_is_cancelled_waits_for_the_job_that_runs_and_calls_no_other() {
+    let world = World::start().await;
+    let bed = world.bed();
+    let first = world.key().await;
+    ask(bed, "db", "now").await;
+    world.step("create").await;
+    let set = world.job("set", 1).await;
+    let version = status(bed, "db").await.running.unwrap().version;
+    let cancel = json!({"metadata": {"annotations": {"keystead.dev/cancel-rotation": version}}});
+    bed.patch("shop", "rotationschedule/db", &cancel).await;
+    // The other side may be told as long as the pod runs.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let running = status(bed, "db").await.running.expect("it waits");
+    assert_eq!(running.job.as_deref(), Some(set.name_any().as_str()));
+    world.end(&set, 0).await;
+    wait_rotations(bed, "db", 1).await;
+    assert_eq!(status(bed, "db").await.history[0].cancelled, Some(true));
+    let jobs: Api<Job> = Api::namespaced(bed.client.clone(), "shop");
+    let all = jobs.list(&ListParams::default()).await.unwrap();
+    assert_eq!(all.items.len(), 2, "nothing was tried");
+    assert_eq!(world.key().await, first);
+    let versions = bed.versions("shop", "db").await;
+    assert!(versions.iter().all(|(_, stages)| *stages != ["Pending"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_run_is_refused_with_the_remedy_and_goes_on_when_it_is_mended() {
     let world = World::start().await;
     let bed = world.bed();

@@ -15,6 +15,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio_stream::wrappers::BroadcastStream;
 
 use crate::api::names::{ANNOTATION_MANAGED_BY, SECRET_TYPE_SEALED};
 use crate::api::{KeyAlias, ManagedSecret};
@@ -106,34 +107,33 @@ pub(super) fn by_keys(
 pub(super) fn by_replicas(
     ctx: &Arc<Context>,
 ) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + use<> {
-    let index = ctx.clone();
-    ctx.sharing.news().flat_map(move |source| {
-        // Too many at once to be told one by one: all of them.
-        let sources = source.map_or_else(|_| index.sharing.sources(), |source| vec![source]);
-        stream::iter(woken(sources, &index))
-    })
+    by_news(ctx.sharing.news(), |ctx| ctx.sharing.sources(), ctx)
 }
 
 /// Secrets of which a rotation asks something.
 pub(super) fn by_rotations(
     ctx: &Arc<Context>,
 ) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + use<> {
-    let index = ctx.clone();
-    ctx.rotations.wanted().flat_map(move |secret| {
-        // Too many at once to be told one by one: all of them.
-        let secrets = secret.map_or_else(|_| index.rotations.all(), |secret| vec![secret]);
-        stream::iter(woken(secrets, &index))
-    })
+    by_news(ctx.rotations.wanted(), |ctx| ctx.rotations.all(), ctx)
 }
 
 /// Secrets of which a call of the API asks something.
 pub(super) fn by_changes(
     ctx: &Arc<Context>,
 ) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + use<> {
+    by_news(ctx.changes.wanted(), |ctx| ctx.changes.all(), ctx)
+}
+
+/// Secrets that another part of the controller tells of.
+fn by_news(
+    news: BroadcastStream<ObjectRef<ManagedSecret>>,
+    all: fn(&Context) -> Secrets,
+    ctx: &Arc<Context>,
+) -> impl Stream<Item = ObjectRef<ManagedSecret>> + Send + use<> {
     let index = ctx.clone();
-    ctx.changes.wanted().flat_map(move |secret| {
+    news.flat_map(move |secret| {
         // Too many at once to be told one by one: all of them.
-        let secrets = secret.map_or_else(|_| index.changes.all(), |secret| vec![secret]);
+        let secrets = secret.map_or_else(|_| all(&index), |secret| vec![secret]);
         stream::iter(woken(secrets, &index))
     })
 }

@@ -73,8 +73,8 @@ where
         PredicateConfig::default(),
     );
     let controller = Controller::for_stream(stream, reader.clone())
-        .reconcile_on(of_secrets(&ctx, reader))
-        .reconcile_on(of_jobs(jobs))
+        .reconcile_on(of_secrets(&ctx, reader.clone()))
+        .reconcile_on(of_jobs(jobs, reader))
         .trigger_backoff(WatchPauses::default())
         .with_config(controller::Config::default().concurrency(ctx.concurrency))
         .graceful_shutdown_on(stop)
@@ -109,14 +109,16 @@ fn of_secrets(
 /// misses a change looks again all the same, later.
 fn of_jobs(
     jobs: Api<PartialObjectMeta<Job>>,
+    known: Store<RotationSchedule>,
 ) -> impl Stream<Item = ObjectRef<RotationSchedule>> + Send {
     let ours = watcher::Config::default().labels(LABEL_ROTATION_VERSION);
-    watching::watch_selected(jobs, ours).filter_map(|event| {
+    watching::watch_selected(jobs, ours).filter_map(move |event| {
         let changed = match event.inspect_err(tell_broken::<PartialObjectMeta<Job>>) {
             Ok(Event::Apply(job) | Event::InitApply(job) | Event::Delete(job)) => owner(&job),
             Ok(Event::Init | Event::InitDone) | Err(_) => None,
         };
-        future::ready(changed)
+        // Jobs go with their schedule.
+        future::ready(changed.filter(|schedule| known.get(schedule).is_some()))
     })
 }
 
@@ -203,7 +205,7 @@ async fn carry_out(
     if let Doing::Errand(errand) = &plan.doing {
         let errand = errand.clone();
         plan = match outside::run(&errand, seen, ctx).await? {
-            Answer::Underway(what, job) => plan::underway(plan, what, job),
+            Answer::Underway { what, job } => plan::underway(plan, what, job),
             Answer::Came(outcome) => {
                 told::tried(&errand, &outcome, seen, ctx);
                 let after = plan::after(plan, seen, errand.clone(), &outcome, (now, &mut OsRandom));

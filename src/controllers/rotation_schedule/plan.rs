@@ -101,7 +101,7 @@ pub(super) fn plan(seen: &Observed, now: Timestamp, random: &mut dyn Random) -> 
         cancelled: cancelled.as_deref(),
         held: seen.held,
         consumers: seen.consumers.as_ref(),
-        finish: finish(&seen.schedule),
+        finish: finish(&seen.schedule, record),
         own_code: strategy.is_own_code(),
         now,
     });
@@ -182,11 +182,12 @@ fn due(
 }
 
 /// What is waited for at the end, as the schedule says.
-fn finish(schedule: &RotationSchedule) -> Finish {
+fn finish(schedule: &RotationSchedule, record: Option<&SecretRotation>) -> Finish {
     let strategy = schedule.spec.strategy.chosen();
     let default = Finish {
         overlaps: strategy.overlaps(),
-        retires: strategy.retires(),
+        // What another strategy has left there is not this one's to leave.
+        retires: strategy.retires() || begun_by_another(schedule, record).is_some(),
         ..Finish::default()
     };
     let Some(spec) = &schedule.spec.finish else {
@@ -286,6 +287,15 @@ fn of_next(
     }
 }
 
+/// The strategy that the rotation which is under way was begun by, if that is not the one that the schedule says.
+fn begun_by_another<'a>(
+    schedule: &RotationSchedule,
+    record: Option<&'a SecretRotation>,
+) -> Option<&'a str> {
+    let begun = record?.running.as_ref()?.strategy.as_str();
+    (begun != schedule.spec.strategy.chosen().name()).then_some(begun)
+}
+
 /// A rotation is carried on, taken back or ended by the strategy that it was begun by: the other side may know its value already, and
 /// whoever does not speak to that must not make it current, or drop it.
 fn outside(
@@ -294,13 +304,8 @@ fn outside(
     errand: Errand,
     ready: NewCondition,
 ) -> Plan {
-    let running = record.and_then(|record| record.running.as_ref());
-    let (by, now) = (
-        running.map(|running| running.strategy.as_str()),
-        seen.schedule.spec.strategy.chosen().name(),
-    );
     let step = errand.step();
-    let plan = match by.filter(|by| *by != now) {
+    let plan = match begun_by_another(&seen.schedule, record) {
         None => Plan::says(Doing::Errand(errand), ready),
         Some(by) => Plan::refused(
             Reason::RotationRejected,
@@ -323,14 +328,16 @@ fn begin(
         let message = "the system has no random numbers to give";
         return Plan::refused(Reason::Waiting, message);
     };
-    let mut record = truth.manifest.rotation().cloned();
-    let record = record.get_or_insert_with(|| SecretRotation::new(now));
+    let record = truth.manifest.rotation().cloned();
+    let mut record = record.unwrap_or_else(|| SecretRotation::new(now));
     record.since = now;
     record.missed = record.missed.saturating_add(missed);
     if let Some(token) = token {
         record.obey(&token);
     }
     let strategy = seen.schedule.spec.strategy.chosen();
+    // One whose values were refused again and again is given up for this one.
+    let before = record.running.take().map(|running| running.version);
     record.running = Some(Running {
         version: version.clone(),
         strategy: strategy.name().to_owned(),
@@ -342,10 +349,7 @@ fn begin(
         loaded: None,
         refused: 0,
     });
-    if strategy.is_own_code() {
-        return creating(ask(truth, record.clone(), Change::Record));
-    }
-    create(seen, truth, record.clone(), version)
+    make(seen, truth, record, version, before)
 }
 
 fn creating(doing: Doing) -> Plan {
@@ -514,9 +518,9 @@ fn refused(
         return Plan::refused(Reason::Waiting, "another value is made at the next look");
     };
     running.refused += 1;
-    let before = std::mem::replace(&mut running.version, version.clone());
     running.created = None;
     if running.refused >= MOST_REFUSED {
+        // What is pending stays so, until somebody asks for another or cancels it.
         return Plan {
             step: Some(RotationStep::SetSecret),
             ..Plan::says(
@@ -525,8 +529,22 @@ fn refused(
             )
         };
     }
+    let before = std::mem::replace(&mut running.version, version.clone());
+    make(seen, truth, record, version, Some(before))
+}
+
+/// Has the value of a version made. By somebody's own code it is made later; what was pending `before` goes first, so that nobody takes
+/// it for that.
+fn make(
+    seen: &Observed,
+    truth: &Truth,
+    record: SecretRotation,
+    version: VersionId,
+    before: Option<VersionId>,
+) -> Plan {
     if seen.schedule.spec.strategy.chosen().is_own_code() {
-        return creating(ask(truth, record, Change::Cancel(before)));
+        let change = before.map_or(Change::Record, Change::Cancel);
+        return creating(ask(truth, record, change));
     }
     create(seen, truth, record, version)
 }

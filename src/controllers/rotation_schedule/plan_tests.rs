@@ -219,6 +219,8 @@ fn a_value_that_is_refused_for_what_it_is_has_another_in_its_place_and_not_for_e
     assert_eq!(plan.ready.reason, Reason::ValueRefused);
     let asked = asked(plan);
     assert_eq!(asked.change, Change::Record);
+    let stays = asked.record.running.as_ref().unwrap();
+    assert_eq!(stays.version.as_str(), IDS[1], "it can be cancelled");
     let seen = seen(&json!({}), Some(asked.record));
     let plan = planned(&seen);
     assert!(matches!(plan.doing, Doing::Nothing));
@@ -554,14 +556,21 @@ fn the_value_before_is_retired_before_the_end_and_only_by_the_strategy_that_bega
     );
     assert_eq!(refused.ready.reason, Reason::RotationRejected);
     assert_eq!(refused.step, Some(RotationStep::FinishSecret));
-    record.running.as_mut().unwrap().strategy = "webhook".to_owned();
-    let changed = planned(&by_code(&json!([]), record));
-    assert_eq!(changed.ready.reason, Reason::RotationRejected);
-    assert!(
-        changed.ready.message.contains("webhook"),
-        "{}",
-        changed.ready.message
-    );
+    // Neither another code nor a strategy that has nothing to retire.
+    for changed in [
+        by_code(&json!([]), {
+            let mut record = record.clone();
+            record.running.as_mut().unwrap().strategy = "webhook".to_owned();
+            record
+        }),
+        super::tests::seen(&json!({}), Some(record.clone())),
+    ] {
+        let changed = planned(&changed);
+        assert!(matches!(changed.doing, Doing::Nothing));
+        assert_eq!(changed.ready.reason, Reason::RotationRejected);
+        let message = changed.ready.message;
+        assert!(message.contains("set spec.strategy back"), "{message}");
+    }
 }
 
 #[test]
@@ -584,4 +593,19 @@ fn a_call_that_takes_its_time_says_so_and_a_check_says_nothing() {
     // Nobody's code runs unasked.
     let idle = by_code(&json!([]), idle(NOW));
     assert!(matches!(planned(&idle).doing, Doing::Nothing));
+}
+
+#[test]
+fn what_was_refused_for_the_last_time_goes_before_the_code_makes_another() {
+    let mut record = running_by_code();
+    record.running.as_mut().unwrap().refused = MOST_REFUSED;
+    let mut seen = by_code(&json!([]), record);
+    let resource = Arc::make_mut(&mut seen.schedule);
+    let annotations = resource.metadata.annotations.get_or_insert_default();
+    annotations.insert(ANNOTATION_ROTATE.to_owned(), "again".to_owned());
+    let asked = asked(planned(&seen));
+    assert_eq!(asked.change, Change::Cancel(IDS[1].parse().unwrap()));
+    let running = asked.record.running.unwrap();
+    assert_ne!(running.version.as_str(), IDS[1]);
+    assert_eq!((running.refused, running.created), (0, None));
 }

@@ -30,7 +30,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use self::sign::Signature;
-use super::address::{Addresses, Nowhere, resolve};
+use super::address::{Addresses, Nowhere, connect_to, resolve};
 use super::endpoint;
 use super::rotator::Outcome;
 
@@ -42,7 +42,7 @@ const HTTPS: u16 = 443;
 
 /// Where the code is.
 #[derive(Debug, Clone)]
-pub struct Receiver {
+pub struct Endpoint {
     host: String,
     port: u16,
     path: String,
@@ -76,7 +76,7 @@ pub struct Event<'a> {
     pub check: bool,
 }
 
-impl Receiver {
+impl Endpoint {
     /// The code behind that URL, whose certificate is signed by one of `authorities`, PEM.
     ///
     /// # Errors
@@ -131,11 +131,15 @@ impl Receiver {
         let later = |_| Outcome::Retry(format!("webhook {} broke the call off", self.host));
         let (mut sender, connection) = http1::handshake(stream).await.map_err(later)?;
         let request = self.request(body, signature)?;
-        let driver = tokio::spawn(connection);
-        let answer = sender.send_request(request).await.map_err(later);
-        // The rest of the answer is of no interest.
-        driver.abort();
-        Ok(answer?.status())
+        // The rest of the answer is of no interest: the connection goes with this call.
+        tokio::select! {
+            biased;
+            answer = sender.send_request(request) => Ok(answer.map_err(later)?.status()),
+            broken = connection => Err(Outcome::Retry(match broken {
+                Ok(()) => format!("webhook {} ended the connection without an answer", self.host),
+                Err(_) => format!("webhook {} broke the call off", self.host),
+            })),
+        }
     }
 
     fn request(
@@ -170,10 +174,8 @@ impl Receiver {
         if addresses.is_empty() {
             return Err(self.forbidden());
         }
-        let stream = timeout(CONNECT, TcpStream::connect(&*addresses)).await;
-        let Ok(Ok(stream)) = stream else {
-            return Err(away("it cannot be reached"));
-        };
+        let stream = connect_to(&addresses, CONNECT).await;
+        let stream = stream.map_err(|_| away("it cannot be reached"))?;
         let connector = TlsConnector::from(self.config.clone());
         let stream = timeout(CONNECT, connector.connect(self.name.clone(), stream)).await;
         match stream {

@@ -1,9 +1,9 @@
 use super::*;
 
-fn receiver(url: &str) -> Result<Receiver, String> {
+fn endpoint(url: &str) -> Result<Endpoint, String> {
     let authority = rcgen::generate_simple_self_signed(["x".to_owned()]).unwrap();
     let pem = authority.cert.pem();
-    Receiver::new(
+    Endpoint::new(
         url,
         pem.as_bytes(),
         Addresses::NotLocal,
@@ -29,9 +29,9 @@ fn a_url_is_taken_apart_as_it_is_written() {
         ("https://10.0.0.7/", "10.0.0.7", 443, "/"),
         ("https://[2001:db8::1]:9/a", "2001:db8::1", 9, "/a"),
     ] {
-        let receiver = receiver(url).unwrap();
+        let endpoint = endpoint(url).unwrap();
         assert_eq!(
-            (&*receiver.host, receiver.port, &*receiver.path),
+            (&*endpoint.host, endpoint.port, &*endpoint.path),
             (host, port, path),
             "{url}"
         );
@@ -48,9 +48,9 @@ fn what_is_no_https_url_is_refused() {
         "https://ho st/",
         "",
     ] {
-        assert!(receiver(url).unwrap_err().contains("webhook.url"), "{url}");
+        assert!(endpoint(url).unwrap_err().contains("webhook.url"), "{url}");
     }
-    let none = Receiver::new(
+    let none = Endpoint::new(
         "https://a/",
         b"no certificate",
         Addresses::NotLocal,
@@ -65,7 +65,7 @@ async fn called(url: &str) -> Outcome {
         timestamp: "1".to_owned(),
         signature: "v1,x".to_owned(),
     };
-    receiver(url).unwrap().call(Vec::new(), &signature).await
+    endpoint(url).unwrap().call(Vec::new(), &signature).await
 }
 
 #[tokio::test]
@@ -88,8 +88,8 @@ async fn neither_the_machine_nor_its_link_nor_the_api_server_is_called() {
 
 #[test]
 fn of_an_answer_only_the_status_counts() {
-    let receiver = receiver("https://a/").unwrap();
-    let meaning = |status: u16| receiver.meaning(StatusCode::from_u16(status).unwrap());
+    let endpoint = endpoint("https://a/").unwrap();
+    let meaning = |status: u16| endpoint.meaning(StatusCode::from_u16(status).unwrap());
     for status in [200, 204] {
         assert_eq!(meaning(status), Outcome::Done);
     }

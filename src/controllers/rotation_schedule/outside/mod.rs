@@ -65,8 +65,13 @@ impl Errand {
 pub(super) enum Answer {
     /// That.
     Came(Outcome),
-    /// Nothing yet: it takes its time. In words; and the Job that does it.
-    Underway(String, String),
+    /// Nothing yet: it takes its time.
+    Underway {
+        /// What does, in words.
+        what: String,
+        /// The Job that does it.
+        job: String,
+    },
 }
 
 /// Runs an errand, or looks what became of one that takes its time.

@@ -37,6 +37,14 @@ impl Code<'_> {
             Self::Webhook(receiver) => receiver.call(call).await.map(Answer::Came),
         }
     }
+
+    /// Waits until nothing of that version is under way any more: then nobody tells the other side of it.
+    async fn rest(&self, version: &VersionId) -> Result<Answer, Error> {
+        match self {
+            Self::Job(jobs) => jobs.rest(version).await,
+            Self::Webhook(_) => Ok(Answer::Came(Outcome::Done)),
+        }
+    }
 }
 
 /// Runs an errand, as far as it comes now.
@@ -57,7 +65,7 @@ pub(super) async fn run(
             other => Ok(other),
         },
         // The contract has no step for it. The value before was not retired, so that it works as it did.
-        Errand::Revert(_) => Ok(Answer::Came(Outcome::Done)),
+        Errand::Revert(version) => code.rest(version).await,
         Errand::Retire(version) => code.call(step(RotationStep::FinishSecret, version)).await,
         Errand::Check(token) => {
             let manifest = seen.truth.as_ref().map(|truth| &truth.manifest);

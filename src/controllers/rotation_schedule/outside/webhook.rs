@@ -17,7 +17,7 @@ use crate::crypto::OsRandom;
 use crate::rotation::address::Addresses;
 use crate::rotation::rotator::Outcome;
 use crate::rotation::webhook::sign::Signature;
-use crate::rotation::webhook::{Event, Receiver as Endpoint};
+use crate::rotation::webhook::{Endpoint, Event};
 use crate::secrets::generate::uuid;
 
 /// The key of the secret that calls are signed by.

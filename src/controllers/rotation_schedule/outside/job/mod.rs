@@ -30,6 +30,7 @@ use crate::api::{ManagedSecret, RotationSchedule, RotationStep};
 use crate::controllers::context::Context;
 use crate::controllers::error::{Error, call, is};
 use crate::rotation::rotator::Outcome;
+use crate::secrets::VersionId;
 
 /// The Jobs of a schedule.
 pub(in crate::controllers::rotation_schedule) struct Jobs<'a> {
@@ -91,6 +92,15 @@ impl<'a> Jobs<'a> {
             }
             other => other,
         }
+    }
+
+    /// Waits for the Jobs of a version that is given up. What they do is theirs, until their deadline.
+    pub(super) async fn rest(&self, version: &VersionId) -> Result<Answer, Error> {
+        let jobs = self
+            .list(&format!("{LABEL_ROTATION_VERSION}={version}"))
+            .await?;
+        let running = jobs.iter().find(|job| !is_over(job));
+        Ok(running.map_or(Answer::Came(Outcome::Done), underway))
     }
 
     /// The Jobs of this very schedule.
@@ -223,7 +233,7 @@ fn underway(job: &Job) -> Answer {
             "Job {name} waits for its pod ({step}); kubectl describe -n {namespace} job/{name}"
         ),
     };
-    Answer::Underway(what, name)
+    Answer::Underway { what, job: name }
 }
 
 /// What the API server refuses also when it is asked again: a policy, a quota, Pod Security, a field.
