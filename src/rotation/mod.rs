@@ -11,11 +11,13 @@
 //! change   what a change of a user follows from   for all databases
 //! address  where what is called may be            for all
 //! endpoint how secrets say where they are         for all databases
+//! encrypted a server that has TLS                  for MySQL and Redis
 //! users    whom they change, and by whom          for all databases
 //! ```
 
 pub(crate) mod address;
 pub mod change;
+mod encrypted;
 mod endpoint;
 pub(crate) mod machine;
 pub mod mysql;

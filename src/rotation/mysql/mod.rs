@@ -76,4 +76,4 @@ pub use super::address::Addresses;
 pub use super::users::{Admin, AllowedUsers, Users};
 pub use change::{Change, check, discard_old, set, test};
 pub use names::alternate;
-pub use server::Server;
+pub use server::{Server, server};

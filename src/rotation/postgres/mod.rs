@@ -46,4 +46,4 @@ pub use super::address::Addresses;
 pub use super::users::{Admin, AllowedUsers, Users};
 pub use change::{Change, check, set, test};
 pub use names::alternate;
-pub use server::{Server, Tls};
+pub use server::{Server, Tls, server};

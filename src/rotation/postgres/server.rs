@@ -45,26 +45,6 @@ pub struct Server {
 }
 
 impl Server {
-    /// Reads the keys `host`, `port`, `dbname`, `sslmode` and `ca`.
-    ///
-    /// # Errors
-    /// Names the key, and what it has to be.
-    pub fn from_value(value: &SecretValue, addresses: Addresses) -> Result<Self, String> {
-        let server = Self {
-            host: endpoint::host(value)?,
-            port: endpoint::port(value, DEFAULT_PORT)?,
-            database: database(value)?,
-            tls: tls(value)?,
-            addresses,
-        };
-        // What cannot be used is told now, and not when the first login fails.
-        if let Tls::Verify { .. } = server.tls {
-            server.name()?;
-            server.client_config()?;
-        }
-        Ok(server)
-    }
-
     /// The name that the certificate has to be for.
     pub(super) fn name(&self) -> Result<ServerName<'static>, String> {
         endpoint::certificate_name(&self.host)
@@ -78,6 +58,26 @@ impl Server {
         };
         endpoint::client_config(authority)
     }
+}
+
+/// Reads where one is, from the keys `host`, `port`, `dbname`, `sslmode` and `ca`.
+///
+/// # Errors
+/// Names the key, and what it has to be.
+pub fn server(value: &SecretValue, addresses: Addresses) -> Result<Server, String> {
+    let server = Server {
+        host: endpoint::host(value)?,
+        port: endpoint::port(value, DEFAULT_PORT)?,
+        database: database(value)?,
+        tls: tls(value)?,
+        addresses,
+    };
+    // What cannot be used is told now, and not when the first login fails.
+    if let Tls::Verify { .. } = server.tls {
+        server.name()?;
+        server.client_config()?;
+    }
+    Ok(server)
 }
 
 impl fmt::Display for Server {

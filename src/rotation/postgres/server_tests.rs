@@ -8,7 +8,7 @@ fn read(entries: &[(&str, &[u8])]) -> Result<Server, String> {
         .iter()
         .map(|(key, bytes)| ((*key).to_owned(), SecretBytes::copy_of(bytes)));
     let value = SecretValue::from_entries(entries).unwrap();
-    Server::from_value(&value, Addresses::NotLocal)
+    server(&value, Addresses::NotLocal)
 }
 
 fn authority() -> String {

@@ -66,4 +66,4 @@ pub use super::address::Addresses;
 pub use super::users::{Admin, AllowedUsers, Users};
 pub use change::{Change, check, retire, set, test};
 pub use names::alternate;
-pub use server::Server;
+pub use server::{Server, server};

@@ -56,7 +56,7 @@ macro_rules! database {
             type Server = $module::Server;
 
             fn server(value: &SecretValue) -> Result<Self::Server, String> {
-                $module::Server::from_value(value, Addresses::NotLocal)
+                $module::server(value, Addresses::NotLocal)
             }
 
             fn alternate(user: &str) -> Result<String, String> {
