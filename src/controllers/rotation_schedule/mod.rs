@@ -6,6 +6,7 @@
 //!                                              └─▶ asked of the secret's controller ─▶ truth ─▶ looked at again
 //! ```
 
+mod answer;
 mod check;
 mod consumers;
 mod events;
@@ -205,10 +206,11 @@ async fn carry_out(
     if let Doing::Errand(errand) = &plan.doing {
         let errand = errand.clone();
         plan = match outside::run(&errand, seen, ctx).await? {
-            Answer::Underway { what, job } => plan::underway(plan, what, job),
+            Answer::Underway { what, job } => answer::underway(plan, what, job),
             Answer::Came(outcome) => {
                 told::tried(&errand, &outcome, seen, ctx);
-                let after = plan::after(plan, seen, errand.clone(), &outcome, (now, &mut OsRandom));
+                let after =
+                    answer::after(plan, seen, errand.clone(), &outcome, (now, &mut OsRandom));
                 answered = Some((errand, outcome));
                 after
             }

@@ -2,12 +2,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::super::answer::{after, underway};
 use super::*;
 use crate::api::names::ANNOTATION_TEST_ROTATION;
 use crate::api::{ConditionType, ManagedSecret};
 use crate::controllers::uses::Uses;
 use crate::crypto::OsRandom;
-use crate::rotation::machine::Consumers;
+use crate::rotation::machine::{Consumers, MOST_REFUSED};
+use crate::rotation::rotator::Outcome;
 use crate::rotation::timing::Crontabs;
 use crate::secrets::testing::{IDS, with_versions};
 use crate::secrets::{Manifest, Substitutes};
@@ -447,6 +449,10 @@ fn by_code(generate: &Value, record: SecretRotation) -> Observed {
     seen
 }
 
+fn by_regeneration(record: SecretRotation) -> Observed {
+    seen(&json!({}), Some(record))
+}
+
 fn running_by_code() -> SecretRotation {
     let mut record = running();
     record.running.as_mut().unwrap().strategy = "job".to_owned();
@@ -563,7 +569,7 @@ fn the_value_before_is_retired_before_the_end_and_only_by_the_strategy_that_bega
             record.running.as_mut().unwrap().strategy = "webhook".to_owned();
             record
         }),
-        super::tests::seen(&json!({}), Some(record.clone())),
+        by_regeneration(record.clone()),
     ] {
         let changed = planned(&changed);
         assert!(matches!(changed.doing, Doing::Nothing));

@@ -11,11 +11,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{answer, give_away, random_password, server::Server, text, unprivileged};
+use super::{
+    answer, give_away, random_password,
+    server::{Server, runs},
+    text, unprivileged,
+};
 use crate::{
     certificates::{Authority, Pki, Subject, write_private},
     packages::{self, MariaDbPrograms},
@@ -123,21 +126,6 @@ impl MariaDb {
         Ok(server)
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> IpAddr {
-        self.server.address
-    }
-
-    /// Its port.
-    pub fn port(&self) -> u16 {
-        self.server.port
-    }
-
-    /// The certificate of the authority that signed the server's, PEM.
-    pub fn ca_pem(&self) -> &str {
-        &self.authority
-    }
-
     /// All that it logged: errors and warnings.
     pub fn log(&self) -> Result<String> {
         self.file("log")
@@ -188,42 +176,9 @@ impl MariaDb {
             .kill_on_drop(true);
         client
     }
-
-    /// Stops it in order: sessions are ended, and what was committed is on the disk.
-    pub async fn stop(&mut self) -> Result<()> {
-        self.server.stop(Signal::TERM).await
-    }
-
-    /// Ends it as a loss of power does.
-    pub fn kill(&mut self) -> Result<()> {
-        self.server.kill()
-    }
-
-    /// Starts it after [`Self::stop`] or [`Self::kill`], with the same data on the same port, and waits until it serves.
-    pub async fn start_again(&mut self) -> Result<()> {
-        let deadline = Server::deadline();
-        loop {
-            self.server.run()?;
-            if self.server.listens() && self.execute("SELECT 1").await.is_ok() {
-                return Ok(());
-            }
-            self.server.wait(deadline).await?;
-        }
-    }
-
-    /// [`Self::stop`] and [`Self::start_again`].
-    pub async fn restart(&mut self) -> Result<()> {
-        self.stop().await?;
-        self.start_again().await
-    }
 }
 
-impl Drop for MariaDb {
-    fn drop(&mut self) {
-        // Nobody needs the data.
-        self.server.end(Signal::KILL);
-    }
-}
+runs!(MariaDb, question: "SELECT 1", stop: TERM, end: KILL);
 
 /// Makes the data folder, and the file that bounds the superuser to the socket and gives it a password.
 fn initialise(programs: &MariaDbPrograms, folder: &Path, password: &str) -> Result<()> {

@@ -12,11 +12,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{answer, give_away, random_password, server::Server, text, unprivileged};
+use super::{
+    answer, give_away, random_password,
+    server::{Server, runs},
+    text, unprivileged,
+};
 use crate::{
     certificates::{Authority, Pki, Subject, write_private},
     packages,
@@ -117,21 +120,6 @@ impl Postgres {
         Ok(server)
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> IpAddr {
-        self.server.address
-    }
-
-    /// Its port.
-    pub fn port(&self) -> u16 {
-        self.server.port
-    }
-
-    /// The certificate of the authority that signed the server's, PEM.
-    pub fn ca_pem(&self) -> &str {
-        &self.authority
-    }
-
     /// Name and password of the superuser.
     pub fn superuser(&self) -> (&str, &str) {
         (POSTGRES, &self.password)
@@ -178,43 +166,10 @@ impl Postgres {
             .kill_on_drop(true);
         psql
     }
-
-    /// Stops it in order: sessions are ended, and what was committed is on the disk.
-    pub async fn stop(&mut self) -> Result<()> {
-        // A "fast" shutdown.
-        self.server.stop(Signal::INT).await
-    }
-
-    /// Ends it as a loss of power does.
-    pub fn kill(&mut self) -> Result<()> {
-        self.server.kill()
-    }
-
-    /// Starts it after [`Self::stop`] or [`Self::kill`], with the same data on the same port, and waits until it serves.
-    pub async fn start_again(&mut self) -> Result<()> {
-        let deadline = Server::deadline();
-        loop {
-            self.server.run()?;
-            if self.server.listens() && self.execute("SELECT 1").await.is_ok() {
-                return Ok(());
-            }
-            self.server.wait(deadline).await?;
-        }
-    }
-
-    /// [`Self::stop`] and [`Self::start_again`].
-    pub async fn restart(&mut self) -> Result<()> {
-        self.stop().await?;
-        self.start_again().await
-    }
 }
 
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        // An "immediate" shutdown: nobody needs the data, but its shared memory would stay after a kill.
-        self.server.end(Signal::QUIT);
-    }
-}
+// It is stopped by a "fast" shutdown, and ended by an "immediate" one: its shared memory would stay after a kill.
+runs!(Postgres, question: "SELECT 1", stop: INT, end: QUIT);
 
 fn initialise(programs: &Path, folder: &Path, data: &Path, password: &str) -> Result<()> {
     let file = folder.join("password");

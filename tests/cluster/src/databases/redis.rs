@@ -10,11 +10,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{answer, random_password, server::Server, text};
+use super::{
+    answer, random_password,
+    server::{Server, runs},
+    text,
+};
 use crate::{
     certificates::{Authority, Pki, Subject, write_private},
     packages,
@@ -123,21 +126,6 @@ impl Redis {
         Ok(server)
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> IpAddr {
-        self.server.address
-    }
-
-    /// Its port.
-    pub fn port(&self) -> u16 {
-        self.server.port
-    }
-
-    /// The certificate of the authority that signed the server's, PEM.
-    pub fn ca_pem(&self) -> &str {
-        &self.authority
-    }
-
     /// Its folder, with `redis.conf` and `users.acl`.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -181,42 +169,9 @@ impl Redis {
             .kill_on_drop(true);
         client
     }
-
-    /// Stops it in order.
-    pub async fn stop(&mut self) -> Result<()> {
-        self.server.stop(Signal::TERM).await
-    }
-
-    /// Ends it as a loss of power does.
-    pub fn kill(&mut self) -> Result<()> {
-        self.server.kill()
-    }
-
-    /// Starts it after [`Self::stop`] or [`Self::kill`], with the same files on the same port, and waits until it serves.
-    pub async fn start_again(&mut self) -> Result<()> {
-        let deadline = Server::deadline();
-        loop {
-            self.server.run()?;
-            if self.server.listens() && self.execute("PING").await.is_ok() {
-                return Ok(());
-            }
-            self.server.wait(deadline).await?;
-        }
-    }
-
-    /// [`Self::stop`] and [`Self::start_again`].
-    pub async fn restart(&mut self) -> Result<()> {
-        self.stop().await?;
-        self.start_again().await
-    }
 }
 
-impl Drop for Redis {
-    fn drop(&mut self) {
-        // Nobody needs the data.
-        self.server.end(Signal::KILL);
-    }
-}
+runs!(Redis, question: "PING", stop: TERM, end: KILL);
 
 /// Runs the client for each line: for several, it goes on after an error, and ends well.
 async fn answers(client: impl Fn() -> Command, commands: &str) -> Result<String> {

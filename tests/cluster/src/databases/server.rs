@@ -103,3 +103,63 @@ impl Server {
         Ok(())
     }
 }
+
+/// What one can do with any of these: it is found, stopped, killed, and started again. A type with the fields `server` and `authority`,
+/// which answers `question` when it serves.
+macro_rules! runs {
+    ($database:ident, question: $question:literal, stop: $stop:ident, end: $end:ident) => {
+        impl $database {
+            /// Where it listens.
+            pub fn address(&self) -> std::net::IpAddr {
+                self.server.address
+            }
+
+            /// Its port.
+            pub fn port(&self) -> u16 {
+                self.server.port
+            }
+
+            /// The certificate of the authority that signed the server's, PEM.
+            pub fn ca_pem(&self) -> &str {
+                &self.authority
+            }
+
+            /// Stops it in order: what was done is on the disk.
+            pub async fn stop(&mut self) -> anyhow::Result<()> {
+                self.server.stop(rustix::process::Signal::$stop).await
+            }
+
+            /// Ends it as a loss of power does.
+            pub fn kill(&mut self) -> anyhow::Result<()> {
+                self.server.kill()
+            }
+
+            /// Starts it after [`Self::stop`] or [`Self::kill`], with the same files on the same port, and waits until it serves.
+            pub async fn start_again(&mut self) -> anyhow::Result<()> {
+                let deadline = $crate::databases::server::Server::deadline();
+                loop {
+                    self.server.run()?;
+                    if self.server.listens() && self.execute($question).await.is_ok() {
+                        return Ok(());
+                    }
+                    self.server.wait(deadline).await?;
+                }
+            }
+
+            /// [`Self::stop`] and [`Self::start_again`].
+            pub async fn restart(&mut self) -> anyhow::Result<()> {
+                self.stop().await?;
+                self.start_again().await
+            }
+        }
+
+        impl Drop for $database {
+            fn drop(&mut self) {
+                // Nobody needs the data.
+                self.server.end(rustix::process::Signal::$end);
+            }
+        }
+    };
+}
+
+pub(super) use runs;
