@@ -50,6 +50,13 @@ impl NotDone {
         Self::Refused(ChangeError::InvalidRequestException, message.into())
     }
 
+    /// Why something does not open is for those who may look at the resources.
+    fn unreadable() -> Self {
+        Self::request(
+            "what was put, or what is stored, does not open now: see the conditions of the ManagedSecret and of its key",
+        )
+    }
+
     fn missing(version: &str) -> Self {
         let message = format!("the secret has no version {version}");
         Self::Refused(ChangeError::ResourceNotFoundException, message)

@@ -34,13 +34,13 @@ pub(super) fn put(
 ) -> Decided {
     let id: VersionId = put.version_id.parse().map_err(|_| not_well_formed())?;
     let Some(Ok(value)) = &asked.put else {
-        return Err(does_not_open());
+        return Err(NotDone::unreadable());
     };
     if next.manifest.version(&id).is_some() {
         return match &asked.kept {
             Some(Ok(kept)) if is_same(kept, value, wanted, seen) => Ok(id),
             Some(Ok(_)) => Err(exists(&id)),
-            Some(Err(_)) | None => Err(does_not_open()),
+            Some(Err(_)) | None => Err(NotDone::unreadable()),
         };
     }
     may_have(&next.manifest, &id, put.stage)?;
@@ -62,12 +62,6 @@ pub(super) fn put(
 
 fn not_well_formed() -> NotDone {
     NotDone::request("the change is not well-formed")
-}
-
-fn does_not_open() -> NotDone {
-    NotDone::request(
-        "what was put, or what is stored, does not open now: see the conditions of the ManagedSecret and of its key",
-    )
 }
 
 fn exists(id: &VersionId) -> NotDone {

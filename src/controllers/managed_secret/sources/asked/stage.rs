@@ -3,7 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 
 use super::super::super::observe::Observed;
-use super::super::super::step::{Refusal, internal};
+use super::super::super::step::internal;
 use super::super::back::conflict;
 use super::super::value::{Next, Wanted};
 use super::seen::ChangeSeen;
@@ -68,7 +68,7 @@ fn make_current<'a>(
     }
     let earlier = match &asked.kept {
         Some(Ok(earlier)) => earlier,
-        Some(Err(Refusal(_, message))) => return Err(NotDone::request(message.clone())),
+        Some(Err(_)) => return Err(NotDone::unreadable()),
         None => return Err(NotDone::missing(to)),
     };
     let record = next.manifest.version(&version);
