@@ -89,7 +89,9 @@ impl Environment<'_> {
         let mut made = Vec::new();
         for (index, one) in sealed {
             let at = format!("{at}.envFrom[{index}]");
-            let mut expanded = one.expanded();
+            let (before, later): (Vec<_>, Vec<_>) =
+                rest.iter().copied().partition(|(other, _)| *other < index);
+            let mut expanded = one.expanded(before.len());
             let of_it = winners.iter().filter(|(_, (winner, _))| *winner == index);
             for (name, (_, facts)) in of_it {
                 self.check(&at, one.referred, facts);
@@ -97,8 +99,7 @@ impl Environment<'_> {
                     .want(&one.referred.secret, &facts.name, expanded.optional);
                 expanded.variables.push(name.clone());
             }
-            let later = rest.iter().filter(|(other, _)| *other > index);
-            let later: Vec<_> = later.map(|(_, source)| *source).collect();
+            let later: Vec<_> = later.into_iter().map(|(_, source)| source).collect();
             made.extend(stand_ins(&expanded, &one.referred.secret, &later));
             let replacement = (expanded.name.clone(), one.referred.secret.clone());
             self.record.secrets.extend([replacement]);
@@ -180,11 +181,12 @@ impl<'a> Sealed<'a> {
     }
 
     /// What is recorded of it, without its variables.
-    fn expanded(&self) -> Expanded {
+    fn expanded(&self, after: usize) -> Expanded {
         Expanded {
             name: self.secret.name.clone(),
             prefix: self.prefix.to_owned(),
             optional: self.secret.optional.unwrap_or_default(),
+            after,
             variables: Vec::new(),
         }
     }
@@ -210,11 +212,12 @@ pub(super) fn replaced(variable: &EnvVar, managed: &Managed<'_>) -> Option<EnvVa
 
 /// The variables that may stand in the place of `envFrom` of a container, exactly as they were made.
 pub(super) fn expansions(container: &Container, record: &Record) -> Vec<EnvVar> {
-    let later: Vec<_> = container.env_from.iter().flatten().collect();
+    let rest: Vec<_> = container.env_from.iter().flatten().collect();
     let mut all = Vec::new();
     for entry in record.expanded(container) {
         if let Some(secret) = record.managed(&entry.name) {
-            all.extend(stand_ins(entry, &secret, &later));
+            let later = rest.get(entry.after..).unwrap_or_default();
+            all.extend(stand_ins(entry, &secret, later));
         }
     }
     all

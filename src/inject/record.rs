@@ -33,8 +33,16 @@ pub(super) struct Expanded {
     /// Whether the container started without the Secret.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) optional: bool,
+    /// How many of the entries that stayed came before it: those after it override its variables.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) after: usize,
     /// The variables that it became, by their whole names.
     pub(super) variables: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Expanded {

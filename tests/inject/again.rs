@@ -135,3 +135,20 @@ fn a_pod_that_was_not_injected_is_never_touched() {
     let other: Pod = serde_json::from_value(live()).unwrap();
     assert_eq!(restore(&pod, &other), None);
 }
+
+#[test]
+fn a_variable_that_looks_like_what_overrides_one_of_the_secret_stays_the_containers_own() {
+    let of_plain = json!({"name": "host", "valueFrom":
+        {"secretKeyRef": {"name": "plain", "key": "host", "optional": true}}});
+    for sources in [
+        json!([{"secretRef": {"name": "plain"}}, {"secretRef": {"name": "orders-db"}}]),
+        json!([{"secretRef": {"name": "orders-db"}}, {"secretRef": {"name": "plain"}}]),
+    ] {
+        let mut manifest = manifest();
+        manifest["spec"]["containers"][0]["envFrom"] = sources.clone();
+        manifest["spec"]["containers"][0]["env"] = json!([of_plain]);
+        let manifest: Pod = serde_json::from_value(manifest).unwrap();
+        let live = Cluster::new(None).inject(&manifest).unwrap().pod;
+        assert_eq!(restore(&live, &manifest), Some(live), "envFrom {sources}");
+    }
+}
