@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
 
 mod changes;
+mod lost_answers;
+mod mariadb;
 mod mysql;
 mod outcomes;
 mod postgres;
 mod proxy;
 mod redis;
+mod shop;

@@ -1,6 +1,7 @@
 //! Rotation of users of a real PostgreSQL by the operator: nobody is locked out, whatever is killed; nobody is robbed.
 
 mod mariadb;
+mod mysql;
 mod points;
 mod redis;
 
@@ -32,6 +33,28 @@ pub(crate) fn address() -> IpAddr {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     socket.connect("192.0.2.1:9").unwrap();
     socket.local_addr().unwrap().ip()
+}
+
+/// A secret whose user is `orders`, with a password as it is asked for, and its administrator's, on the server at that place, whose
+/// certificate is of that authority.
+async fn secrets(bed: &Bed, (host, port, authority): (IpAddr, u16, &str), password: &str) {
+    let (host, port) = (host.to_string(), port.to_string());
+    let data: [(&str, &[u8]); 5] = [
+        ("username", b"keeper"),
+        ("password", b"admin-canary"),
+        ("host", host.as_bytes()),
+        ("port", port.as_bytes()),
+        ("ca", authority.as_bytes()),
+    ];
+    bed.create_native("shop", "admin-source", &data).await;
+    let admin = "{import: [{secretRef: {name: admin-source}}], target: {form: None}}";
+    bed.apply_secret("shop", "admin", admin).await;
+    let orders = format!(
+        "{{generate: [{{key: password, password: {password}}}], literals: {{username: orders}}, target: {{form: Plain}}}}"
+    );
+    bed.apply_secret("shop", "db", &orders).await;
+    bed.wait_ready("shop", "admin").await;
+    bed.wait_ready("shop", "db").await;
 }
 
 impl World {

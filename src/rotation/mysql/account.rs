@@ -29,6 +29,8 @@ const MOST_ROLES: usize = 64;
 const MARKER: &str = "keystead:";
 /// The member of an account's attribute that marks one of MySQL.
 const ATTRIBUTE: &str = "keystead";
+/// Where what MySQL shows of an attribute begins.
+const ATTRIBUTE_SHOWN: &str = " ATTRIBUTE '";
 /// The first MySQL with attributes of users.
 const ATTRIBUTES: (u16, u16, u16) = (8, 0, 21);
 
@@ -107,7 +109,9 @@ impl Account {
 
     /// Reads a line of `SHOW CREATE USER`.
     fn parse(user: &str, host: &str, line: &str) -> Option<Self> {
-        let tokens = tokens(line)?;
+        // It is the last of what MySQL shows, quotes in it are not doubled there, and it does not matter here.
+        let before_attribute = line.rsplit_once(ATTRIBUTE_SHOWN);
+        let tokens = tokens(before_attribute.map_or(line, |(before, _)| before))?;
         let mut account = Self {
             user: user.to_owned(),
             host: host.to_owned(),
@@ -131,7 +135,7 @@ impl Account {
                 _ if first.is("WITH") => account.limits = limited(section)?,
                 _ if first.is("DEFAULT") => account.default_roles = section.to_vec(),
                 [_, lock] if first.is("ACCOUNT") => account.locked = lock.is("LOCK"),
-                // Expiry, history and attributes do not matter here.
+                // Expiry and history do not matter here.
                 _ => {}
             }
             rest = after;
@@ -199,13 +203,13 @@ impl Account {
 
     /// Whether the password of a login is the account's, as far as the server's verifier of it says. It needs no login,
     /// and so no trust in how one fails.
-    pub(super) fn knows(&self, login: Login<'_>) -> bool {
-        let stored = self.stored.as_deref();
-        let plugin = self.plugin().ok();
-        login.user == self.user
-            && stored
-                .zip(plugin)
-                .is_some_and(|(stored, plugin)| plugin.verifies(stored, login.password))
+    pub(super) async fn knows(&self, login: Login<'_>) -> bool {
+        match (self.stored.as_deref(), self.plugin()) {
+            (Some(stored), Ok(plugin)) if login.user == self.user => {
+                plugin.verifies(stored, login.password).await
+            }
+            _ => false,
+        }
     }
 
     /// The account in a statement.
@@ -342,8 +346,6 @@ fn section_end(tokens: &[Token]) -> usize {
             Token::Word(_) => {
                 (word("REQUIRE") && !before.is("PASSWORD"))
                     || word("ACCOUNT")
-                    || word("ATTRIBUTE")
-                    || word("COMMENT")
                     || word("FAILED_LOGIN_ATTEMPTS")
                     || word("PASSWORD_LOCK_TIME")
                     || (word("IDENTIFIED") && !before.is("AND"))

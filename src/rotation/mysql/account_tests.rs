@@ -40,6 +40,34 @@ fn an_account_of_mariadb_is_read() {
 }
 
 #[test]
+fn an_account_whose_verifier_only_others_may_see_is_read() {
+    let account = parse(
+        "IDENTIFIED WITH 'caching_sha2_password' AS <secret> DEFAULT ROLE `app`@`%` REQUIRE SSL PASSWORD EXPIRE DEFAULT \
+         ACCOUNT UNLOCK",
+    )
+    .unwrap();
+    assert_eq!(account.plugin(), Ok(Plugin::CachingSha2));
+    assert_eq!(account.stored, None);
+    assert_eq!(syntax::written(&account.requirements), "REQUIRE SSL");
+    assert!(!account.locked);
+}
+
+#[test]
+fn quotes_in_an_attribute_do_not_matter() {
+    let shown = "IDENTIFIED WITH 'caching_sha2_password' AS 'x' REQUIRE NONE ACCOUNT LOCK PASSWORD HISTORY DEFAULT";
+    for attribute in [
+        r#"{"comment": "it's \"ours\" \\back\nline"}"#,
+        r#"{"comment": "' ACCOUNT UNLOCK"}"#,
+    ] {
+        let account = parse(&format!("{shown} ATTRIBUTE '{attribute}'")).unwrap();
+        assert!(account.locked, "{attribute}");
+    }
+    // A part of it would be left, which is not understood.
+    let twice = format!(r#"{shown} ATTRIBUTE '{{"comment": " ATTRIBUTE '"}}'"#);
+    assert_eq!(parse(&twice), None);
+}
+
+#[test]
 fn an_account_of_mysql_is_read() {
     let account = parse(
         "IDENTIFIED WITH 'caching_sha2_password' AS '$A$005$salt' DEFAULT ROLE `app`@`%`,`b`@`%` REQUIRE NONE WITH \
@@ -51,7 +79,7 @@ fn an_account_of_mysql_is_read() {
     assert_eq!(account.stored.as_deref(), Some("$A$005$salt"));
     assert_eq!(
         syntax::written(&account.default_roles),
-        "DEFAULT ROLE `app` @ `%` , `b` @ `%`"
+        "DEFAULT ROLE `app`@`%` , `b`@`%`"
     );
     assert_eq!(
         syntax::written(&account.limits),

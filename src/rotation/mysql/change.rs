@@ -31,6 +31,8 @@ enum Standing {
     Locked,
     /// The password has expired. This proves nothing either.
     Expired,
+    /// There is no such user, or one that has no password of ours. Anybody before TLS may make it so.
+    OtherWay,
     Refused,
 }
 
@@ -94,8 +96,12 @@ async fn attempt(change: &Change<'_>) -> Result<(), Outcome> {
 /// One user, with its own right to change its password.
 async fn by_itself(change: &Change<'_>) -> Result<(), Outcome> {
     let name = change.pending.user;
-    if standing(change.server, change.current).await? == Standing::Refused {
-        return Err(change.somebody_else(before(change).await? == Standing::Works));
+    match standing(change.server, change.current).await? {
+        Standing::Works | Standing::Locked | Standing::Expired => {}
+        Standing::OtherWay => return Err(Failure::OtherWay.required(change.server, name)),
+        Standing::Refused => {
+            return Err(change.somebody_else(before(change).await? == Standing::Works));
+        }
     }
     let session = Session::open(change.server, change.current).await;
     let mut session = session.map_err(|failure| failure.required(change.server, name))?;
@@ -116,6 +122,7 @@ async fn by_admin(change: &Change<'_>, admin: Admin<'_>, pending: Standing) -> R
     let current = standing(change.server, change.current).await?;
     let unproven = match current {
         Standing::Works => None,
+        Standing::OtherWay => Some(Failure::OtherWay.required(change.server, change.current.user)),
         _ => Some(change.somebody_else(before(change).await? == Standing::Works)),
     };
     let name = change.pending.user;
@@ -125,8 +132,8 @@ async fn by_admin(change: &Change<'_>, admin: Admin<'_>, pending: Standing) -> R
         let account = Account::find(&mut session, name).await?;
         let account = account.ok_or_else(|| absent(change, name))?;
         // Not of the one before: it is known that the current one replaced it.
-        let known = (current.barred() && account.knows(change.current))
-            || (pending.barred() && account.knows(change.pending));
+        let known = (current.barred() && account.knows(change.current).await)
+            || (pending.barred() && account.knows(change.pending).await);
         prove(&mut session, &account, change, unproven.filter(|_| !known)).await?;
         unlocked(change, &account)?;
         password::set(&mut session, &account, change.pending, Some(change.current)).await
@@ -149,6 +156,7 @@ async fn the_other(
         Standing::Refused => return Err(change.somebody_else(false)),
         Standing::Locked => return Err(Failure::Locked.required(change.server, first)),
         Standing::Expired => return Err(Failure::Expired.required(change.server, first)),
+        Standing::OtherWay => return Err(Failure::OtherWay.required(change.server, first)),
     }
     let before = before(change).await?;
     let unproven = match before {
@@ -164,9 +172,10 @@ async fn the_other(
         session.begin(name).await?;
         let other = Account::find(&mut session, name).await?;
         if let Some(account) = &other {
-            let previous = change.previous.filter(|_| before.barred());
-            let known = previous.is_some_and(|previous| account.knows(previous))
-                || (pending.barred() && account.knows(change.pending));
+            let known = match change.previous.filter(|_| before.barred()) {
+                Some(previous) if account.knows(previous).await => true,
+                _ => pending.barred() && account.knows(change.pending).await,
+            };
             prove(&mut session, account, change, unproven.filter(|_| !known)).await?;
         }
         // The first one of the two is never made: with it, what it had is gone.
@@ -181,7 +190,7 @@ async fn the_other(
         match other {
             None => clone::make(&mut session, &pair).await,
             // Another one's lock is not ours to open.
-            Some(account) if account.locked && !account.knows(change.pending) => {
+            Some(account) if account.locked && !account.knows(change.pending).await => {
                 Err(locked_clone(change, name))
             }
             Some(account) => clone::renew(&mut session, &pair, &account).await,
@@ -255,6 +264,7 @@ async fn standing(server: &Server, login: Login<'_>) -> Result<Standing, Outcome
         Err(Failure::Password) => Ok(Standing::Refused),
         Err(Failure::Locked) => Ok(Standing::Locked),
         Err(Failure::Expired) => Ok(Standing::Expired),
+        Err(Failure::OtherWay) => Ok(Standing::OtherWay),
         Err(other) => Err(other.required(server, login.user)),
     }
 }

@@ -48,7 +48,7 @@ impl<'a> Pair<'a> {
 /// Makes the second one.
 pub(super) async fn make(session: &mut Session<'_>, pair: &Pair<'_>) -> Result<(), Outcome> {
     let user = pair.pending.user;
-    let identified = password::identified(session, pair.first.plugin()?, pair.pending)?;
+    let identified = password::identified(session, pair.first.plugin()?, pair.pending).await?;
     let mut create = zeroize::Zeroizing::new(format!("CREATE USER {} ", pair.written()));
     create.push_str(&identified);
     for clause in [&pair.first.requirements, &pair.first.limits] {

@@ -24,6 +24,9 @@ pub(super) enum Failure {
     Locked,
     /// The password has expired.
     Expired,
+    /// The server asks for another way to log in. MySQL does so of some users that it does not have, too, so that nobody can
+    /// find out which ones it has.
+    OtherWay,
     /// It cannot work as configured.
     Rejected(String),
     /// It may work later.
@@ -78,10 +81,7 @@ impl Failure {
             }
             DriverError::UnknownAuthPlugin { .. }
             | DriverError::MysqlOldPasswordDisabled
-            | DriverError::CleartextPluginDisabled => Self::Rejected(format!(
-                "{server} asks for another way to log in than a password by mysql_native_password, ed25519 or \
-                 caching_sha2_password"
-            )),
+            | DriverError::CleartextPluginDisabled => Self::OtherWay,
             DriverError::ConnectionClosed => {
                 Self::Retry(format!("the connection to {server} fails"))
             }
@@ -123,6 +123,10 @@ impl Failure {
             Self::Expired => Outcome::Rejected(format!(
                 "the password of user `{user}` of {server} has expired: an admin can set a new one, the user itself \
                  cannot"
+            )),
+            Self::OtherWay => Outcome::Rejected(format!(
+                "{server} asks for another way to log in than a password by mysql_native_password, ed25519 or \
+                 caching_sha2_password: there is no user `{user}`, or it is to log in so"
             )),
             Self::Rejected(why) => Outcome::Rejected(why),
             Self::Retry(why) => Outcome::Retry(why),
@@ -171,13 +175,15 @@ pub(super) fn of_statement(error: &Error, server: &Server, user: &str, policy: b
         1205 | 1213 | 1317 | 1969 | 3024 => {
             Outcome::Retry(format!("{server} is too slow for a change"))
         }
-        // What does not change by itself: syntax, unknown variables, plugins and objects, names that are too long.
-        1064 | 1146 | 1193 | 1235 | 1372 | 1470 | 1524 | 1827 | 3530 | 3523 => {
-            Outcome::Rejected(format!(
-                "{server} does not know how to change user `{user}` as asked: {}",
-                number(code)
-            ))
-        }
+        // ER_WRONG_STRING_LENGTH
+        1470 => Outcome::Rejected(format!(
+            "the name of user `{user}` is longer than {server} takes: 32 characters in MySQL, 128 in MariaDB"
+        )),
+        // What does not change by itself: syntax, unknown variables, plugins and objects.
+        1064 | 1146 | 1193 | 1235 | 1372 | 1524 | 1827 | 3530 | 3523 => Outcome::Rejected(format!(
+            "{server} does not know how to change user `{user}` as asked: {}",
+            number(code)
+        )),
         _ => Outcome::Retry(format!(
             "{server} fails to change user `{user}`: {}",
             number(code)
@@ -258,8 +264,9 @@ mod tests {
             },
         ] {
             let failure = Failure::of(&Error::Driver(driver), &server());
-            let Failure::Rejected(told) = failure else {
-                panic!("{failure:?}")
+            let required = failure.required(&server(), "orders");
+            let Outcome::Rejected(told) = required else {
+                panic!("{required:?}")
             };
             assert!(!told.contains("pw-secret"), "{told}");
         }

@@ -24,14 +24,14 @@ pub(super) async fn set(
     let plugin = account.plugin()?;
     let identified = match keep {
         // Only the first of two passwords can be kept: keeping another one would end the second, and consumers with it.
-        Some(current) if keeps_two(session) && account.knows(current) => {
+        Some(current) if keeps_two(session) && account.knows(current).await => {
             let plain = text(words(pending)?);
             Zeroizing::new(format!(
                 "IDENTIFIED WITH {} BY {plain} RETAIN CURRENT PASSWORD",
                 text(plugin.name())
             ))
         }
-        _ => identified(session, plugin, pending)?,
+        _ => identified(session, plugin, pending).await?,
     };
     alter(session, account, &identified).await
 }
@@ -42,7 +42,7 @@ pub(super) async fn set_and_unlock(
     account: &Account,
     pending: Login<'_>,
 ) -> Result<(), Outcome> {
-    let identified = identified(session, account.plugin()?, pending)?;
+    let identified = identified(session, account.plugin()?, pending).await?;
     let unlocked = Zeroizing::new(format!("{} ACCOUNT UNLOCK", *identified));
     alter(session, account, &unlocked).await
 }
@@ -57,7 +57,7 @@ async fn alter(
 }
 
 /// The clause that gives a password to an account that shows it in this way.
-pub(super) fn identified(
+pub(super) async fn identified(
     session: &Session<'_>,
     plugin: Plugin,
     pending: Login<'_>,
@@ -67,7 +67,7 @@ pub(super) fn identified(
         Family::MySql => format!(
             "IDENTIFIED WITH {} AS {}",
             text(name),
-            text(&verifier(plugin, pending)?)
+            text(&verifier(session, plugin, pending).await?)
         ),
         // The policy wants to see it.
         Family::MariaDb if session.wants_passwords() => {
@@ -78,7 +78,7 @@ pub(super) fn identified(
         }
         Family::MariaDb => format!(
             "IDENTIFIED VIA {name} USING {}",
-            text(&verifier(plugin, pending)?)
+            text(&verifier(session, plugin, pending).await?)
         ),
     }))
 }
@@ -107,7 +107,10 @@ pub(super) async fn set_own(
         Family::MariaDb if session.wants_passwords() => {
             format!("SET PASSWORD = PASSWORD({})", text(words(pending)?))
         }
-        Family::MariaDb => format!("SET PASSWORD = {}", text(&verifier(plugin, pending)?)),
+        Family::MariaDb => {
+            let verifier = verifier(session, plugin, pending).await?;
+            format!("SET PASSWORD = {}", text(&verifier))
+        }
     });
     session.run(&account.user, &statement).await
 }
@@ -123,7 +126,7 @@ pub(super) async fn discard_old(
     account: &Account,
     stays: Login<'_>,
 ) -> Result<(), Outcome> {
-    if !account.knows(stays) {
+    if !account.knows(stays).await {
         return Err(Outcome::OwnershipConflict(format!(
             "the first password of user `{}` is not the one that is to stay: somebody else changed it",
             account.user
@@ -133,8 +136,12 @@ pub(super) async fn discard_old(
     session.run(&account.user, &discard).await
 }
 
-fn verifier(plugin: Plugin, login: Login<'_>) -> Result<Zeroizing<String>, Outcome> {
-    let verifier = plugin.verifier(login.password);
+async fn verifier(
+    session: &Session<'_>,
+    plugin: Plugin,
+    login: Login<'_>,
+) -> Result<Zeroizing<String>, Outcome> {
+    let verifier = plugin.verifier(login.password, session.rounds()).await;
     verifier.ok_or_else(|| Outcome::Retry("the system gives no random bytes for a salt".to_owned()))
 }
 

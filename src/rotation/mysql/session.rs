@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::failure::{Failure, of_statement};
 use super::server::Server;
 use super::syntax;
+use super::verifier::Rounds;
 use crate::rotation::address::{Nowhere, resolve};
 use crate::rotation::rotator::{Login, Outcome};
 
@@ -50,6 +51,8 @@ pub(super) struct Session<'a> {
     host: String,
     family: Family,
     version: (u16, u16, u16),
+    /// How costly the server wants verifiers to be.
+    rounds: Rounds,
     /// Whether there is a password policy, which may refuse values.
     policy: bool,
     /// Whether it wants to see the passwords.
@@ -75,6 +78,7 @@ impl<'a> Session<'a> {
             host: String::new(),
             family: Family::MySql,
             version: (0, 0, 0),
+            rounds: Rounds::LEAST,
             policy: false,
             strict: false,
         };
@@ -122,6 +126,11 @@ impl<'a> Session<'a> {
             self.run(user, "SET SESSION print_identified_with_as_hex = 1")
                 .await?;
         }
+        if self.family == Family::MySql && self.version >= (8, 0, 24) {
+            let setting = "SELECT @@GLOBAL.caching_sha2_password_digest_rounds";
+            let setting = self.one(user, setting).await?;
+            self.rounds = Rounds::of_setting(&setting).unwrap_or(Rounds::LEAST);
+        }
         // Whoever has all rights may write to a replica, which nobody else would see.
         if self.one(user, "SELECT @@GLOBAL.read_only").await? != "0" {
             return Err(Outcome::Retry(format!(
@@ -145,6 +154,11 @@ impl<'a> Session<'a> {
 
     pub(super) fn version(&self) -> (u16, u16, u16) {
         self.version
+    }
+
+    /// How many rounds the verifiers that the server makes have.
+    pub(super) fn rounds(&self) -> Rounds {
+        self.rounds
     }
 
     /// Whether the server has a policy that refuses every verifier, because it cannot see the password in it.

@@ -8,6 +8,9 @@ use std::fmt::Write as _;
 /// The mode of our sessions. Within quotes only the quote itself means something, and it is doubled.
 pub(super) const MODE: &str = "NO_BACKSLASH_ESCAPES";
 
+/// What stands in the place of a verifier that the session may not see (MySQL).
+const HIDDEN: &str = "<secret>";
+
 /// Most tokens of one line: a line of more is nothing that we could have a use for.
 const MAX_TOKENS: usize = 20_000;
 
@@ -37,6 +40,8 @@ pub(super) enum Token {
     Text(String),
     /// A sign between them.
     Sign(char),
+    /// A verifier that this session may not see.
+    Hidden,
 }
 
 impl Token {
@@ -62,7 +67,10 @@ pub(super) fn tokens(line: &str) -> Option<Vec<Token>> {
             }
             // A point is between the parts of a name; in a number it is a part of it.
             '(' | ')' | ',' | '@' | '*' | '.' => (Token::Sign(first), &rest[1..]),
-            _ => word(rest)?,
+            _ => match rest.strip_prefix(HIDDEN) {
+                Some(after) => (Token::Hidden, after),
+                None => word(rest)?,
+            },
         };
         tokens.push(token);
         if tokens.len() > MAX_TOKENS {
@@ -108,7 +116,8 @@ fn quoted(rest: &str, quote: char) -> Option<(String, &str)> {
 pub(super) fn written(tokens: &[Token]) -> String {
     let mut line = String::new();
     for token in tokens {
-        if !line.is_empty() {
+        // MySQL allows no space after the sign between a name and its host.
+        if !line.is_empty() && !line.ends_with('@') && *token != Token::Sign('@') {
             line.push(' ');
         }
         match token {
@@ -118,6 +127,7 @@ pub(super) fn written(tokens: &[Token]) -> String {
             Token::Sign(found) => {
                 let _ = write!(line, "{found}");
             }
+            Token::Hidden => line.push_str(HIDDEN),
         }
     }
     line
@@ -165,7 +175,8 @@ mod tests {
     #[test]
     fn a_line_that_is_not_understood_to_its_end_is_not_taken_apart() {
         for line in [
-            "GRANT `a", "'a", "'a''", "'a\\'", "'a\\n'", "a;b", "a -- b", "a \"b\"", "é",
+            "GRANT `a", "'a", "'a''", "'a\\'", "'a\\n'", "a;b", "a -- b", "a \"b\"", "é", "<",
+            "<b>",
         ] {
             assert_eq!(tokens(line), None, "{line}");
         }

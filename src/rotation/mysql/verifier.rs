@@ -6,16 +6,47 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use curve25519_dalek::EdwardsPoint;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use crate::crypto::{OsRandom, Random as _};
 
 /// Bytes of a salt of `caching_sha2_password` (MySQL, `CRYPT_SALT_LENGTH`).
 const SALT: usize = 20;
-/// Rounds of its hash. The `005` of what is stored counts them in thousands.
-const ROUNDS: usize = 5_000;
+/// In how many rounds one step of [`Rounds`] is.
+const THOUSAND: usize = 1_000;
 /// The order of bytes, and the digits, of the hash in text (Ulrich Drepper, "Unix crypt using SHA-256 and SHA-512").
 const DIGITS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// How many thousand rounds the hash of `caching_sha2_password` has: three hexadecimal digits of what is stored (MySQL's
+/// manual, `caching_sha2_password_digest_rounds`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rounds(u16);
+
+impl Rounds {
+    /// Those of servers that have no setting for them: the least of what a server takes.
+    pub(super) const LEAST: Self = Self(5);
+    /// The most that three digits can say, which take seconds.
+    const MOST: Self = Self(0xFFF);
+
+    /// Those of a server's setting, which counts them singly.
+    pub(super) fn of_setting(setting: &str) -> Option<Self> {
+        let rounds: usize = setting.parse().ok()?;
+        Self::of_thousands(u16::try_from(rounds / THOUSAND).ok()?)
+    }
+
+    fn of_digits(digits: &str) -> Option<Self> {
+        let valid = digits.len() == 3 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let thousands = u16::from_str_radix(digits, 16).ok().filter(|_| valid)?;
+        Self::of_thousands(thousands)
+    }
+
+    fn of_thousands(thousands: u16) -> Option<Self> {
+        (Self::LEAST.0..=Self::MOST.0)
+            .contains(&thousands)
+            .then_some(Self(thousands))
+    }
+}
 
 /// A way in which accounts show their password, of which the verifier can be made here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,17 +79,31 @@ impl Plugin {
         }
     }
 
-    /// The verifier of a password, as the server's text of it. Nothing if the system gives no random bytes.
-    pub(super) fn verifier(self, password: &[u8]) -> Option<Zeroizing<String>> {
-        Some(Zeroizing::new(match self {
-            Self::Native => native(password),
-            Self::Ed25519 => ed25519(password),
-            Self::CachingSha2 => caching_sha2(password, &salt()?),
-        }))
+    /// The verifier of a password, as the server's text of it; of `caching_sha2_password` with that many rounds. Nothing if
+    /// the system gives no random bytes.
+    pub(super) async fn verifier(
+        self,
+        password: &[u8],
+        rounds: Rounds,
+    ) -> Option<Zeroizing<String>> {
+        let make = move |password: &[u8]| {
+            Some(Zeroizing::new(match self {
+                Self::Native => native(password),
+                Self::Ed25519 => ed25519(password),
+                Self::CachingSha2 => caching_sha2(password, &salt()?, rounds),
+            }))
+        };
+        aside(password, make).await.flatten()
     }
 
     /// Whether a verifier is that of the password.
-    pub(super) fn verifies(self, stored: &str, password: &[u8]) -> bool {
+    pub(super) async fn verifies(self, stored: &str, password: &[u8]) -> bool {
+        let stored = stored.to_owned();
+        let verifies = move |password: &[u8]| self.verifies_now(&stored, password);
+        aside(password, verifies).await.unwrap_or_default()
+    }
+
+    fn verifies_now(self, stored: &str, password: &[u8]) -> bool {
         // A server could learn by time how much of what it says is right.
         let same = |stored: &str, own: String| {
             bool::from(stored.as_bytes().ct_eq(Zeroizing::new(own).as_bytes()))
@@ -67,12 +112,27 @@ impl Plugin {
             Self::Native => same(&stored.to_ascii_uppercase(), native(password)),
             Self::Ed25519 => same(stored, ed25519(password)),
             Self::CachingSha2 => {
-                let salt = stored.strip_prefix("$A$005$");
-                let salt = salt.and_then(|rest| rest.as_bytes().get(..SALT));
-                salt.is_some_and(|salt| same(stored, caching_sha2(password, salt)))
+                let parts = stored.strip_prefix("$A$").and_then(|rest| {
+                    let (rounds, rest) = rest.split_once('$')?;
+                    let salt = rest.as_bytes().get(..SALT)?;
+                    Some((salt, Rounds::of_digits(rounds)?))
+                });
+                parts.is_some_and(|(salt, rounds)| {
+                    same(stored, caching_sha2(password, salt, rounds))
+                })
             }
         }
     }
+}
+
+/// Does what may take long where nobody waits for the thread: how many rounds there are is the server's choice.
+async fn aside<T: Send + 'static>(
+    password: &[u8],
+    work: impl FnOnce(&[u8]) -> T + Send + 'static,
+) -> Option<T> {
+    let password = Zeroizing::new(password.to_vec());
+    let done = spawn_blocking(move || work(&password)).await;
+    done.ok()
 }
 
 /// `mysql_native_password`: `*` and SHA-1 of the SHA-1, in hexadecimal digits (MySQL's manual, "Native Pluggable
@@ -102,15 +162,15 @@ fn salt() -> Option<[u8; SALT]> {
     Some(salt.map(|byte| DIGITS[usize::from(byte % 64)]))
 }
 
-fn caching_sha2(password: &[u8], salt: &[u8]) -> String {
-    let hash = sha256_crypt(password, salt);
+fn caching_sha2(password: &[u8], salt: &[u8], rounds: Rounds) -> String {
+    let hash = sha256_crypt(password, salt, usize::from(rounds.0) * THOUSAND);
     let salt = String::from_utf8_lossy(salt);
-    format!("$A$005${salt}{hash}")
+    format!("$A${:03X}${salt}{hash}", rounds.0)
 }
 
 /// SHA-crypt with SHA-256, as Drepper's specification has it, but for the salt: MySQL's is longer than the 16 bytes to
 /// which others cut it, and whole. Steps are those of the specification.
-fn sha256_crypt(password: &[u8], salt: &[u8]) -> String {
+fn sha256_crypt(password: &[u8], salt: &[u8], rounds: usize) -> String {
     // Steps 4 to 8.
     let mut other = Sha256::new();
     other.update(password);
@@ -147,7 +207,7 @@ fn sha256_crypt(password: &[u8], salt: &[u8]) -> String {
     let salts = <[u8; 32]>::from(salts.finalize());
     let salts = repeated(&salts, salt.len());
     // Step 21.
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let mut next = Sha256::new();
         if round % 2 == 1 {
             next.update(&*passwords);
@@ -208,8 +268,8 @@ mod tests {
         // MySQL's manual, "Password Hashing in MySQL": PASSWORD('mypass').
         let expected = "*6C8989366EAF75BB670AD8EA7A7FC1176A95CEF4";
         assert_eq!(native(b"mypass"), expected);
-        assert!(Plugin::Native.verifies(&expected.to_lowercase(), b"mypass"));
-        assert!(!Plugin::Native.verifies(expected, b"mypas"));
+        assert!(Plugin::Native.verifies_now(&expected.to_lowercase(), b"mypass"));
+        assert!(!Plugin::Native.verifies_now(expected, b"mypas"));
     }
 
     #[test]
@@ -217,15 +277,20 @@ mod tests {
         // MariaDB's manual, "Authentication Plugin - ed25519": PASSWORD('secret').
         let expected = "ZIgUREUg5PVgQ6LskhXmO+eZLS0nC8be6HPjYWR4YJY";
         assert_eq!(ed25519(b"secret"), expected);
-        assert!(Plugin::Ed25519.verifies(expected, b"secret"));
+        assert!(Plugin::Ed25519.verifies_now(expected, b"secret"));
     }
 
     #[test]
     fn the_hash_is_that_of_the_specification() {
         // Of a salt that nobody cuts, as `openssl passwd -5 -salt saltstring` has it.
         assert_eq!(
-            sha256_crypt(b"Hello world!", b"saltstring"),
+            sha256_crypt(b"Hello world!", b"saltstring", 5_000),
             "5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5"
+        );
+        // Of the examples of the specification itself, the one whose salt is not cut.
+        assert_eq!(
+            sha256_crypt(b"a short string", b"asaltof16chars..", 123_456),
+            "gP3VQ/6X7UUEW3HkBn2w1/Ptq2jxPyzV/cZKmF/wJvD"
         );
     }
 
@@ -237,23 +302,54 @@ mod tests {
             "625479393559393965414D45316477456B484F41316E64484742577A2E3162785353526B7554584647562F",
         );
         let hash = String::from_utf8(hash).unwrap();
-        assert_eq!(sha256_crypt(b"hashcat", &salt), hash);
+        assert_eq!(sha256_crypt(b"hashcat", &salt, 5_000), hash);
+    }
+
+    #[tokio::test]
+    async fn a_verifier_has_a_salt_of_its_own_each_time_and_is_known_again() {
+        let plugin = Plugin::CachingSha2;
+        for (setting, digits) in [("5000", "005"), ("10000", "00A"), ("16999", "010")] {
+            let rounds = Rounds::of_setting(setting).unwrap();
+            let one = plugin.verifier(b"same", rounds).await.unwrap();
+            let other = plugin.verifier(b"same", rounds).await.unwrap();
+            assert_ne!(one, other);
+            for stored in [one, other] {
+                assert_eq!(stored.len(), 7 + SALT + 43);
+                assert_eq!(&stored[..7], format!("$A${digits}$"));
+                assert!(plugin.verifies(&stored, b"same").await);
+                assert!(!plugin.verifies(&stored, b"different").await);
+            }
+        }
     }
 
     #[test]
-    fn a_verifier_has_a_salt_of_its_own_each_time_and_is_known_again() {
-        let plugin = Plugin::CachingSha2;
-        let verifier = || plugin.verifier(b"same").unwrap();
-        let (one, other) = (verifier(), verifier());
-        assert_ne!(one, other);
-        for stored in [one, other] {
-            assert_eq!(stored.len(), 7 + SALT + 43);
-            assert!(plugin.verifies(&stored, b"same"));
-            assert!(!plugin.verifies(&stored, b"different"));
+    fn what_is_no_verifier_verifies_nothing() {
+        let salt = *b"abcdefghijklmnopqrst";
+        let sound = caching_sha2(b"same", &salt, Rounds::LEAST);
+        assert!(Plugin::CachingSha2.verifies_now(&sound, b"same"));
+        for rounds in ["004", "0005", "05", "+05", "1000", "", "xyz"] {
+            let broken = sound.replace("$005$", &format!("${rounds}$"));
+            assert!(
+                !Plugin::CachingSha2.verifies_now(&broken, b"same"),
+                "{broken}"
+            );
         }
-        for broken in ["", "$A$005$", "$A$005$short", "$A$005$éééééééééééééé"] {
-            assert!(!plugin.verifies(broken, b"same"), "{broken}");
+        for broken in [
+            "",
+            "$A$005$",
+            "$A$005$short",
+            "$A$005$éééééééééééééé",
+            "$A$",
+        ] {
+            assert!(
+                !Plugin::CachingSha2.verifies_now(broken, b"same"),
+                "{broken}"
+            );
         }
+        for setting in ["", "4999", "4096000", "x", "-1"] {
+            assert_eq!(Rounds::of_setting(setting), None, "{setting}");
+        }
+        assert_eq!(Rounds::of_setting("4095000"), Some(Rounds::MOST));
     }
 
     #[test]

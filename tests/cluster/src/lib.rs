@@ -2,7 +2,7 @@
 //!
 //! [`ControlPlane`] is etcd, API server and controller manager in a temporary folder, ready in seconds.
 //! [`Cluster`] adds a node on which pods run. Everything is built from pinned Go modules by [`Binaries`].
-//! [`Postgres`], [`MariaDb`] and [`Redis`] are databases, of Debian's packages.
+//! [`Postgres`], [`MariaDb`], [`MySql`] and [`Redis`] are databases, of Debian's packages.
 
 mod access;
 mod audit;
@@ -30,7 +30,8 @@ pub use binaries::{Binaries, Set, cache_dir};
 pub use components::{Component, ComponentHandle};
 pub use control_plane::{ControlPlane, Options};
 pub use databases::{
-    MariaDb, MariaDbOptions, Postgres, PostgresOptions, Redis, RedisOptions, RedisUsers,
+    MariaDb, MariaDbOptions, MySql, MySqlOptions, Postgres, PostgresOptions, Redis, RedisOptions,
+    RedisUsers,
 };
 pub use etcd::Etcd;
 pub use images::Image;

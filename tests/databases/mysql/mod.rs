@@ -1,9 +1,9 @@
-//! MariaDB, of Debian's package, as the server of MySQL's kind that there is.
+//! MySQL, as far as it is not as MariaDB is: other verifiers, two passwords of an account, attributes, hosts of roles.
 
 mod alternating;
-mod connections;
 mod guards;
 mod interrupted;
+mod passwords;
 mod single;
 mod support;
 mod verifiers;

@@ -2,112 +2,126 @@
 
 use keystead::rotation::mysql::{set, test};
 use keystead::rotation::rotator::Outcome;
-use keystead_cluster::MariaDbOptions;
 
 use super::support::{Bed, Kind, administered, alternating, login, single, words};
 
-fn settings(all: &[(&str, &str)]) -> Vec<(String, String)> {
-    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    all.iter().map(owned).collect()
+#[tokio::test]
+async fn no_password_is_in_a_log_of_the_server() {
+    let bed = Bed::with(&[("log-bin", "binlog")]).await;
+    let server = bed.server();
+    bed.user("orders").await;
+    bed.execute("SET GLOBAL general_log = 1").await;
+    let one = login("orders", "pw-secret-1");
+    let two = login("orders", "pw-secret-2");
+    for change in [
+        single(&server, login("orders", "pw-1"), one),
+        administered(&server, one, two),
+        alternating(&server, two, login("orders_clone", "pw-secret-3"), None),
+    ] {
+        assert_eq!(set(&change).await, Outcome::Done);
+        assert_eq!(test(&server, change.pending).await, Outcome::Done);
+    }
+    // The second one shows its password as the first.
+    let ways = "SELECT User, plugin FROM mysql.user WHERE User LIKE 'orders%' ORDER BY User";
+    assert_eq!(
+        bed.execute(ways).await,
+        "orders\tcaching_sha2_password\norders_clone\tcaching_sha2_password"
+    );
+    for log in [bed.database.general_log(), bed.database.binary_log()] {
+        let log = log.unwrap();
+        assert!(log.contains("ALTER USER"), "it logs statements");
+        assert!(!log.contains("pw-secret"), "it has a password");
+    }
 }
 
 #[tokio::test]
-async fn only_a_verifier_leaves_the_operator() {
-    let bed = Bed::with(MariaDbOptions {
-        plugins: vec!["auth_ed25519".to_owned()],
-        settings: settings(&[("log-bin", "binlog"), ("log-slow-query-file", "slow")]),
-        ..MariaDbOptions::default()
-    })
+async fn verifiers_are_made_as_costly_as_the_server_makes_them() {
+    let of_server =
+        "SELECT DISTINCT LEFT(authentication_string, 7) FROM mysql.user WHERE User LIKE 'orders%'";
+    for (setting, digits) in [("5000", "005"), ("10000", "00A"), ("100000", "064")] {
+        let bed = Bed::with(&[("caching-sha2-password-digest-rounds", setting)]).await;
+        bed.user("orders").await;
+        assert_eq!(bed.execute(of_server).await, format!("$A${digits}$"));
+        let server = bed.server();
+        let (current, pending) = (login("orders", "pw-1"), login("orders_clone", "pw-2"));
+        let change = alternating(&server, current, pending, None);
+        assert_eq!(set(&change).await, Outcome::Done);
+        assert_eq!(bed.execute(of_server).await, format!("$A${digits}$"));
+        assert_eq!(test(&server, pending).await, Outcome::Done);
+        // What was cached of a login goes, and the password is looked at anew.
+        bed.execute("FLUSH PRIVILEGES").await;
+        assert_eq!(test(&server, pending).await, Outcome::Done);
+        bed.as_user(pending, "SELECT 1").await;
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_was_made_with_fewer_rounds_is_known_all_the_same() {
+    let mut bed = Bed::with(&[("caching-sha2-password-digest-rounds", "5000")]).await;
+    bed.user("orders").await;
+    let verifier = "SELECT HEX(authentication_string) FROM mysql.user WHERE User = 'orders'";
+    let verifier = bed.execute(verifier).await;
+    bed = Bed::with(&[("caching-sha2-password-digest-rounds", "20000")]).await;
+    bed.execute(&format!(
+        "CREATE USER orders@'%' IDENTIFIED WITH caching_sha2_password AS 0x{verifier}"
+    ))
     .await;
     let server = bed.server();
-    bed.execute(
-        "CREATE USER orders@'%' IDENTIFIED BY 'pw-1'; GRANT SELECT ON shop.* TO orders@'%'; \
-         CREATE USER signed@'%' IDENTIFIED VIA ed25519 USING PASSWORD('pw-1'); SET GLOBAL general_log = 1",
-    )
-    .await;
-    let earlier = bed.mariadb.binary_log().unwrap().len();
-    for user in ["orders", "signed"] {
-        let clone = format!("{user}_clone");
-        let one = login(user, "pw-secret-1");
-        let two = login(user, "pw-secret-2");
-        for change in [
-            single(&server, login(user, "pw-1"), one),
-            administered(&server, one, two),
-            alternating(&server, two, login(&clone, "pw-secret-3"), None),
-        ] {
-            assert_eq!(set(&change).await, Outcome::Done);
-            assert_eq!(test(&server, change.pending).await, Outcome::Done);
-        }
-    }
-    // Each account shows its password as it did, and the second one as the first.
-    let ways = "SELECT User, plugin FROM mysql.user WHERE User LIKE 'orders%' OR User LIKE 'signed%' ORDER BY User";
+    let (current, pending) = (login("orders", "pw-1"), login("orders", "pw-2"));
     assert_eq!(
-        bed.execute(ways).await,
-        "orders\tmysql_native_password\norders_clone\tmysql_native_password\nsigned\ted25519\nsigned_clone\ted25519"
+        set(&administered(&server, current, pending)).await,
+        Outcome::Done
     );
-    let log = bed.mariadb.general_log().unwrap();
-    assert!(log.contains("ALTER USER"), "it logs statements");
-    assert!(!log.contains("pw-"), "the server has seen a password");
-    let changes = bed.mariadb.binary_log().unwrap();
-    let changes = changes.get(earlier..).unwrap_or(&changes);
-    assert!(changes.contains("ALTER USER"), "it logs changes");
-    assert!(
-        !changes.contains("pw-secret"),
-        "replicas have seen a password"
-    );
+    assert!(bed.has_two("orders").await);
+    for login in [current, pending] {
+        assert_eq!(test(&server, login).await, Outcome::Done);
+    }
 }
 
 #[tokio::test]
 async fn a_value_that_a_password_policy_refuses_is_refused_as_such_and_another_one_is_taken() {
-    for strict in ["ON", "OFF"] {
-        let bed = Bed::with(MariaDbOptions {
-            plugins: vec!["simple_password_check".to_owned()],
-            settings: settings(&[("strict-password-validation", strict)]),
-            ..MariaDbOptions::default()
-        })
-        .await;
-        bed.execute("CREATE USER orders@'%' IDENTIFIED BY 'First-value-1'")
-            .await;
-        let server = bed.server();
-        let current = login("orders", "First-value-1");
-        let (refused, clone) = (login("orders", "pw-2"), login("orders_clone", "pw-2"));
-        let before = bed.accounts().await;
-        if strict == "ON" {
-            for change in [
-                single(&server, current, refused),
-                administered(&server, current, refused),
-                alternating(&server, current, clone, None),
-            ] {
-                let told = words(set(&change).await, Kind::ValueRefused);
-                assert!(told.contains("policy"), "{told}");
-            }
-            assert_eq!(bed.accounts().await, before);
-        } else {
-            // It does not look at what it cannot see.
-            assert_eq!(set(&single(&server, current, refused)).await, Outcome::Done);
-            let back = single(&server, refused, current);
-            assert_eq!(set(&back).await, Outcome::Done);
-        }
-        let (second, third) = (
-            login("orders", "Second-'value'-\\2"),
-            login("orders", "Third-'value'-\\3"),
-        );
-        for change in [
-            single(&server, current, second),
-            administered(&server, second, third),
-            alternating(
-                &server,
-                third,
-                login("orders_clone", "Fourth-value-'4"),
-                None,
-            ),
-        ] {
-            assert_eq!(set(&change).await, Outcome::Done, "{strict}");
-            assert_eq!(
-                test(&server, change.pending).await,
-                Outcome::Done,
-                "{strict}"
-            );
-        }
+    let bed = Bed::new().await;
+    bed.execute(
+        "CREATE USER orders@'%' IDENTIFIED BY 'First-value-1'; INSTALL COMPONENT 'file://component_validate_password'",
+    )
+    .await;
+    let server = bed.server();
+    let current = login("orders", "First-value-1");
+    let refused = login("orders", "pw-2");
+    let before = bed.accounts().await;
+    for change in [
+        single(&server, current, refused),
+        administered(&server, current, refused),
+    ] {
+        let told = words(set(&change).await, Kind::ValueRefused);
+        assert!(told.contains("policy"), "{told}");
     }
+    assert_eq!(bed.accounts().await, before);
+    let (second, third) = (
+        login("orders", "Second-'value'-\\2"),
+        login("orders", "Third-'value'-\\3"),
+    );
+    for change in [
+        single(&server, current, second),
+        administered(&server, second, third),
+    ] {
+        assert_eq!(set(&change).await, Outcome::Done);
+        assert_eq!(test(&server, change.pending).await, Outcome::Done);
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_the_account_has_had_before_is_refused_as_such() {
+    let bed = Bed::new().await;
+    bed.execute("CREATE USER orders@'%' IDENTIFIED BY 'pw-1' PASSWORD HISTORY 3; ALTER USER orders@'%' IDENTIFIED BY 'pw-2'")
+        .await;
+    let server = bed.server();
+    let (current, had) = (login("orders", "pw-2"), login("orders", "pw-1"));
+    for change in [
+        single(&server, current, had),
+        administered(&server, current, had),
+    ] {
+        words(set(&change).await, Kind::ValueRefused);
+    }
+    assert_eq!(test(&server, current).await, Outcome::Done);
 }

@@ -5,28 +5,9 @@ use std::time::Duration;
 
 use keystead_cluster::{MariaDb, MariaDbOptions};
 
-use super::address;
+use super::{address, secrets};
 use crate::schedules::{ask, schedule, status, wait_reason, wait_rotations};
 use crate::support::{Bed, eventually};
-
-/// A secret whose user is `orders`, and its administrator's, on that server.
-pub(super) async fn secrets(bed: &Bed, mariadb: &MariaDb) {
-    let (host, port) = (mariadb.address().to_string(), mariadb.port().to_string());
-    let data: [(&str, &[u8]); 5] = [
-        ("username", b"keeper"),
-        ("password", b"admin-canary"),
-        ("host", host.as_bytes()),
-        ("port", port.as_bytes()),
-        ("ca", mariadb.ca_pem().as_bytes()),
-    ];
-    bed.create_native("shop", "admin-source", &data).await;
-    let admin = "{import: [{secretRef: {name: admin-source}}], target: {form: None}}";
-    bed.apply_secret("shop", "admin", admin).await;
-    let orders = "{generate: [{key: password, password: {}}], literals: {username: orders}, target: {form: Plain}}";
-    bed.apply_secret("shop", "db", orders).await;
-    bed.wait_ready("shop", "admin").await;
-    bed.wait_ready("shop", "db").await;
-}
 
 /// What is delivered now.
 pub(super) async fn login(bed: &Bed) -> (String, String) {
@@ -45,7 +26,12 @@ async fn two_users_of_mariadb_take_turns_and_no_login_ever_fails_whatever_is_kil
     let mariadb = mariadb.expect("a MariaDB starts");
     bed.namespace("shop").await;
     let mut operator = bed.operator().await;
-    secrets(&bed, &mariadb).await;
+    secrets(
+        &bed,
+        (mariadb.address(), mariadb.port(), mariadb.ca_pem()),
+        "{}",
+    )
+    .await;
     let (_, password) = login(&bed).await;
     let set_up = format!(
         "CREATE DATABASE shop; CREATE TABLE shop.goods (id int); CREATE USER orders@'%' IDENTIFIED BY '{password}'; \

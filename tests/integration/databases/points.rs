@@ -1,11 +1,12 @@
 //! The operator is killed at each point of a rotation at which something has just been done, and the rotation comes to its end without a
 //! hand: what is delivered logs in.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use keystead_cluster::{MariaDb, MariaDbOptions, Postgres};
+use keystead_cluster::{MariaDb, MariaDbOptions, MySql, MySqlOptions, Postgres};
 
-use super::{SINGLE, World, address, mariadb};
+use super::{SINGLE, World, address, secrets};
 use crate::schedules::{ask, schedule, wait_reason, wait_rotations};
 use crate::support::{Bed, Operator, eventually};
 
@@ -60,18 +61,26 @@ impl Server for Postgres {
     }
 }
 
-impl Server for MariaDb {
-    async fn verifier(&self) -> String {
-        let verifier = "SELECT authentication_string FROM mysql.user WHERE user = 'orders'";
-        self.execute(verifier).await.expect("it answers")
-    }
+macro_rules! of_mysqls_kind {
+    ($server:ident) => {
+        impl Server for $server {
+            async fn verifier(&self) -> String {
+                let verifier =
+                    "SELECT HEX(authentication_string) FROM mysql.user WHERE user = 'orders'";
+                self.execute(verifier).await.expect("it answers")
+            }
 
-    async fn logs_in(&self, password: &str) -> bool {
-        self.execute_as("orders", password, "SELECT 1")
-            .await
-            .is_ok()
-    }
+            async fn logs_in(&self, password: &str) -> bool {
+                self.execute_as("orders", password, "SELECT 1")
+                    .await
+                    .is_ok()
+            }
+        }
+    };
 }
+
+of_mysqls_kind!(MariaDb);
+of_mysqls_kind!(MySql);
 
 async fn look(bed: &Bed, server: &impl Server) -> Sight {
     let versions = bed.versions("shop", "db").await;
@@ -140,17 +149,44 @@ async fn a_rotation_of_mariadb_comes_to_its_end_from_each_point_at_which_it_is_k
     };
     let (bed, server) = tokio::join!(Bed::start(), MariaDb::start_with(options));
     let server = server.expect("a MariaDB starts");
+    let place = (server.address(), server.port(), server.ca_pem());
+    let operator = administered(&bed, place, async |it| server.execute(it).await).await;
+    killed_at_each_point(&bed, operator, &server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_of_mysql_comes_to_its_end_from_each_point_at_which_it_is_killed() {
+    let options = MySqlOptions {
+        address: address(),
+        ..MySqlOptions::default()
+    };
+    let (bed, server) = tokio::join!(Bed::start(), MySql::start_with(options));
+    let server = server.expect("a MySQL starts");
+    let place = (server.address(), server.port(), server.ca_pem());
+    let operator = administered(&bed, place, async |it| server.execute(it).await).await;
+    killed_at_each_point(&bed, operator, &server).await;
+    let second = "SELECT COUNT(JSON_EXTRACT(User_attributes, '$.additional_password')) FROM mysql.user WHERE User = 'orders'";
+    assert_eq!(server.execute(second).await.expect("it answers"), "0");
+}
+
+/// The user `orders` of a server of MySQL's kind, which an administrator changes by a schedule.
+async fn administered(
+    bed: &Bed,
+    place: (IpAddr, u16, &str),
+    execute: impl AsyncFn(&str) -> anyhow::Result<String>,
+) -> Operator {
     bed.namespace("shop").await;
     let operator = bed.operator().await;
-    mariadb::secrets(&bed, &server).await;
-    let (_, password) = mariadb::login(&bed).await;
+    secrets(bed, place, "{}").await;
+    let password = bed.value("shop", "db", "password").await;
+    let password = String::from_utf8(password).expect("it is a text");
     let set_up = format!(
         "CREATE USER orders@'%' IDENTIFIED BY '{password}'; CREATE USER keeper@'%' IDENTIFIED BY 'admin-canary'; \
          GRANT CREATE USER ON *.* TO keeper@'%'; GRANT SELECT ON mysql.* TO keeper@'%'"
     );
-    server.execute(&set_up).await.expect("it is set up");
+    execute(&set_up).await.expect("it is set up");
     let strategy = "strategy: {mysql: {users: Single, adminSecretRef: {name: admin}}}";
     bed.apply(&schedule("db", "db", strategy)).await;
-    wait_reason(&bed, "db", "Scheduled").await;
-    killed_at_each_point(&bed, operator, &server).await;
+    wait_reason(bed, "db", "Scheduled").await;
+    operator
 }

@@ -2,27 +2,9 @@
 
 use keystead_cluster::{Redis, RedisOptions};
 
-use super::address;
+use super::{address, secrets};
 use crate::schedules::{ask, schedule, status, wait_reason, wait_rotations};
 use crate::support::{Bed, eventually};
-
-async fn secrets(bed: &Bed, redis: &Redis) {
-    let (host, port) = (redis.address().to_string(), redis.port().to_string());
-    let data: [(&str, &[u8]); 5] = [
-        ("username", b"keeper"),
-        ("password", b"admin-canary"),
-        ("host", host.as_bytes()),
-        ("port", port.as_bytes()),
-        ("ca", redis.ca_pem().as_bytes()),
-    ];
-    bed.create_native("shop", "admin-source", &data).await;
-    let admin = "{import: [{secretRef: {name: admin-source}}], target: {form: None}}";
-    bed.apply_secret("shop", "admin", admin).await;
-    let orders = "{generate: [{key: password, password: {exclude: \" \\\"'\\\\\"}}], literals: {username: orders}, target: {form: Plain}}";
-    bed.apply_secret("shop", "db", orders).await;
-    bed.wait_ready("shop", "admin").await;
-    bed.wait_ready("shop", "db").await;
-}
 
 async fn password(bed: &Bed) -> String {
     let value = bed.value("shop", "db", "password").await;
@@ -44,7 +26,8 @@ async fn a_user_of_redis_keeps_the_password_before_until_the_rotation_ends_whate
     let redis = redis.expect("a Redis starts");
     bed.namespace("shop").await;
     let mut operator = bed.operator().await;
-    secrets(&bed, &redis).await;
+    let place = (redis.address(), redis.port(), redis.ca_pem());
+    secrets(&bed, place, "{exclude: \" \\\"'\\\\\"}").await;
     let first = password(&bed).await;
     let rights = "+acl|getuser +acl|setuser +acl|dryrun +acl|save +config|get +info";
     let set_up = format!(

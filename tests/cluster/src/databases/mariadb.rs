@@ -7,7 +7,6 @@ use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
 use anyhow::{Context as _, Result};
@@ -15,12 +14,12 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{
-    answer, give_away, random_password,
+    answer, certify, give_away, mysql_client, random_password,
     server::{Server, runs},
     text, unprivileged,
 };
 use crate::{
-    certificates::{Authority, Pki, Subject, write_private},
+    certificates::{Authority, Pki, write_private},
     packages::{self, MariaDbPrograms},
     ports::Lease,
     process::{Spec, run},
@@ -165,16 +164,7 @@ impl MariaDb {
     }
 
     fn client(&self, user: &str, password: &str) -> Command {
-        let mut client = Command::new(&self.client);
-        client
-            .args(["--no-defaults", "--batch", "--raw", "--skip-column-names"])
-            .args(["--default-character-set=utf8mb4", "-u", user])
-            .env("MYSQL_PWD", password)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        client
+        mysql_client(Command::new(&self.client), user, password)
     }
 }
 
@@ -247,16 +237,7 @@ fn arguments(
 
 /// The server's certificate and key.
 fn identify(pki: &Pki, folder: &Path, options: &MariaDbOptions) -> Result<Vec<String>> {
-    let hosts = [&options.names[..], &[options.address.to_string()]].concat();
-    let subject = Subject {
-        name: NAME,
-        groups: &[],
-        hosts: &hosts,
-    };
-    let identity = pki.sign(Authority::Cluster, subject)?;
-    let (certificate, key) = (folder.join("server.crt"), folder.join("server.key"));
-    fs::write(&certificate, identity.certificate).context("write the certificate")?;
-    write_private(&key, &identity.key)?;
+    let (certificate, key) = certify(pki, folder, NAME, (&options.names, options.address))?;
     give_away(&key, USER)?;
     Ok(vec![
         format!("--ssl-cert={}", text(&certificate)?),

@@ -1,18 +1,29 @@
 //! Real databases, for tests of rotation.
 
 mod mariadb;
+mod mysql;
 mod postgres;
 mod redis;
 mod server;
 
-use std::{fs, os::unix::fs::chown, path::Path};
+use std::{
+    fs,
+    net::IpAddr,
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
-use crate::process::run;
+use crate::{
+    certificates::{Authority, Pki, Subject, write_private},
+    process::run,
+};
 
 pub use mariadb::{MariaDb, MariaDbOptions};
+pub use mysql::{MySql, MySqlOptions};
 pub use postgres::{Postgres, PostgresOptions};
 pub use redis::{Redis, RedisOptions, RedisUsers};
 
@@ -34,6 +45,39 @@ async fn answer(mut client: Command, statements: &str) -> Result<String> {
     );
     let answer = String::from_utf8_lossy(&output.stdout);
     Ok(answer.trim_end().to_owned())
+}
+
+/// A client of MySQL's kind, as a user with a password. Where the server is, its caller adds.
+fn mysql_client(mut client: Command, user: &str, password: &str) -> Command {
+    client
+        .args(["--no-defaults", "--batch", "--raw", "--skip-column-names"])
+        .args(["--default-character-set=utf8mb4", "-u", user])
+        .env("MYSQL_PWD", password)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    client
+}
+
+/// Writes the certificate of a server, for names and an address, and its key.
+fn certify(
+    pki: &Pki,
+    folder: &Path,
+    name: &str,
+    (names, address): (&[String], IpAddr),
+) -> Result<(PathBuf, PathBuf)> {
+    let hosts = [names, &[address.to_string()]].concat();
+    let subject = Subject {
+        name,
+        groups: &[],
+        hosts: &hosts,
+    };
+    let identity = pki.sign(Authority::Cluster, subject)?;
+    let (certificate, key) = (folder.join("server.crt"), folder.join("server.key"));
+    fs::write(&certificate, identity.certificate).context("write the certificate")?;
+    write_private(&key, &identity.key)?;
+    Ok((certificate, key))
 }
 
 /// A command that is run as a user who is not root.

@@ -16,12 +16,12 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{
-    answer, give_away, random_password,
+    answer, certify, give_away, random_password,
     server::{Server, runs},
     text, unprivileged,
 };
 use crate::{
-    certificates::{Authority, Pki, Subject, write_private},
+    certificates::{Authority, Pki, write_private},
     packages,
     ports::Lease,
     process::{Spec, run},
@@ -189,16 +189,7 @@ fn initialise(programs: &Path, folder: &Path, data: &Path, password: &str) -> Re
 
 /// The server's certificate and key.
 fn identify(pki: &Pki, data: &Path, options: &PostgresOptions) -> Result<()> {
-    let hosts = [&options.names[..], &[options.address.to_string()]].concat();
-    let subject = Subject {
-        name: POSTGRES,
-        groups: &[],
-        hosts: &hosts,
-    };
-    let identity = pki.sign(Authority::Cluster, subject)?;
-    let key = data.join("server.key");
-    fs::write(data.join("server.crt"), identity.certificate).context("write the certificate")?;
-    write_private(&key, &identity.key)?;
+    let (_, key) = certify(pki, data, POSTGRES, (&options.names, options.address))?;
     give_away(&key, POSTGRES)
 }
 

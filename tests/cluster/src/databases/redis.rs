@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     net::{IpAddr, Ipv4Addr},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
@@ -14,12 +13,12 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{
-    answer, random_password,
+    answer, certify, random_password,
     server::{Server, runs},
     text,
 };
 use crate::{
-    certificates::{Authority, Pki, Subject, write_private},
+    certificates::{Authority, Pki, write_private},
     packages,
     ports::Lease,
     process::Spec,
@@ -209,16 +208,7 @@ fn settings(folder: &Path, port: u16, options: &RedisOptions) -> Result<Settings
 
 /// The server's certificate and key. Clients have none.
 fn identify(pki: &Pki, folder: &Path, options: &RedisOptions) -> Result<Settings> {
-    let hosts = [&options.names[..], &[options.address.to_string()]].concat();
-    let subject = Subject {
-        name: NAME,
-        groups: &[],
-        hosts: &hosts,
-    };
-    let identity = pki.sign(Authority::Cluster, subject)?;
-    let (certificate, key) = (folder.join("server.crt"), folder.join("server.key"));
-    fs::write(&certificate, identity.certificate).context("write the certificate")?;
-    write_private(&key, &identity.key)?;
+    let (certificate, key) = certify(pki, folder, NAME, (&options.names, options.address))?;
     Ok(named([
         ("tls-cert-file", text(&certificate)?),
         ("tls-key-file", text(&key)?),

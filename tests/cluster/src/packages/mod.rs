@@ -1,5 +1,7 @@
 //! What a node or a database needs of the system: installed where that is possible, named where it is not.
 
+mod mysql;
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -10,6 +12,8 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{binaries::cache_dir, process::run};
+
+pub(crate) use mysql::{MySqlPrograms, ensure_mysql};
 
 /// Where distributions put network plugins.
 const CNI_FOLDERS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];

@@ -41,7 +41,7 @@ async fn a_server_with_a_certificate_for_another_host_or_of_another_authority_is
     };
     words(check(&nobody, orders).await, Kind::Rejected);
     // None of them has seen a login.
-    let log = bed.mariadb.general_log().unwrap();
+    let log = bed.database.general_log().unwrap();
     assert_eq!(log.matches("orders@127.0.0.1").count(), 1, "{log}");
 }
 
@@ -63,7 +63,7 @@ async fn a_server_without_tls_is_refused() {
         let told = words(set(&change).await, Kind::Rejected);
         assert!(told.contains("offers no TLS"), "{told}");
     }
-    let log = bed.mariadb.general_log().unwrap();
+    let log = bed.database.general_log().unwrap();
     assert!(!log.contains("orders@127.0.0.1"), "{log}");
 }
 
@@ -238,7 +238,7 @@ async fn a_server_that_has_no_room_or_takes_no_changes_is_tried_again() {
     // A lock of everything, as backups take it, is waited for, and not for ever.
     let begun = Instant::now();
     let locked = bed
-        .mariadb
+        .database
         .execute("FLUSH TABLES WITH READ LOCK; SELECT SLEEP(14)");
     let waiting = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
