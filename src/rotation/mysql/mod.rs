@@ -54,7 +54,9 @@
 //!
 //! # What the server gets to see
 //! Verifiers where it takes them: of `mysql_native_password` (a hash without salt), `ed25519` and
-//! `caching_sha2_password`; an account keeps its way, and one with another way or with several is refused. The password
+//! `caching_sha2_password` (with as many rounds as the server's own, which are more from one release to the next); an
+//! account keeps its way, and one with another way or with several is refused. MySQL asks for one or another way, also
+//! `sha256_password`, if there is no such user, so that this alone says nothing of an account. The password
 //! itself is sent, under TLS, in three cases: to MySQL by a user who changes itself, and for two passwords, as there is no
 //! other form (the server leaves it out of its logs); and to MariaDB where a plug-in checks passwords and refuses what it
 //! cannot see (`strict_password_validation`), and MariaDB's general log, if it is on, has it then. At a login no password

@@ -15,8 +15,12 @@ use crate::{binaries::cache_dir, process::run};
 
 /// The packages. `apt-get` finds what they need.
 const PACKAGES: [&str; 2] = ["mysql-server-core", "mysql-client-core"];
-/// The archive, whose lists are signed with a key that Debian has installed.
-const ARCHIVE: &str = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian sid main\n";
+/// The archive where the machine names no mirror of it.
+const ARCHIVE: &str = "http://deb.debian.org/debian";
+/// Where a machine names its archives: a file, and a folder of them.
+const SOURCES: [&str; 2] = ["/etc/apt/sources.list", "/etc/apt/sources.list.d"];
+/// What the lists of the archive are signed with.
+const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 const SERVER: &str = "usr/sbin/mysqld";
 const CLIENT: &str = "usr/bin/mysql";
@@ -128,7 +132,8 @@ fn download(folder: &Path) -> Result<Vec<PathBuf>> {
         fs::create_dir_all(place(name))?;
     }
     fs::write(place("status"), "").context("write that nothing is installed")?;
-    fs::write(place("etc/sources.list"), ARCHIVE).context("write where the archive is")?;
+    let source = format!("deb [signed-by={KEYS}] {} sid main\n", archive());
+    fs::write(place("etc/sources.list"), source).context("write where the archive is")?;
     let settings = [
         ("Dir::Etc", "etc"),
         ("Dir::State::status", "status"),
@@ -162,6 +167,23 @@ fn download(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(packages
         .filter(|path| path.extension().is_some_and(|found| found == "deb"))
         .collect())
+}
+
+/// The mirror that the machine has its packages from.
+fn archive() -> String {
+    let [file, folder] = SOURCES.map(PathBuf::from);
+    let folder = fs::read_dir(folder).into_iter().flatten();
+    let files = folder.filter_map(|entry| Some(entry.ok()?.path()));
+    let texts = files
+        .chain([file])
+        .filter_map(|file| fs::read_to_string(file).ok());
+    let texts: Vec<_> = texts.collect();
+    let lines = texts.iter().flat_map(|text| text.lines());
+    let lines = lines.filter(|line| !line.trim_start().starts_with('#'));
+    let mut words = lines.flat_map(str::split_whitespace);
+    let found = words
+        .find(|word| word.starts_with("http") && word.trim_end_matches('/').ends_with("/debian"));
+    found.unwrap_or(ARCHIVE).to_owned()
 }
 
 fn apt(options: &[String], args: &[&str]) -> Result<()> {
