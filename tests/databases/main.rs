@@ -3,11 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests, helpers included")]
 
 mod changes;
-mod lost_answers;
-mod mariadb;
-mod mysql;
+mod mysql_and_mariadb;
 mod outcomes;
 mod postgres;
 mod proxy;
 mod redis;
-mod shop;

@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::grants::{self, Grant};
 use super::session::{Family, Session};
-use super::syntax::{self, Token, tokens};
+use super::syntax::{self, Backslash, Token, tokens};
 use super::verifier::Plugin;
 use crate::hex::Hex;
 use crate::rotation::rotator::{Login, Outcome};
@@ -100,7 +100,11 @@ impl Account {
     ) -> Result<Self, Outcome> {
         let query = format!("SHOW CREATE USER {}", syntax::account(user, host));
         let line = session.one(user, &query).await?;
-        Self::parse(user, host, &line).ok_or_else(|| {
+        let backslash = match session.family() {
+            Family::MySql => Backslash::Itself,
+            Family::MariaDb => Backslash::Doubled,
+        };
+        Self::parse(user, host, &line, backslash).ok_or_else(|| {
             Outcome::Rejected(format!(
                 "what the server shows of user `{user}` is not understood"
             ))
@@ -108,10 +112,11 @@ impl Account {
     }
 
     /// Reads a line of `SHOW CREATE USER`.
-    fn parse(user: &str, host: &str, line: &str) -> Option<Self> {
+    fn parse(user: &str, host: &str, line: &str, backslash: Backslash) -> Option<Self> {
         // It is the last of what MySQL shows, quotes in it are not doubled there, and it does not matter here.
         let before_attribute = line.rsplit_once(ATTRIBUTE_SHOWN);
-        let tokens = tokens(before_attribute.map_or(line, |(before, _)| before))?;
+        let line = before_attribute.map_or(line, |(before, _)| before);
+        let tokens = tokens(line, backslash)?;
         let mut account = Self {
             user: user.to_owned(),
             host: host.to_owned(),

@@ -2,7 +2,7 @@ use super::*;
 
 fn parse(rest: &str) -> Option<Account> {
     let line = format!("CREATE USER `orders`@`%` {rest}");
-    Account::parse("orders", "%", &line)
+    Account::parse("orders", "%", &line, Backslash::Doubled)
 }
 
 fn rejected(account: &Account) -> String {
@@ -50,6 +50,14 @@ fn an_account_whose_verifier_only_others_may_see_is_read() {
     assert_eq!(account.stored, None);
     assert_eq!(syntax::written(&account.requirements), "REQUIRE SSL");
     assert!(!account.locked);
+}
+
+#[test]
+fn a_verifier_of_mysql_with_any_characters_is_read() {
+    let line = r#"CREATE USER `orders`@`%` IDENTIFIED WITH 'caching_sha2_password' AS '$A$005$it''s_a_\_salt"1' REQUIRE SSL"#;
+    let account = Account::parse("orders", "%", line, Backslash::Itself).unwrap();
+    assert_eq!(account.stored.as_deref(), Some(r#"$A$005$it's_a_\_salt"1"#));
+    assert_eq!(syntax::written(&account.requirements), "REQUIRE SSL");
 }
 
 #[test]
@@ -124,7 +132,10 @@ fn what_is_not_known_of_an_account_is_not_copied() {
     ] {
         assert_eq!(parse(rest), None, "{rest}");
     }
-    assert_eq!(Account::parse("a", "%", "CREATE USER `a`"), None);
+    assert_eq!(
+        Account::parse("a", "%", "CREATE USER `a`", Backslash::Doubled),
+        None
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::syntax::{Token, account, name, tokens};
+use super::syntax::{Backslash, Token, account, name, tokens};
 
 /// What may be granted on everything (`*.*`) without making an account mighty: rights to look, and to use what
 /// others made. All others lead to the server itself, to its files, or to what it stores of accounts.
@@ -109,7 +109,7 @@ pub(super) enum Grant {
 
 /// Reads a line of `SHOW GRANTS`. One that is not understood is [`Grant::Other`].
 pub(super) fn parse(line: &str) -> Grant {
-    let read = tokens(line).and_then(|tokens| {
+    let read = tokens(line, Backslash::Doubled).and_then(|tokens| {
         let mut reader = Reader(&tokens);
         reader.grant()
     });

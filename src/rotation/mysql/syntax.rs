@@ -51,18 +51,27 @@ impl Token {
     }
 }
 
+/// What a backslash in a text is that a server shows to a session of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Backslash {
+    /// It is doubled, whatever the mode is, and any other one has no business there (MariaDB).
+    Doubled,
+    /// A character like others (MySQL).
+    Itself,
+}
+
 /// Takes a line apart. Nothing if it is not understood to its end.
-pub(super) fn tokens(line: &str) -> Option<Vec<Token>> {
+pub(super) fn tokens(line: &str, backslash: Backslash) -> Option<Vec<Token>> {
     let mut tokens = Vec::new();
     let mut rest = line.trim_start();
     while let Some(first) = rest.chars().next() {
         let (token, after) = match first {
             '`' => {
-                let (read, after) = quoted(&rest[1..], '`')?;
+                let (read, after) = quoted(&rest[1..], '`', Backslash::Itself)?;
                 (Token::Name(read), after)
             }
             '\'' => {
-                let (read, after) = quoted(&rest[1..], '\'')?;
+                let (read, after) = quoted(&rest[1..], '\'', backslash)?;
                 (Token::Text(read), after)
             }
             // A point is between the parts of a name; in a number it is a part of it.
@@ -93,9 +102,8 @@ fn word(rest: &str) -> Option<(Token, &str)> {
     (!word.is_empty()).then(|| (Token::Word(word.to_owned()), after))
 }
 
-/// Reads to the closing quote. In texts servers double a backslash, whatever the mode is; any other one stands for
-/// something that has no business here.
-fn quoted(rest: &str, quote: char) -> Option<(String, &str)> {
+/// Reads to the closing quote.
+fn quoted(rest: &str, quote: char, backslash: Backslash) -> Option<(String, &str)> {
     let mut read = String::new();
     let mut characters = rest.char_indices().peekable();
     while let Some((_, character)) = characters.next() {
@@ -104,7 +112,7 @@ fn quoted(rest: &str, quote: char) -> Option<(String, &str)> {
                 let after = characters.peek().map_or(rest.len(), |(place, _)| *place);
                 return Some((read, &rest[after..]));
             }
-        } else if quote == '\'' && character == '\\' {
+        } else if character == '\\' && backslash == Backslash::Doubled {
             characters.next_if(|(_, next)| *next == '\\')?;
         }
         read.push(character);
@@ -169,7 +177,7 @@ mod tests {
             word("M"),
             word("0.5"),
         ];
-        assert_eq!(tokens(line).unwrap(), expected);
+        assert_eq!(tokens(line, Backslash::Doubled).unwrap(), expected);
     }
 
     #[test]
@@ -178,15 +186,24 @@ mod tests {
             "GRANT `a", "'a", "'a''", "'a\\'", "'a\\n'", "a;b", "a -- b", "a \"b\"", "é", "<",
             "<b>",
         ] {
-            assert_eq!(tokens(line), None, "{line}");
+            assert_eq!(tokens(line, Backslash::Doubled), None, "{line}");
         }
-        assert_eq!(tokens(&"a ".repeat(MAX_TOKENS + 1)), None);
+        let long = "a ".repeat(MAX_TOKENS + 1);
+        assert_eq!(tokens(&long, Backslash::Doubled), None);
+    }
+
+    #[test]
+    fn a_backslash_is_itself_where_a_server_does_not_double_it() {
+        let read = |line| tokens(line, Backslash::Itself);
+        let text = |text: &str| Some(vec![Token::Text(text.to_owned())]);
+        assert_eq!(read(r"'a\b''c\\d\'"), text(r"a\b'c\\d\"));
+        assert_eq!(read(r"'a\''"), None);
     }
 
     proptest! {
         #[test]
         fn a_quoted_name_is_that_name_and_nothing_more(found in "[\"'`\\\\;@.a-zé \\-]{0,20}") {
-            let tokens = tokens(&name(&found));
+            let tokens = tokens(&name(&found), Backslash::Doubled);
             prop_assert_eq!(tokens, Some(vec![Token::Name(found)]));
         }
 
@@ -201,14 +218,16 @@ mod tests {
 
         #[test]
         fn an_account_is_two_names(user in "\\PC{0,20}", host in "\\PC{0,20}") {
-            let tokens = tokens(&account(&user, &host)).unwrap();
+            let tokens = tokens(&account(&user, &host), Backslash::Doubled).unwrap();
             prop_assert_eq!(tokens, [Token::Name(user), Token::Sign('@'), Token::Name(host)]);
         }
 
         #[test]
         fn nothing_makes_it_panic(line in "[\\PC`']{0,60}") {
-            if let Some(tokens) = tokens(&line) {
-                prop_assert!(tokens.len() <= line.len());
+            for backslash in [Backslash::Doubled, Backslash::Itself] {
+                if let Some(tokens) = tokens(&line, backslash) {
+                    prop_assert!(tokens.len() <= line.len());
+                }
             }
         }
     }

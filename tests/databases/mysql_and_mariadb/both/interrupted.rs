@@ -1,18 +1,22 @@
-//! Changes on servers of MySQL's kind that are cut off at any point, and begun anew.
+//! Changes that are cut off at any point, and begun anew.
 
 use keystead::rotation::mysql::{Server, Users, set, test};
 use keystead::rotation::rotator::Outcome;
 
+use super::super::bed::{Bed, Database};
 use crate::changes::{administered, alternating, single};
 use crate::outcomes::{Kind, login, words};
 use crate::proxy::Proxy;
-use crate::shop::{Bed, Database};
+
+for_both!(
+    a_change_that_loses_any_answer_is_completed_by_the_next_attempt,
+    a_second_user_that_was_left_half_made_for_a_version_that_is_gone_is_named,
+);
 
 /// Far more answers than any change waits for.
 const ENOUGH: usize = 300;
 
-/// A change that loses any answer is completed by the next attempt.
-pub(crate) async fn every_answer_is_lost_once<D: Database>(bed: &Bed<D>) {
+async fn a_change_that_loses_any_answer_is_completed_by_the_next_attempt<D: Database>(bed: Bed<D>) {
     let direct = bed.server();
     for (kind, users, by_admin) in [
         ("alone", Users::Single, false),
@@ -77,8 +81,9 @@ pub(crate) async fn every_answer_is_lost_once<D: Database>(bed: &Bed<D>) {
     }
 }
 
-/// A second user that was left half made for a version that is gone is named.
-pub(crate) async fn a_version_goes_while_its_user_is_made<D: Database>(bed: &Bed<D>) {
+async fn a_second_user_that_was_left_half_made_for_a_version_that_is_gone_is_named<D: Database>(
+    bed: Bed<D>,
+) {
     bed.user("orders").await;
     let server = bed.server();
     // As it is after the first statement about it.

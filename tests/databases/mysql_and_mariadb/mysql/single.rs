@@ -3,25 +3,7 @@
 use keystead::rotation::mysql::{Change, check, discard_old, set, test};
 use keystead::rotation::rotator::{Login, Outcome};
 
-use super::support::{Bed, KEEPER, Kind, MARKER, administered, alternating, login, single, words};
-
-#[tokio::test]
-async fn a_user_changes_its_own_password() {
-    let bed = Bed::new().await;
-    bed.user("orders").await;
-    let server = bed.server();
-    let (current, pending) = (login("orders", "pw-1"), login("orders", "pw-2"));
-    let change = single(&server, current, pending);
-    for _ in 0..2 {
-        assert_eq!(set(&change).await, Outcome::Done);
-    }
-    assert_eq!(check(&server, pending).await, Outcome::Done);
-    words(check(&server, current).await, Kind::OwnershipConflict);
-    // The server's own client agrees about what the password is.
-    let user = bed.as_user(pending, "SELECT CURRENT_USER()").await;
-    assert_eq!(user, "orders@%");
-    assert_eq!(discard_old(&change).await, Outcome::Done);
-}
+use super::support::{Bed, Kind, MARKER, administered, login, single, words};
 
 #[tokio::test]
 async fn an_account_keeps_all_else_when_its_password_is_changed() {
@@ -47,48 +29,6 @@ async fn an_account_keeps_all_else_when_its_password_is_changed() {
         assert_eq!(test(&server, change.pending).await, Outcome::Done);
         assert_eq!(without_verifier(bed.account("orders").await), account);
     }
-}
-
-#[tokio::test]
-async fn a_change_outlives_a_server_that_is_killed_right_after_it() {
-    let mut bed = Bed::new().await;
-    bed.user("orders").await;
-    let server = bed.server();
-    let (current, pending) = (login("orders", "pw-1"), login("orders", "pw-2"));
-    let change = administered(&server, current, pending);
-    assert_eq!(set(&change).await, Outcome::Done);
-    bed.database.kill().unwrap();
-    words(set(&change).await, Kind::Retry);
-    words(check(&server, pending).await, Kind::Retry);
-    words(discard_old(&change).await, Kind::Retry);
-    bed.database.start_again().await.unwrap();
-    assert_eq!(set(&change).await, Outcome::Done);
-    for login in [current, pending] {
-        assert_eq!(check(&server, login).await, Outcome::Done);
-    }
-    bed.database.restart().await.unwrap();
-    assert_eq!(check(&server, pending).await, Outcome::Done);
-}
-
-#[tokio::test]
-async fn a_password_that_somebody_else_changed_is_a_conflict_and_stays() {
-    let bed = Bed::new().await;
-    bed.user("orders").await;
-    bed.execute("ALTER USER orders@'%' IDENTIFIED BY 'pw-of-somebody'")
-        .await;
-    let server = bed.server();
-    let (current, pending) = (login("orders", "pw-1"), login("orders", "pw-2"));
-    let before = bed.accounts().await;
-    words(check(&server, current).await, Kind::OwnershipConflict);
-    for change in [
-        single(&server, current, pending),
-        administered(&server, current, pending),
-        alternating(&server, current, login("orders_clone", "pw-2"), None),
-    ] {
-        let told = words(set(&change).await, Kind::OwnershipConflict);
-        assert!(told.contains("orders"), "{told}");
-    }
-    assert_eq!(bed.accounts().await, before);
 }
 
 #[tokio::test]
@@ -165,83 +105,6 @@ async fn a_password_may_be_of_any_characters_of_a_text() {
 }
 
 #[tokio::test]
-async fn a_user_may_have_any_name_whatever_the_server_takes_for_quotes() {
-    for mode in [
-        "ANSI_QUOTES,NO_BACKSLASH_ESCAPES",
-        "ANSI_QUOTES,PIPES_AS_CONCAT",
-    ] {
-        let bed = Bed::with(&[("sql-mode", mode)]).await;
-        let server = bed.server();
-        for name in [
-            "Orders of \"1\"",
-            "o'; DROP USER keeper; --",
-            "back\\slash'",
-            "back\\",
-            "`o``s`@`h",
-            "a@b",
-            "Bestellungen 1 €",
-            "%",
-        ] {
-            let quoted = name.replace('`', "``");
-            bed.user(&quoted).await;
-            bed.execute(&format!("GRANT SELECT ON shop.stock TO `{quoted}`@`%`"))
-                .await;
-            let clone = format!("{name}_clone");
-            let (one, two) = (login(name, "pw-1"), login(name, "pw-2"));
-            let (three, four) = (login(name, "pw-3"), login(&clone, "pw-4"));
-            for change in [
-                single(&server, one, two),
-                administered(&server, two, three),
-                alternating(&server, three, four, None),
-            ] {
-                assert_eq!(set(&change).await, Outcome::Done, "{name}");
-                assert_eq!(discard_old(&change).await, Outcome::Done, "{name}");
-            }
-            assert_eq!(test(&server, three).await, Outcome::Done, "{name}");
-            bed.as_user(four, "SELECT * FROM shop.stock").await;
-        }
-        assert_eq!(test(&server, KEEPER).await, Outcome::Done);
-    }
-}
-
-#[tokio::test]
-async fn a_password_that_has_expired_is_renewed_by_an_admin() {
-    let bed = Bed::new().await;
-    bed.user("orders").await;
-    bed.execute("ALTER USER orders@'%' PASSWORD EXPIRE").await;
-    let server = bed.server();
-    let (current, pending) = (login("orders", "pw-1"), login("orders", "pw-2"));
-    let told = words(check(&server, current).await, Kind::Rejected);
-    assert!(told.contains("expired"), "{told}");
-    let before = bed.accounts().await;
-    let alone = set(&single(&server, current, pending)).await;
-    assert!(words(alone, Kind::Rejected).contains("expired"));
-    assert_eq!(bed.accounts().await, before);
-    let change = administered(&server, current, pending);
-    assert_eq!(set(&change).await, Outcome::Done);
-    assert_eq!(test(&server, pending).await, Outcome::Done);
-}
-
-#[tokio::test]
-async fn a_locked_user_is_not_changed() {
-    let bed = Bed::new().await;
-    bed.user("orders").await;
-    bed.execute("ALTER USER orders@'%' ACCOUNT LOCK").await;
-    let server = bed.server();
-    let (current, pending) = (login("orders", "pw-1"), login("orders", "pw-2"));
-    let before = bed.accounts().await;
-    for change in [
-        single(&server, current, pending),
-        administered(&server, current, pending),
-        alternating(&server, current, login("orders_clone", "pw-2"), None),
-    ] {
-        let told = words(set(&change).await, Kind::Rejected);
-        assert!(told.contains("locked"), "{told}");
-    }
-    assert_eq!(bed.accounts().await, before);
-}
-
-#[tokio::test]
 async fn an_account_that_is_blocked_after_wrong_passwords_is_told_as_that_and_left_alone() {
     let bed = Bed::new().await;
     bed.execute(
@@ -268,15 +131,6 @@ async fn an_account_that_is_blocked_after_wrong_passwords_is_told_as_that_and_le
     let change = administered(&server, current, pending);
     words(set(&change).await, Kind::Rejected);
     assert_eq!(bed.accounts().await, before);
-}
-
-#[tokio::test]
-async fn an_admin_rotates_itself_as_a_single_user() {
-    let bed = Bed::new().await;
-    let server = bed.server();
-    let pending = login("keeper", "pw-2");
-    assert_eq!(set(&single(&server, KEEPER, pending)).await, Outcome::Done);
-    assert_eq!(test(&server, pending).await, Outcome::Done);
 }
 
 #[tokio::test]

@@ -4,16 +4,11 @@ use keystead::rotation::mysql::{set, test};
 use keystead::rotation::rotator::Outcome;
 use keystead_cluster::MariaDbOptions;
 
-use super::support::{Bed, Kind, administered, alternating, login, single, words};
-
-fn settings(all: &[(&str, &str)]) -> Vec<(String, String)> {
-    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    all.iter().map(owned).collect()
-}
+use super::support::{Kind, administered, alternating, login, settings, single, unusual, words};
 
 #[tokio::test]
 async fn only_a_verifier_leaves_the_operator() {
-    let bed = Bed::with(MariaDbOptions {
+    let bed = unusual(MariaDbOptions {
         plugins: vec!["auth_ed25519".to_owned()],
         settings: settings(&[("log-bin", "binlog"), ("log-slow-query-file", "slow")]),
         ..MariaDbOptions::default()
@@ -60,7 +55,7 @@ async fn only_a_verifier_leaves_the_operator() {
 #[tokio::test]
 async fn a_value_that_a_password_policy_refuses_is_refused_as_such_and_another_one_is_taken() {
     for strict in ["ON", "OFF"] {
-        let bed = Bed::with(MariaDbOptions {
+        let bed = unusual(MariaDbOptions {
             plugins: vec!["simple_password_check".to_owned()],
             settings: settings(&[("strict-password-validation", strict)]),
             ..MariaDbOptions::default()

@@ -3,7 +3,7 @@
 use keystead::rotation::mysql::{discard_old, set, test};
 use keystead::rotation::rotator::Outcome;
 
-use super::support::{Bed, Kind, administered, login, single, words};
+use super::support::{Bed, Kind, administered, alternating, login, single, words};
 
 #[tokio::test]
 async fn the_password_before_works_until_it_is_discarded() {
@@ -109,4 +109,22 @@ async fn a_user_that_changes_itself_has_one_password() {
     assert!(!bed.has_two("orders").await);
     assert_eq!(test(&server, change.pending).await, Outcome::Done);
     words(test(&server, change.current).await, Kind::OwnershipConflict);
+}
+
+#[tokio::test]
+async fn two_users_have_one_password_each() {
+    let bed = Bed::new().await;
+    bed.user("orders").await;
+    let server = bed.server();
+    let (one, two) = (login("orders", "pw-1"), login("orders_clone", "pw-2"));
+    let first = alternating(&server, one, two, None);
+    let second = alternating(&server, two, login("orders", "pw-3"), Some(one));
+    for change in [first, second] {
+        assert_eq!(set(&change).await, Outcome::Done);
+        assert_eq!(discard_old(&change).await, Outcome::Done);
+        for user in ["orders", "orders_clone"] {
+            assert!(!bed.has_two(user).await);
+        }
+    }
+    words(test(&server, one).await, Kind::OwnershipConflict);
 }

@@ -79,6 +79,32 @@ async fn an_account_that_was_made_with_fewer_rounds_is_known_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_salt_may_have_any_characters() {
+    let bed = Bed::new().await;
+    let server = bed.server();
+    // Of `pw-1`, as SHA-crypt makes them, with salts of quotes and backslashes, and of what cannot be printed: the server chooses from
+    // all characters of 7 bits but two, and shows the whole in digits only where it cannot be printed.
+    for verifier in [
+        "24412430303524697427735F615F5C5F73616C7422313233345F78417641437753706D63686571666462434F76797152786D4C48543857614D6A334B30354571447372515331",
+        "244124303035245C27275C275C5C2727275C27275C275C5C275C276245614A515350462E3646516C323269424A6645585047326667656F6757414E7167337568495453735036",
+        "24412430303524011F206974277320612073616C7420607F3132336B3864755531305A4D6D425948376479706C4748654B673233414567382F79385176586B6465374C417541",
+    ] {
+        bed.execute(&format!(
+            "DROP USER IF EXISTS orders@'%'; \
+             CREATE USER orders@'%' IDENTIFIED WITH caching_sha2_password AS 0x{verifier}"
+        ))
+        .await;
+        let (current, pending) = (login("orders", "pw-1"), login("orders", "pw-2"));
+        let change = administered(&server, current, pending);
+        assert_eq!(set(&change).await, Outcome::Done, "{verifier}");
+        assert!(bed.has_two("orders").await, "{verifier}");
+        for login in [current, pending] {
+            assert_eq!(test(&server, login).await, Outcome::Done, "{verifier}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_value_that_a_password_policy_refuses_is_refused_as_such_and_another_one_is_taken() {
     let bed = Bed::new().await;
     bed.execute(

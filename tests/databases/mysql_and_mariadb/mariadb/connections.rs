@@ -8,7 +8,7 @@ use keystead_cluster::{MariaDb, MariaDbOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::support::{Bed, Kind, administered, login, single, words};
+use super::support::{Bed, Kind, administered, login, single, unusual, words};
 
 #[tokio::test]
 async fn a_server_with_a_certificate_for_another_host_or_of_another_authority_is_not_logged_in_to()
@@ -18,7 +18,7 @@ async fn a_server_with_a_certificate_for_another_host_or_of_another_authority_is
         settings: vec![("general-log".to_owned(), "1".to_owned())],
         ..MariaDbOptions::default()
     };
-    let bed = Bed::with(options).await;
+    let bed = unusual(options).await;
     bed.user("orders").await;
     let orders = login("orders", "pw-1");
     assert_eq!(test(&bed.server(), orders).await, Outcome::Done);
@@ -52,7 +52,7 @@ async fn a_server_without_tls_is_refused() {
         settings: vec![("general-log".to_owned(), "1".to_owned())],
         ..MariaDbOptions::default()
     };
-    let bed = Bed::with(options).await;
+    let bed = unusual(options).await;
     bed.user("orders").await;
     let (current, pending) = (login("orders", "pw-1"), login("orders", "pw-2"));
     let server = bed.server();

@@ -2,7 +2,6 @@
 
 mod alternating;
 mod guards;
-mod interrupted;
 mod passwords;
 mod single;
 mod support;

@@ -5,62 +5,22 @@ use keystead::rotation::mysql::{Admin, AllowedUsers, Change, check, set, test};
 use keystead::rotation::rotator::Outcome;
 use keystead::secrets::SecretValue;
 
-use super::support::{
-    Bed, KEEPER, Kind, MARKER_ROLE, administered, alternating, keeper, login, single, words,
-};
+use super::super::bed::{Bed, Database};
+use crate::changes::{KEEPER, administered, alternating, keeper, single};
+use crate::outcomes::{Kind, login, words};
 
-#[tokio::test]
-async fn a_mighty_user_is_not_changed_by_an_admin_even_with_password_and_marker() {
-    let bed = Bed::new().await;
-    bed.execute(&format!(
-        "CREATE ROLE staff; CREATE ROLE between_; GRANT CREATE USER ON *.* TO staff; GRANT staff TO between_; \
-         CREATE ROLE `{MARKER_ROLE}`"
-    ))
-    .await;
-    let server = bed.server();
-    for rights in [
-        "GRANT SUPER ON *.*",
-        "GRANT CREATE USER ON *.*",
-        "GRANT USAGE ON *.*",
-        "GRANT FILE ON *.*",
-        "GRANT SET USER ON *.*",
-        "GRANT SELECT, INSERT ON *.*",
-        "GRANT ALL ON *.*",
-        "GRANT UPDATE ON mysql.*",
-        "GRANT INSERT ON mysql.global_priv",
-        "GRANT ALL ON `m%`.*",
-        "GRANT PROXY ON root@localhost",
-        "GRANT between_",
-    ] {
-        let more = if rights.contains("USAGE") {
-            "WITH GRANT OPTION"
-        } else {
-            ""
-        };
-        bed.execute(&format!(
-            "CREATE OR REPLACE USER boss@'%' IDENTIFIED BY 'pw-1'; {rights} TO boss@'%' {more}; \
-             GRANT `{MARKER_ROLE}` TO boss@'%'"
-        ))
-        .await;
-        let before = bed.accounts().await;
-        let current = login("boss", "pw-1");
-        for change in [
-            administered(&server, current, login("boss", "pw-2")),
-            alternating(&server, current, login("boss_clone", "pw-2"), None),
-        ] {
-            let told = words(set(&change).await, Kind::Rejected);
-            assert!(told.contains("boss"), "{rights}: {told}");
-        }
-        assert_eq!(bed.accounts().await, before, "{rights}");
-        // It may change itself.
-        let alone = single(&server, current, login("boss", "pw-2"));
-        assert_eq!(set(&alone).await, Outcome::Done, "{rights}");
-    }
-}
+for_both!(
+    an_admin_with_all_rights_changes_neither_itself_nor_the_servers_own,
+    a_user_whose_password_nobody_knows_is_not_changed_by_whoever_names_it,
+    an_admin_changes_only_the_users_that_its_secret_allows,
+    an_admin_that_lacks_a_right_is_told_which,
+    a_user_with_accounts_for_several_hosts_is_changed_by_nobody_but_itself,
+    a_login_that_ends_as_the_anonymous_user_proves_nothing,
+);
 
-#[tokio::test]
-async fn an_admin_with_all_rights_changes_neither_itself_nor_the_servers_own() {
-    let bed = Bed::new().await;
+async fn an_admin_with_all_rights_changes_neither_itself_nor_the_servers_own<D: Database>(
+    bed: Bed<D>,
+) {
     bed.execute(
         "CREATE USER boss@'%' IDENTIFIED BY 'pw-1'; GRANT ALL ON *.* TO boss@'%' WITH GRANT OPTION; \
          CREATE USER root@'%' IDENTIFIED BY 'pw-1'; DROP USER root@localhost",
@@ -88,9 +48,9 @@ async fn an_admin_with_all_rights_changes_neither_itself_nor_the_servers_own() {
     }
 }
 
-#[tokio::test]
-async fn a_user_whose_password_nobody_knows_is_not_changed_by_whoever_names_it() {
-    let bed = Bed::new().await;
+async fn a_user_whose_password_nobody_knows_is_not_changed_by_whoever_names_it<D: Database>(
+    bed: Bed<D>,
+) {
     bed.user("victim").await;
     bed.user("mine").await;
     let server = bed.server();
@@ -107,9 +67,7 @@ async fn a_user_whose_password_nobody_knows_is_not_changed_by_whoever_names_it()
     assert_eq!(bed.accounts().await, before);
 }
 
-#[tokio::test]
-async fn an_admin_changes_only_the_users_that_its_secret_allows() {
-    let bed = Bed::new().await;
+async fn an_admin_changes_only_the_users_that_its_secret_allows<D: Database>(bed: Bed<D>) {
     bed.user("orders").await;
     bed.user("app_one").await;
     let server = bed.server();
@@ -137,9 +95,7 @@ async fn an_admin_changes_only_the_users_that_its_secret_allows() {
     }
 }
 
-#[tokio::test]
-async fn an_admin_that_lacks_a_right_is_told_which() {
-    let bed = Bed::new().await;
+async fn an_admin_that_lacks_a_right_is_told_which<D: Database>(bed: Bed<D>) {
     bed.user("orders").await;
     bed.user("clerk").await;
     bed.execute(
@@ -173,9 +129,9 @@ async fn an_admin_that_lacks_a_right_is_told_which() {
     assert!(told.contains("admin `keeper`"), "{told}");
 }
 
-#[tokio::test]
-async fn a_user_with_accounts_for_several_hosts_is_changed_by_nobody_but_itself() {
-    let bed = Bed::new().await;
+async fn a_user_with_accounts_for_several_hosts_is_changed_by_nobody_but_itself<D: Database>(
+    bed: Bed<D>,
+) {
     bed.user("orders").await;
     bed.execute("CREATE USER orders@'10.0.0.%' IDENTIFIED BY 'pw-other'")
         .await;
@@ -194,16 +150,14 @@ async fn a_user_with_accounts_for_several_hosts_is_changed_by_nobody_but_itself(
     }
     assert_eq!(bed.accounts().await, before);
     // By itself it changes the account that it has logged in to.
-    let other = "SELECT Priv FROM mysql.global_priv WHERE User = 'orders' AND Host = '10.0.0.%'";
+    let other = "SELECT * FROM mysql.user WHERE User = 'orders' AND Host = '10.0.0.%'";
     let untouched = bed.execute(other).await;
     assert_eq!(set(&single(&server, current, pending)).await, Outcome::Done);
     assert_eq!(test(&server, pending).await, Outcome::Done);
     assert_eq!(bed.execute(other).await, untouched);
 }
 
-#[tokio::test]
-async fn a_login_that_ends_as_the_anonymous_user_proves_nothing() {
-    let bed = Bed::new().await;
+async fn a_login_that_ends_as_the_anonymous_user_proves_nothing<D: Database>(bed: Bed<D>) {
     bed.user("orders").await;
     // It is the better match, as its host is more specific.
     bed.execute("CREATE USER ''@'127.0.0.1' IDENTIFIED BY 'pw-2'")
@@ -219,50 +173,4 @@ async fn a_login_that_ends_as_the_anonymous_user_proves_nothing() {
         assert!(told.contains("anonymous"), "{told}");
     }
     assert_eq!(bed.accounts().await, before);
-}
-
-#[tokio::test]
-async fn a_user_that_logs_in_without_a_password_of_ours_is_told_by_its_way() {
-    let bed = Bed::new().await;
-    let server = bed.server();
-    let (current, pending) = (login("orders", "pw-1"), login("orders", "pw-2"));
-    for (identified, why, kind) in [
-        ("VIA unix_socket", "not with a password", Kind::Rejected),
-        (
-            "VIA mysql_native_password USING PASSWORD('pw-1') OR unix_socket",
-            "not with a password",
-            Kind::Rejected,
-        ),
-        (
-            "VIA mysql_native_password",
-            "orders",
-            Kind::OwnershipConflict,
-        ),
-    ] {
-        bed.execute(&format!(
-            "CREATE OR REPLACE USER orders@'%' IDENTIFIED {identified}"
-        ))
-        .await;
-        let before = bed.accounts().await;
-        for change in [
-            single(&server, current, pending),
-            administered(&server, current, pending),
-        ] {
-            let told = words(set(&change).await, kind);
-            assert!(told.contains(why), "{identified}: {told}");
-        }
-        assert_eq!(bed.accounts().await, before);
-    }
-}
-
-#[tokio::test]
-async fn a_role_of_that_name_is_no_user() {
-    let bed = Bed::new().await;
-    bed.user("orders").await;
-    bed.execute("CREATE ROLE orders_clone").await;
-    let server = bed.server();
-    let (current, pending) = (login("orders", "pw-1"), login("orders_clone", "pw-2"));
-    let change = alternating(&server, current, pending, None);
-    let told = words(set(&change).await, Kind::Rejected);
-    assert!(told.contains("is a role"), "{told}");
 }

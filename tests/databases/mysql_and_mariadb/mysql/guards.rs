@@ -1,11 +1,9 @@
 //! Whom an admin does not change, whoever asks for it.
 
-use keystead::rotation::mysql::{Admin, Change, check, discard_old, set, test};
+use keystead::rotation::mysql::{check, discard_old, set};
 use keystead::rotation::rotator::Outcome;
 
-use super::support::{
-    Bed, KEEPER, Kind, MARKER, administered, alternating, keeper, login, single, words,
-};
+use super::support::{Bed, Kind, MARKER, administered, alternating, login, single, words};
 
 #[tokio::test]
 async fn a_mighty_user_is_not_changed_by_an_admin_even_with_password_and_marker() {
@@ -77,112 +75,6 @@ async fn rights_that_were_taken_back_in_part_are_cloned_or_refused_but_never_wid
     let before = bed.accounts().await;
     let told = words(set(&change).await, Kind::Rejected);
     assert!(told.contains("not understood"), "{told}");
-    assert_eq!(bed.accounts().await, before);
-}
-
-#[tokio::test]
-async fn an_admin_with_all_rights_changes_neither_itself_nor_the_servers_own() {
-    let bed = Bed::new().await;
-    bed.execute(
-        "CREATE USER boss@'%' IDENTIFIED BY 'pw-1'; GRANT ALL ON *.* TO boss@'%' WITH GRANT OPTION; \
-         CREATE USER root@'%' IDENTIFIED BY 'pw-1'; DROP USER root@localhost",
-    )
-    .await;
-    let server = bed.server();
-    let boss = login("boss", "pw-1");
-    for by in [KEEPER, boss] {
-        let admin = Some(Admin {
-            login: by,
-            ..keeper()
-        });
-        for (current, why) in [
-            (by, "the admin itself"),
-            (login("root", "pw-1"), "server's own"),
-        ] {
-            let change = Change {
-                admin,
-                ..administered(&server, current, login(current.user, "pw-2"))
-            };
-            let told = words(set(&change).await, Kind::Rejected);
-            assert!(told.contains(why), "{told}");
-            assert_eq!(check(&server, current).await, Outcome::Done);
-        }
-    }
-}
-
-#[tokio::test]
-async fn an_admin_that_lacks_a_right_is_told_which() {
-    let bed = Bed::new().await;
-    bed.user("orders").await;
-    bed.user("clerk").await;
-    bed.execute(
-        "CREATE USER reader@'%' IDENTIFIED BY 'pw-1'; GRANT SELECT ON mysql.* TO reader@'%'",
-    )
-    .await;
-    let server = bed.server();
-    let current = login("orders", "pw-1");
-    let before = bed.accounts().await;
-    for admin in ["clerk", "reader"] {
-        let admin = Some(Admin {
-            login: login(admin, "pw-1"),
-            ..keeper()
-        });
-        for change in [
-            administered(&server, current, login("orders", "pw-2")),
-            alternating(&server, current, login("orders_clone", "pw-2"), None),
-        ] {
-            let told = words(set(&Change { admin, ..change }).await, Kind::Rejected);
-            assert!(told.contains("CREATE USER"), "{told}");
-        }
-    }
-    assert_eq!(bed.accounts().await, before);
-}
-
-#[tokio::test]
-async fn a_user_with_accounts_for_several_hosts_is_changed_by_nobody_but_itself() {
-    let bed = Bed::new().await;
-    bed.user("orders").await;
-    bed.execute("CREATE USER orders@'10.0.0.%' IDENTIFIED BY 'pw-other'")
-        .await;
-    let server = bed.server();
-    let (current, pending) = (login("orders", "pw-1"), login("orders", "pw-2"));
-    let before = bed.accounts().await;
-    for change in [
-        administered(&server, current, pending),
-        alternating(&server, current, login("orders_clone", "pw-2"), None),
-    ] {
-        let told = words(set(&change).await, Kind::Rejected);
-        assert!(
-            told.contains("`%`") && told.contains("`10.0.0.%`"),
-            "{told}"
-        );
-    }
-    assert_eq!(bed.accounts().await, before);
-    // By itself it changes the account that it has logged in to.
-    let other = "SELECT * FROM mysql.user WHERE User = 'orders' AND Host = '10.0.0.%'";
-    let untouched = bed.execute(other).await;
-    assert_eq!(set(&single(&server, current, pending)).await, Outcome::Done);
-    assert_eq!(test(&server, pending).await, Outcome::Done);
-    assert_eq!(bed.execute(other).await, untouched);
-}
-
-#[tokio::test]
-async fn a_login_that_ends_as_the_anonymous_user_proves_nothing() {
-    let bed = Bed::new().await;
-    bed.user("orders").await;
-    // It is the better match, as its host is more specific.
-    bed.execute("CREATE USER ''@'127.0.0.1' IDENTIFIED BY 'pw-2'")
-        .await;
-    let server = bed.server();
-    let (current, pending) = (login("orders", "pw-1"), login("orders", "pw-2"));
-    let before = bed.accounts().await;
-    for change in [
-        single(&server, current, pending),
-        administered(&server, current, pending),
-    ] {
-        let told = words(set(&change).await, Kind::Rejected);
-        assert!(told.contains("anonymous"), "{told}");
-    }
     assert_eq!(bed.accounts().await, before);
 }
 

@@ -1,0 +1,6 @@
+//! What is the same for MariaDB and MySQL.
+
+mod alternating;
+mod guards;
+mod interrupted;
+mod single;
