@@ -14,56 +14,12 @@ use crate::bed::{Bed, PODS, SYSTEM, Turn, text};
 use crate::node::{assert_only_left_of_pods, mounted_volumes};
 use crate::tools::{eventually, eventually_none};
 use crate::workloads::{
-    Ways, assert_read, checker, deployment, logs, many, opted_in, reader, sealed, succeeded,
-    template, wait_rolled_out, wait_succeeded,
+    Ways, assert_follows, assert_read, change, checker, deployment, logs, many, name, opted_in,
+    reader, restarts, sealed, succeeded, template, wait_rolled_out, wait_succeeded, web,
 };
 
 /// Longer than a replica of the server answers without having heard of the API server.
 const LONG: Duration = Duration::from_secs(18);
-/// Where the volume `secret` of [`reader`] is in its container, with the part of its secret that [`change`] changes.
-const USERNAME: &str = "/etc/secret/username";
-
-/// The running pods of `web`.
-fn web(bed: &Bed, namespace: &str) -> Vec<Value> {
-    let selector = ["-l", "app=web", "-o", "json"];
-    let get = [&["-n", namespace, "get", "pods"], &selector[..]].concat();
-    let pods: Value = serde_json::from_str(&bed.tools.kubectl(get)).expect("kubectl prints JSON");
-    pods["items"].as_array().expect("a list").clone()
-}
-
-fn name(pod: &Value) -> String {
-    text(&pod["metadata"]["name"])
-}
-
-/// How often the program of a pod was started again.
-fn restarts(pod: &Value) -> u64 {
-    let statuses = pod["status"]["containerStatuses"].as_array();
-    let restarts = |status: &Value| status["restartCount"].as_u64().unwrap_or_default();
-    statuses.into_iter().flatten().map(restarts).sum()
-}
-
-/// Gives secret `db` another user name.
-fn change(bed: &Bed, namespace: &str, username: &str) {
-    let patch = json!({"spec": {"literals": {"username": username}}}).to_string();
-    let args = ["patch", "managedsecret/db", "--type=merge", "-p", &patch];
-    bed.tools.kubectl([&["-n", namespace], &args[..]].concat());
-}
-
-/// Waits until each pod of `web` reads that user name.
-#[track_caller]
-fn assert_follows(bed: &Bed, namespace: &str, username: &str) {
-    eventually_none(&format!("all pods read {username:?}"), || {
-        let read = |pod: &Value| {
-            let exec = ["exec", &name(pod), "-c", "app", "--", "cat", USERNAME];
-            let args = [&["-n", namespace], &exec[..]].concat();
-            bed.tools.try_kubectl(args).unwrap_or_else(|error| error)
-        };
-        let pods = web(bed, namespace);
-        let read = pods.iter().map(read);
-        read.filter(|read| read != username).collect()
-    });
-}
-
 /// Everything is as before, without a hand: changes arrive in running pods, and new secrets in new pods.
 #[track_caller]
 fn assert_goes_on(bed: &Bed, namespace: &str) {

@@ -21,5 +21,6 @@ mod server;
 mod skew;
 mod survival;
 mod target;
+mod tokens;
 mod tools;
 mod workloads;

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::bed::{Bed, Namespace};
-use crate::tools::{TIMEOUT, eventually};
+use crate::bed::{Bed, Namespace, text};
+use crate::tools::{TIMEOUT, eventually, eventually_none};
 
 /// What every container of these tests runs as; namespaces enforce the `restricted` level.
 pub(crate) fn restricted() -> Value {
@@ -199,4 +199,48 @@ pub(crate) fn assert_read(logs: &str, value: &str) {
 pub(crate) fn logs(bed: &Bed, namespace: &str, what: &str) -> String {
     let args = ["-n", namespace, "logs", what, "-c", "app"];
     bed.tools.kubectl(args)
+}
+
+/// Where the volume `secret` of [`reader`] is in its container, with the part of its secret that [`change`] changes.
+const USERNAME: &str = "/etc/secret/username";
+
+/// The running pods of `web`.
+pub(crate) fn web(bed: &Bed, namespace: &str) -> Vec<Value> {
+    let selector = ["-l", "app=web", "-o", "json"];
+    let get = [&["-n", namespace, "get", "pods"], &selector[..]].concat();
+    let pods: Value = serde_json::from_str(&bed.tools.kubectl(get)).expect("kubectl prints JSON");
+    pods["items"].as_array().expect("a list").clone()
+}
+
+pub(crate) fn name(pod: &Value) -> String {
+    text(&pod["metadata"]["name"])
+}
+
+/// How often the program of a pod was started again.
+pub(crate) fn restarts(pod: &Value) -> u64 {
+    let statuses = pod["status"]["containerStatuses"].as_array();
+    let restarts = |status: &Value| status["restartCount"].as_u64().unwrap_or_default();
+    statuses.into_iter().flatten().map(restarts).sum()
+}
+
+/// Gives secret `db` another user name.
+pub(crate) fn change(bed: &Bed, namespace: &str, username: &str) {
+    let patch = json!({"spec": {"literals": {"username": username}}}).to_string();
+    let args = ["patch", "managedsecret/db", "--type=merge", "-p", &patch];
+    bed.tools.kubectl([&["-n", namespace], &args[..]].concat());
+}
+
+/// Waits until each pod of `web` reads that user name.
+#[track_caller]
+pub(crate) fn assert_follows(bed: &Bed, namespace: &str, username: &str) {
+    eventually_none(&format!("all pods read {username:?}"), || {
+        let read = |pod: &Value| {
+            let exec = ["exec", &name(pod), "-c", "app", "--", "cat", USERNAME];
+            let args = [&["-n", namespace], &exec[..]].concat();
+            bed.tools.try_kubectl(args).unwrap_or_else(|error| error)
+        };
+        let pods = web(bed, namespace);
+        let read = pods.iter().map(read);
+        read.filter(|read| read != username).collect()
+    });
 }
