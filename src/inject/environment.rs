@@ -89,9 +89,8 @@ impl Environment<'_> {
         let mut made = Vec::new();
         for (index, one) in sealed {
             let at = format!("{at}.envFrom[{index}]");
-            let (before, later): (Vec<_>, Vec<_>) =
-                rest.iter().copied().partition(|(other, _)| *other < index);
-            let mut expanded = one.expanded(before.len());
+            let after = rest.partition_point(|(other, _)| *other < index);
+            let mut expanded = one.expanded(after);
             let of_it = winners.iter().filter(|(_, (winner, _))| *winner == index);
             for (name, (_, facts)) in of_it {
                 self.check(&at, one.referred, facts);
@@ -99,7 +98,7 @@ impl Environment<'_> {
                     .want(&one.referred.secret, &facts.name, expanded.optional);
                 expanded.variables.push(name.clone());
             }
-            let later: Vec<_> = later.into_iter().map(|(_, source)| source).collect();
+            let later: Vec<_> = rest[after..].iter().map(|(_, source)| *source).collect();
             made.extend(stand_ins(&expanded, &one.referred.secret, &later));
             let replacement = (expanded.name.clone(), one.referred.secret.clone());
             self.record.secrets.extend([replacement]);

@@ -12,6 +12,9 @@ pub(super) trait Database: Sized {
     const ADMIN: &str;
     /// What shows all accounts with all that is stored of them.
     const ACCOUNTS: &str;
+    /// What gives user `orders` the marker of the tests, or another.
+    const MARKED: &str;
+    const MARKED_BY_ANOTHER: &str;
 
     /// Starts one with settings.
     async fn start(settings: Vec<(String, String)>) -> Self;
@@ -36,10 +39,15 @@ pub(super) trait Database: Sized {
 }
 
 macro_rules! database {
-    ($server:ident, $options:ident, admin: $admin:literal, accounts: $accounts:literal) => {
+    (
+        $server:ident, $options:ident, admin: $admin:literal, accounts: $accounts:literal,
+        marked: $marked:literal, by_another: $by_another:literal
+    ) => {
         impl Database for $server {
             const ADMIN: &str = $admin;
             const ACCOUNTS: &str = $accounts;
+            const MARKED: &str = $marked;
+            const MARKED_BY_ANOTHER: &str = $by_another;
 
             async fn start(settings: Vec<(String, String)>) -> Self {
                 let options = $options {
@@ -88,7 +96,11 @@ database!(
     admin: "VIA mysql_native_password USING PASSWORD('pw-Admin-1')",
     accounts: "SELECT * FROM mysql.global_priv ORDER BY 1, 2; SELECT * FROM mysql.roles_mapping ORDER BY 1, 2, 3; \
         SELECT * FROM mysql.db ORDER BY 1, 2, 3; SELECT * FROM mysql.tables_priv ORDER BY 1, 2, 3, 4; \
-        SELECT * FROM mysql.columns_priv ORDER BY 1, 2, 3, 4, 5; SELECT * FROM mysql.procs_priv ORDER BY 1, 2, 3, 4"
+        SELECT * FROM mysql.columns_priv ORDER BY 1, 2, 3, 4, 5; SELECT * FROM mysql.procs_priv ORDER BY 1, 2, 3, 4",
+    marked: "CREATE ROLE `keystead:f5b0b79f0fdaca93da6492e293ff3fd5`; \
+        GRANT `keystead:f5b0b79f0fdaca93da6492e293ff3fd5` TO orders@'%'",
+    by_another: "CREATE ROLE `keystead:00000000000000000000000000000000`; \
+        GRANT `keystead:00000000000000000000000000000000` TO orders@'%'"
 );
 database!(
     MySql, MySqlOptions,
@@ -96,7 +108,9 @@ database!(
     accounts: "SELECT * FROM mysql.user ORDER BY 1, 2; SELECT * FROM mysql.global_grants ORDER BY 1, 2, 3; \
         SELECT * FROM mysql.role_edges ORDER BY 1, 2, 3, 4; SELECT * FROM mysql.default_roles ORDER BY 1, 2, 3, 4; \
         SELECT * FROM mysql.db ORDER BY 1, 2, 3; SELECT * FROM mysql.tables_priv ORDER BY 1, 2, 3, 4; \
-        SELECT * FROM mysql.columns_priv ORDER BY 1, 2, 3, 4, 5; SELECT * FROM mysql.procs_priv ORDER BY 1, 2, 3, 4"
+        SELECT * FROM mysql.columns_priv ORDER BY 1, 2, 3, 4, 5; SELECT * FROM mysql.procs_priv ORDER BY 1, 2, 3, 4",
+    marked: "ALTER USER orders@'%' ATTRIBUTE '{\"keystead\": \"keystead: shop/orders-db\"}'",
+    by_another: "ALTER USER orders@'%' ATTRIBUTE '{\"keystead\": \"keystead: shop/another\", \"team\": \"a\"}'"
 );
 
 /// Settings of a server, each a name and a value.

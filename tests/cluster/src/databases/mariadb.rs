@@ -6,16 +6,16 @@ use std::{
     collections::BTreeMap,
     fs,
     net::{IpAddr, Ipv4Addr},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
-use tokio::process::Command;
 
 use super::{
-    answer, certify, give_away, mysql_client, random_password,
+    certify, give_away, random_password,
     server::{Server, runs},
+    sql_client::{SqlClient, speaks_sql},
     text, unprivileged,
 };
 use crate::{
@@ -26,9 +26,8 @@ use crate::{
     state,
 };
 
-/// The name of the server's program, of the superuser, and of the user who runs it.
+/// The name of the server's program, and of the user who runs it.
 const NAME: &str = "mariadb";
-const ROOT: &str = "root";
 const USER: &str = "nobody";
 /// Small, as tests run many of them.
 const SMALL: [&str; 6] = [
@@ -72,10 +71,7 @@ impl Default for MariaDbOptions {
 pub struct MariaDb {
     server: Server,
     authority: String,
-    authority_file: PathBuf,
-    password: String,
-    client: PathBuf,
-    folder: PathBuf,
+    client: SqlClient,
     _ports: Lease,
     _folder: TempDir,
 }
@@ -111,13 +107,16 @@ impl MariaDb {
             env: BTreeMap::new(),
             log: folder.join("log"),
         };
+        let authority = pki.certificate(Authority::Cluster.file());
         let mut server = Self {
             server: Server::new(spec, options.address, port),
             authority: pki.authority_pem(Authority::Cluster)?,
-            authority_file: pki.certificate(Authority::Cluster.file()).into(),
-            password,
-            client: programs.client,
-            folder,
+            client: SqlClient {
+                program: vec![text(&programs.client)?],
+                tls: vec![format!("--ssl-ca={authority}")],
+                password,
+                folder,
+            },
             _ports: ports,
             _folder: owner,
         };
@@ -127,47 +126,11 @@ impl MariaDb {
 
     /// All that it logged: errors and warnings.
     pub fn log(&self) -> Result<String> {
-        self.file("log")
-    }
-
-    /// All that it was asked (`general_log`), where that is set.
-    pub fn general_log(&self) -> Result<String> {
-        self.file("general.log")
-    }
-
-    /// The statements that changed something (`log_bin` = `binlog`), where that is set, as they are on the disk.
-    pub fn binary_log(&self) -> Result<String> {
-        self.file("data/binlog.000001")
-    }
-
-    fn file(&self, name: &str) -> Result<String> {
-        let bytes = fs::read(self.folder.join(name)).with_context(|| format!("read {name}"))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// Runs statements as the superuser, and returns what they give: a line for each row, with tabs between columns.
-    pub async fn execute(&self, statements: &str) -> Result<String> {
-        let mut client = self.client(ROOT, &self.password);
-        client.arg("--socket").arg(self.folder.join("socket"));
-        answer(client, statements).await
-    }
-
-    /// Runs statements as another user, with a password and over TLS.
-    pub async fn execute_as(&self, user: &str, password: &str, statements: &str) -> Result<String> {
-        let mut client = self.client(user, password);
-        client
-            .args(["--protocol=TCP", "-h", &self.server.address.to_string()])
-            .args(["-P", &self.server.port.to_string()])
-            .arg("--ssl-ca")
-            .arg(&self.authority_file);
-        answer(client, statements).await
-    }
-
-    fn client(&self, user: &str, password: &str) -> Command {
-        mysql_client(Command::new(&self.client), user, password)
+        self.client.file("log")
     }
 }
 
+speaks_sql!(MariaDb);
 runs!(MariaDb, question: "SELECT 1", stop: TERM, end: KILL);
 
 /// Makes the data folder, and the file that bounds the superuser to the socket and gives it a password.

@@ -5,13 +5,13 @@ mod mysql;
 mod postgres;
 mod redis;
 mod server;
+mod sql_client;
 
 use std::{
     fs,
     net::IpAddr,
     os::unix::fs::chown,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -45,19 +45,6 @@ async fn answer(mut client: Command, statements: &str) -> Result<String> {
     );
     let answer = String::from_utf8_lossy(&output.stdout);
     Ok(answer.trim_end().to_owned())
-}
-
-/// A client of MySQL's kind, as a user with a password. Where the server is, its caller adds.
-fn mysql_client(mut client: Command, user: &str, password: &str) -> Command {
-    client
-        .args(["--no-defaults", "--batch", "--raw", "--skip-column-names"])
-        .args(["--default-character-set=utf8mb4", "-u", user])
-        .env("MYSQL_PWD", password)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    client
 }
 
 /// Writes the certificate of a server, for names and an address, and its key.

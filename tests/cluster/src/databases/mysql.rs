@@ -2,18 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     net::{IpAddr, Ipv4Addr},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
-use tokio::process::Command;
 
 use super::{
-    answer, certify, mysql_client, random_password,
+    certify, random_password,
     server::{Server, runs},
+    sql_client::{SqlClient, speaks_sql},
     text,
 };
 use crate::{
@@ -25,7 +24,6 @@ use crate::{
 };
 
 const NAME: &str = "mysql";
-const ROOT: &str = "root";
 
 /// How a server differs from the usual one.
 #[derive(Debug, Clone)]
@@ -53,10 +51,7 @@ impl Default for MySqlOptions {
 pub struct MySql {
     server: Server,
     authority: String,
-    authority_file: PathBuf,
-    password: String,
-    client: Vec<String>,
-    folder: PathBuf,
+    client: SqlClient,
     _ports: Lease,
     _folder: TempDir,
 }
@@ -90,62 +85,28 @@ impl MySql {
             env: BTreeMap::new(),
             log: folder.join("log"),
         };
+        let authority = pki.certificate(Authority::Cluster.file());
         let mut server = Self {
             server: Server::new(spec, options.address, port),
             authority: pki.authority_pem(Authority::Cluster)?,
-            authority_file: pki.certificate(Authority::Cluster.file()).into(),
-            password,
-            client: programs.client(),
-            folder,
+            client: SqlClient {
+                program: programs.client(),
+                tls: vec![
+                    "--ssl-mode=VERIFY_CA".to_owned(),
+                    format!("--ssl-ca={authority}"),
+                ],
+                password,
+                folder,
+            },
             _ports: ports,
             _folder: owner,
         };
         server.start_again().await?;
         Ok(server)
     }
-
-    /// All that it was asked (`general_log`), where that is set.
-    pub fn general_log(&self) -> Result<String> {
-        self.file("general.log")
-    }
-
-    /// The statements that changed something (`log_bin` = `binlog`), where that is set, as they are on the disk.
-    pub fn binary_log(&self) -> Result<String> {
-        self.file("data/binlog.000001")
-    }
-
-    fn file(&self, name: &str) -> Result<String> {
-        let bytes = fs::read(self.folder.join(name)).with_context(|| format!("read {name}"))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// Runs statements as the superuser, and returns what they give: a line for each row, with tabs between columns.
-    pub async fn execute(&self, statements: &str) -> Result<String> {
-        let mut client = self.client(ROOT, &self.password)?;
-        client.arg("--socket").arg(self.folder.join("socket"));
-        answer(client, statements).await
-    }
-
-    /// Runs statements as another user, with a password and over TLS.
-    pub async fn execute_as(&self, user: &str, password: &str, statements: &str) -> Result<String> {
-        let mut client = self.client(user, password)?;
-        client
-            .args(["--protocol=TCP", "-h", &self.server.address.to_string()])
-            .args(["-P", &self.server.port.to_string()])
-            .arg("--ssl-mode=VERIFY_CA")
-            .arg("--ssl-ca")
-            .arg(&self.authority_file);
-        answer(client, statements).await
-    }
-
-    fn client(&self, user: &str, password: &str) -> Result<Command> {
-        let (program, args) = self.client.split_first().context("a command")?;
-        let mut client = Command::new(program);
-        client.args(args);
-        Ok(mysql_client(client, user, password))
-    }
 }
 
+speaks_sql!(MySql);
 runs!(MySql, question: "SELECT 1", stop: TERM, end: KILL);
 
 /// An empty database for a server of its own.

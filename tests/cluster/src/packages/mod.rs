@@ -6,7 +6,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -100,6 +100,7 @@ pub(crate) fn network_plugin_folders() -> Vec<&'static str> {
 
 /// Installs what is missing with `apt-get`, when this is root on Debian or its kin.
 pub(crate) fn ensure_installed() -> Result<()> {
+    let _alone = alone();
     let mut packages: Vec<_> = NEEDS
         .iter()
         .filter(|need| !need.met())
@@ -132,9 +133,7 @@ const POSTGRES_DEFAULTS: &str = "/etc/postgresql-common/createcluster.d";
 
 /// The folder with the programs of the newest PostgreSQL, which is installed if there is none.
 pub(crate) fn ensure_postgres() -> Result<PathBuf> {
-    // Tests of one process begin together.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     if let Some(programs) = postgres() {
         return Ok(programs);
     }
@@ -217,9 +216,7 @@ pub(crate) struct MariaDbPrograms {
 /// The programs of MariaDB, which are installed if there are none: without the package that makes and starts a server of
 /// the whole machine. It has the plug-ins, though, so that these are taken out of it.
 pub(crate) fn ensure_mariadb(plugins: bool) -> Result<MariaDbPrograms> {
-    // Tests of one process begin together.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let packages = ["mariadb-server-core", "mariadb-client-core"];
     if mariadb().is_none() {
         allowed("a database", &packages)?;
@@ -301,9 +298,7 @@ pub(crate) struct RedisPrograms {
 /// The programs of Redis, which are installed if there are none: without the package that starts a server of the whole
 /// machine. Of that one the program is a link to one of the tools.
 pub(crate) fn ensure_redis() -> Result<RedisPrograms> {
-    // Tests of one process begin together.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let packages = ["redis-tools"];
     if redis().is_none() {
         allowed("a database", &packages)?;
@@ -318,6 +313,12 @@ fn redis() -> Option<RedisPrograms> {
         server: command("redis-server").or_else(|| command("redis-check-rdb"))?,
         client: command("redis-cli")?,
     })
+}
+
+/// Tests of one process begin together, and want different packages, of which one can be installed at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Fails where packages cannot be installed, naming them.

@@ -4,13 +4,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::{Mutex, PoisonError},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
-use super::allowed;
+use super::{allowed, alone, apt};
 use crate::{binaries::cache_dir, process::run};
 
 /// The packages. `apt-get` finds what they need.
@@ -22,6 +20,7 @@ const SOURCES: [&str; 2] = ["/etc/apt/sources.list", "/etc/apt/sources.list.d"];
 /// What the lists of the archive are signed with.
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+const LOADER: &str = "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
 const SERVER: &str = "usr/sbin/mysqld";
 const CLIENT: &str = "usr/bin/mysql";
 /// Messages and character sets.
@@ -79,13 +78,12 @@ impl MySqlPrograms {
     }
 
     fn loaded(&self, program: &str) -> Vec<String> {
-        let loader = format!("{LIBRARIES}/ld-linux-x86-64.so.2");
-        let command = [&loader, "--library-path", LIBRARIES, program];
-        let path = |part: &str| match part {
-            "--library-path" => part.to_owned(),
-            place => self.path(place),
-        };
-        command.map(path).into()
+        vec![
+            self.path(LOADER),
+            "--library-path".to_owned(),
+            self.path(LIBRARIES),
+            self.path(program),
+        ]
     }
 
     fn path(&self, place: &str) -> String {
@@ -95,9 +93,7 @@ impl MySqlPrograms {
 
 /// The programs of MySQL, which are taken from Debian once.
 pub(crate) fn ensure_mysql() -> Result<MySqlPrograms> {
-    // Tests of one process begin together.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let cache = cache_dir()?;
     let kept = MySqlPrograms {
         root: cache.join("mysql"),
@@ -134,34 +130,33 @@ fn download(folder: &Path) -> Result<Vec<PathBuf>> {
     fs::write(place("status"), "").context("write that nothing is installed")?;
     let source = format!("deb [signed-by={KEYS}] {} sid main\n", archive());
     fs::write(place("etc/sources.list"), source).context("write where the archive is")?;
-    let settings = [
-        ("Dir::Etc", "etc"),
-        ("Dir::State::status", "status"),
-        ("Dir::State::lists", "lists"),
-        ("Dir::Cache::archives", "archives"),
-        ("Dir::Cache::pkgcache", ""),
-        ("Dir::Cache::srcpkgcache", ""),
+    let at = |setting: &str, name: &str| format!("-o{setting}={}", place(name).display());
+    let own = [
+        at("Dir::Etc", "etc"),
+        at("Dir::State::status", "status"),
+        at("Dir::State::lists", "lists"),
+        at("Dir::Cache::archives", "archives"),
     ];
-    let mut options: Vec<_> = settings
-        .iter()
-        .map(|(name, value)| match *value {
-            "" => format!("-o{name}="),
-            value => format!("-o{name}={}", place(value).display()),
-        })
-        .collect();
-    // A mirror may be behind by weeks.
-    options.push("-oAcquire::Check-Valid-Until=false".to_owned());
-    options.push("-oAcquire::Languages=none".to_owned());
-    options.push("-oAcquire::Retries=3".to_owned());
-    apt(&options, &["update", "-qq"])?;
+    let options = [
+        "-oDir::Cache::pkgcache=",
+        "-oDir::Cache::srcpkgcache=",
+        // A mirror may be behind by weeks.
+        "-oAcquire::Check-Valid-Until=false",
+        "-oAcquire::Languages=none",
+        "-oAcquire::Retries=3",
+        // Whom it would download as may not see the folder.
+        "-oAPT::Sandbox::User=root",
+        "-qq",
+    ];
+    let options: Vec<_> = own.iter().map(String::as_str).chain(options).collect();
+    apt(&[&options[..], &["update"]].concat())?;
     let install = [
         "install",
         "-y",
-        "-qq",
         "--no-install-recommends",
         "--download-only",
     ];
-    apt(&options, &[&install[..], &PACKAGES].concat())?;
+    apt(&[&options[..], &install, &PACKAGES].concat())?;
     let files = fs::read_dir(place("archives"))?.filter_map(Result::ok);
     let packages = files.map(|file| file.path());
     Ok(packages
@@ -184,23 +179,6 @@ fn archive() -> String {
     let found = words
         .find(|word| word.starts_with("http") && word.trim_end_matches('/').ends_with("/debian"));
     found.unwrap_or(ARCHIVE).to_owned()
-}
-
-fn apt(options: &[String], args: &[&str]) -> Result<()> {
-    let output = Command::new("apt-get")
-        .args(options)
-        .args(args)
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null())
-        .output()
-        .context("run apt-get")?;
-    ensure!(
-        output.status.success(),
-        "apt-get {}: {}",
-        args.join(" "),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
 }
 
 /// Removes what no server and no client needs, which is more than half.

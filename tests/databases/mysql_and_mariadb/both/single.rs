@@ -1,7 +1,7 @@
 //! One user, whose password is changed by itself or by an admin.
 
-use keystead::rotation::mysql::{check, discard_old, set, test};
-use keystead::rotation::rotator::Outcome;
+use keystead::rotation::mysql::{Change, check, discard_old, set, test};
+use keystead::rotation::rotator::{Login, Outcome};
 
 use super::super::bed::{Bed, Database};
 use crate::changes::{KEEPER, administered, alternating, single};
@@ -15,6 +15,8 @@ for_both!(
     a_password_that_has_expired_is_renewed_by_an_admin,
     a_locked_user_is_not_changed,
     an_admin_rotates_itself_as_a_single_user,
+    a_restored_database_is_set_right_only_by_an_admin_and_for_an_account_with_the_marker,
+    a_password_may_be_of_any_characters_of_a_text,
     a_user_may_have_any_name_whatever_the_server_takes_for_quotes,
 );
 
@@ -161,4 +163,71 @@ async fn a_user_may_have_any_name_whatever_the_server_takes_for_quotes<D: Databa
         }
         assert_eq!(test(&server, KEEPER).await, Outcome::Done);
     }
+}
+
+async fn a_restored_database_is_set_right_only_by_an_admin_and_for_an_account_with_the_marker<
+    D: Database,
+>(
+    bed: Bed<D>,
+) {
+    bed.user("orders").await;
+    let server = bed.server();
+    let (previous, current) = (login("orders", "pw-1"), login("orders", "pw-2"));
+    let pending = login("orders", "pw-3");
+    let alone = Change {
+        previous: Some(previous),
+        ..single(&server, current, pending)
+    };
+    let with_admin = Change {
+        previous: Some(previous),
+        ..administered(&server, current, pending)
+    };
+    bed.execute(D::MARKED_BY_ANOTHER).await;
+    let before = bed.accounts().await;
+    for change in [&alone, &with_admin] {
+        let told = words(set(change).await, Kind::OwnershipConflict);
+        assert!(told.contains("restored"), "{told}");
+    }
+    assert_eq!(bed.accounts().await, before);
+
+    bed.execute(D::MARKED).await;
+    words(set(&alone).await, Kind::OwnershipConflict);
+    assert_eq!(set(&with_admin).await, Outcome::Done);
+    assert_eq!(test(&server, pending).await, Outcome::Done);
+}
+
+async fn a_password_may_be_of_any_characters_of_a_text<D: Database>(bed: Bed<D>) {
+    bed.user("orders").await;
+    let server = bed.server();
+    let printable: String = (' '..='~').collect();
+    let spaces = "  x\u{a0}y\t\r\n ".to_owned();
+    let foreign = "пароль🔑\u{ad}ﬁ".to_owned();
+    let quotes = "\\' OR ''=''; -- \"`\\".to_owned();
+    let mut current = "pw-1".to_owned();
+    for (number, next) in [printable, spaces, foreign, quotes, "a".repeat(250)]
+        .iter()
+        .enumerate()
+    {
+        for (by_admin, next) in [(false, format!("{next}{number}")), (true, next.clone())] {
+            let (before, after) = (login("orders", &current), login("orders", &next));
+            let change = if by_admin {
+                administered(&server, before, after)
+            } else {
+                single(&server, before, after)
+            };
+            assert_eq!(set(&change).await, Outcome::Done, "{next}");
+            assert_eq!(test(&server, after).await, Outcome::Done, "{next}");
+            assert_eq!(discard_old(&change).await, Outcome::Done, "{next}");
+            words(test(&server, before).await, Kind::OwnershipConflict);
+            bed.as_user(after, "SELECT 1").await;
+            current = next;
+        }
+    }
+    let bytes = Login {
+        user: "orders",
+        password: &[0xff, b'x'],
+    };
+    let change = single(&server, login("orders", &current), bytes);
+    let told = words(set(&change).await, Kind::Rejected);
+    assert!(told.contains("text"), "{told}");
 }
