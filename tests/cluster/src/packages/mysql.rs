@@ -124,7 +124,7 @@ pub(crate) fn ensure_mysql() -> Result<MySqlPrograms> {
 /// Downloads the packages with all that they need, as if nothing were installed. `apt-get` checks signatures and hashes.
 fn download(folder: &Path) -> Result<Vec<PathBuf>> {
     let place = |name: &str| folder.join(name);
-    for name in ["lists/partial", "archives/partial", "etc"] {
+    for name in ["lists/partial", "archives/partial", "etc/preferences.d"] {
         fs::create_dir_all(place(name))?;
     }
     fs::write(place("status"), "").context("write that nothing is installed")?;
