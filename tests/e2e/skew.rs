@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::bed::{Bed, Turn, text};
 use crate::target::OwnNode;
 use crate::tools::{TIMEOUT, eventually};
-use crate::workloads::{assert_read, deployment, logs, opted_in, reader, restricted, sealed};
+use crate::workloads::{self, assert_read, deployment, logs, opted_in, reader, restricted, sealed};
 
 const NAMESPACE: &str = "e2e-skew";
 
@@ -196,10 +196,7 @@ fn assert_volumes_work(bed: &Bed, value: &str) {
 
 /// How often the containers of a pod were started again.
 fn restarts(bed: &Bed, name: &str) -> u64 {
-    let pod = bed.get(NAMESPACE, &format!("pod/{name}"));
-    let statuses = pod["status"]["containerStatuses"].as_array();
-    let restarts = statuses.into_iter().flatten();
-    restarts.filter_map(|s| s["restartCount"].as_u64()).sum()
+    workloads::restarts(&bed.get(NAMESPACE, &format!("pod/{name}")))
 }
 
 #[test]
