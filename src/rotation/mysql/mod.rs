@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! pending logs in ───────────────────────────────▶ Done
-//! current is refused ────────────────────────────▶ OwnershipConflict (one user with our marker, and an admin: goes on)
+//! current is refused, twice ─────────────────────▶ OwnershipConflict (one user with our marker, and an admin: goes on)
 //! one user, no admin ──▶ current: own password ──▶ Done
 //! one user, admin ─────▶ guard ──▶ its password ─▶ Done
 //! two users, admin ────▶ guard ──▶ the other one: made, or its password ──▶ Done

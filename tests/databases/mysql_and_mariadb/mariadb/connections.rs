@@ -141,9 +141,9 @@ async fn who_says_before_tls_that_a_password_is_right_proves_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = bed.address();
-    // The logins of the user, and what follows is the admin's.
+    // The logins of the user; what follows is the admin's. All is tried twice.
     let forger = tokio::spawn(async move {
-        for forged in [true, true, false, false] {
+        for forged in [true, true, false, true, true, false] {
             let (mut stream, _) = listener.accept().await.unwrap();
             if forged {
                 stream.write_all(&refusal(1862)).await.unwrap();

@@ -3,6 +3,7 @@
 mod alternating;
 mod connections;
 mod guards;
+mod refusals;
 mod single;
 mod support;
 mod verifiers;
