@@ -314,6 +314,39 @@ async fn whoever_is_killed_while_a_job_runs_finds_it_and_makes_no_second_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_that_is_deleted_in_the_midst_of_a_rotation_goes_on_with_it_when_it_is_applied_again()
+ {
+    let world = World::start().await;
+    let bed = world.bed();
+    let first = world.key().await;
+    ask(bed, "db", "now").await;
+    world.step("create").await;
+    world.job("set", 1).await;
+    let version = status(bed, "db").await.running.unwrap().version;
+    let doctor = || async { bed.plugin(&["doctor", "-n", "shop", "-v"]).await.out };
+    let fine = "ok        pending values: every value that is to become current has its schedule";
+    let told = doctor().await;
+    assert!(told.contains(fine), "{told}");
+
+    bed.delete("shop", "rotationschedule/db").await;
+    let told = doctor().await;
+    assert!(told.contains("warning   pending values: "), "{told}");
+    assert!(told.contains("only pending: shop/db\n"), "{told}");
+    // Nobody reads what may not be right yet.
+    assert_eq!(world.key().await, first);
+
+    bed.apply(&schedule("db", "db", STRATEGY)).await;
+    for step in ["set", "test", "finish"] {
+        world.step(step).await;
+    }
+    wait_rotations(bed, "db", 1).await;
+    assert_eq!(status(bed, "db").await.history[0].version, version);
+    assert_ne!(world.key().await, first);
+    let told = doctor().await;
+    assert!(told.contains(fine), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_that_is_cancelled_waits_for_the_job_that_runs_and_calls_no_other() {
     let world = World::start().await;
     let bed = world.bed();

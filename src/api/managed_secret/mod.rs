@@ -372,7 +372,7 @@ pub struct ManagedSecretStatus {
 pub struct SecretVersionStatus {
     /// The version id, a UUID.
     pub id: String,
-    /// Its stages: `Current`, `Previous`, and labels of `spec.versionStages`.
+    /// Its stages: `Current`, `Previous`, `Pending` of a rotation that is under way, and labels of `spec.versionStages`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<String>,
     /// When it was made.

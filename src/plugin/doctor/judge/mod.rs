@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use self::installation::{
     clock, definitions, deployments, endpoints, injection, leader, operators, root, webhooks, yours,
 };
-use self::resources::{delivery, pending, ready, waiting};
+use self::resources::{abandoned, delivery, pending, ready, waiting};
 use super::facts::{Facts, Look};
 use super::{Finding, Level};
 
@@ -64,6 +64,10 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     add(
         "rotation",
         seen(&facts.schedules, |all| ready("RotationSchedule", all)),
+    );
+    add(
+        "pending values",
+        abandoned(&facts.secrets, &facts.schedules),
     );
     add(
         "pending deletion",

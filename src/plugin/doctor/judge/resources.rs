@@ -10,7 +10,8 @@ use super::super::facts::{Look, Objects};
 use super::{Found, fine, or_fine, seen};
 use crate::api::condition::{Conditioned, find};
 use crate::api::managed_secret::Form;
-use crate::api::{ConditionType, KeyMaterial, ManagedKey, ManagedSecret, Reason};
+use crate::api::{ConditionType, KeyMaterial, ManagedKey, ManagedSecret, Reason, RotationSchedule};
+use crate::secrets::Stage;
 
 /// How many objects a finding names.
 const NAMED: usize = 5;
@@ -123,6 +124,55 @@ pub(super) fn pending(keys: &[ManagedKey]) -> Found {
         findings.push((Level::Warning, message, "cancel the deletion, delete the secrets, or accept the loss in spec.deletion.acceptDataLoss"));
     }
     or_fine(findings, "no key that waits for its end is needed")
+}
+
+/// Secrets with a version that a rotation made, where no schedule is there any more that would make it current.
+pub(super) fn abandoned(
+    secrets: &Look<Objects<ManagedSecret>>,
+    schedules: &Look<Objects<RotationSchedule>>,
+) -> Found {
+    seen(secrets, |secrets| {
+        seen(schedules, |schedules| {
+            let rotated: BTreeSet<_> = schedules.items.iter().map(rotated).collect();
+            let names: Vec<_> = secrets
+                .items
+                .iter()
+                .filter(|secret| has_pending_version(secret))
+                // Of other namespaces the schedules are not seen.
+                .filter(|secret| schedules.only.is_none() || schedules.only == secret.namespace())
+                .map(full_name)
+                .filter(|name| !rotated.contains(name))
+                .collect();
+            if names.is_empty() {
+                return fine("every value that is to become current has its schedule");
+            }
+            let message = format!(
+                "a rotation has begun, and its schedule is gone, so that the other side may know a value that is only \
+                 pending: {}",
+                some(&names)
+            );
+            vec![(
+                Level::Warning,
+                message,
+                "apply the RotationSchedule again: it goes on where the other one was",
+            )]
+        })
+    })
+}
+
+/// The secret that a schedule is about.
+fn rotated(schedule: &RotationSchedule) -> String {
+    format!(
+        "{}/{}",
+        schedule.namespace().unwrap_or_default(),
+        schedule.spec.secret_ref.name
+    )
+}
+
+fn has_pending_version(secret: &ManagedSecret) -> bool {
+    let pending = Stage::Pending.to_string();
+    let mut versions = secret.status.iter().flat_map(|status| &status.versions);
+    versions.any(|version| version.stages.contains(&pending))
 }
 
 /// Sealed secrets that nothing can open.

@@ -10,7 +10,7 @@ use super::super::facts::Objects;
 use super::*;
 use crate::api::crds::crds;
 use crate::api::names::ANNOTATION_SCHEMA_HASH;
-use crate::api::{ManagedKey, ManagedSecret};
+use crate::api::{ManagedKey, ManagedSecret, RotationSchedule};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -193,6 +193,46 @@ fn a_sealed_secret_that_nothing_opens_is_told_by_namespace() {
     });
     let found = delivery(&none, &Look::Seen(false), &none_did);
     assert_eq!(worst(&found), Level::Ok);
+}
+
+#[test]
+fn a_pending_value_without_a_schedule_is_told() {
+    let secret = |name: &str, stage: &str| {
+        let mut secret = ManagedSecret::new(name, serde_json::from_value(json!({})).unwrap());
+        secret.metadata.namespace = Some("shop".to_owned());
+        let version =
+            json!({"id": "1", "stages": [stage], "created": "2026-01-01T00:00:00Z", "keyId": "k"});
+        secret.status = Some(serde_json::from_value(json!({"versions": [version]})).unwrap());
+        secret
+    };
+    let secrets = Look::Seen(Objects {
+        items: vec![secret("db", "Pending"), secret("api", "Current")],
+        only: None,
+    });
+    let schedules = |names: &[&str], only: Option<&str>| {
+        let schedule = |&name: &&str| {
+            let spec = json!({"secretRef": {"name": name}, "every": "720h", "strategy": {"regenerate": {}}});
+            let mut schedule = RotationSchedule::new("s", serde_json::from_value(spec).unwrap());
+            schedule.metadata.namespace = Some("shop".to_owned());
+            schedule
+        };
+        Look::Seen(Objects {
+            items: names.iter().map(schedule).collect(),
+            only: only.map(str::to_owned),
+        })
+    };
+    let found = abandoned(&secrets, &schedules(&["api"], None));
+    assert_eq!(worst(&found), Level::Warning);
+    assert!(found[0].1.ends_with(": shop/db"), "{}", found[0].1);
+    for known in [
+        schedules(&["db"], None),
+        // There may be one where none is seen.
+        schedules(&[], Some("stock")),
+    ] {
+        assert_eq!(worst(&abandoned(&secrets, &known)), Level::Ok);
+    }
+    let found = abandoned(&secrets, &schedules(&[], Some("shop")));
+    assert_eq!(worst(&found), Level::Warning);
 }
 
 #[test]
