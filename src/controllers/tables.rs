@@ -132,8 +132,8 @@ fn not_ready(conditions: &[Condition]) -> Option<i64> {
 
 /// When the version of that stage was made, in seconds since 1970.
 fn made(status: &ManagedSecretStatus, stage: &Stage) -> Option<i64> {
-    let has = |stages: &[String]| stages.iter().any(|name| name == stage.as_str());
-    let version = status.versions.iter().find(|it| has(&it.stages))?;
+    let mut versions = status.versions.iter();
+    let version = versions.find(|version| version.has_stage(stage.as_str()))?;
     Some(version.created.0.as_second())
 }
 

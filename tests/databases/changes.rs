@@ -40,6 +40,18 @@ pub(crate) fn administered<'a, S>(
     }
 }
 
+/// Changes of user `orders` by itself and by the admin, where the secret has `pw-1` as the value before, `pw-2` as the current one
+/// and `pw-3` as the next. A server that still takes the first was restored from a backup.
+pub(crate) fn after_a_restore<S>(server: &S) -> [Change<'_, S>; 2] {
+    let previous = Some(login("orders", "pw-1"));
+    let (current, pending) = (login("orders", "pw-2"), login("orders", "pw-3"));
+    let changes = [
+        single(server, current, pending),
+        administered(server, current, pending),
+    ];
+    changes.map(|change| Change { previous, ..change })
+}
+
 /// A change of two users.
 pub(crate) fn alternating<'a, S>(
     server: &'a S,

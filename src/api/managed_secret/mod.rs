@@ -381,6 +381,13 @@ pub struct SecretVersionStatus {
     pub key_id: String,
 }
 
+impl SecretVersionStatus {
+    /// Whether it has that stage.
+    pub fn has_stage(&self, stage: &str) -> bool {
+        self.stages.iter().any(|has| has == stage)
+    }
+}
+
 /// The Secret that the value is delivered in.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]

@@ -79,7 +79,7 @@ pub(super) async fn rollback(
     let secret: ManagedSecret = get(cluster, &args.name).await?;
     let status = secret.status.clone().unwrap_or_default();
     let version = chosen(&status.versions, &args.to)?;
-    if has_stage(version, CURRENT) {
+    if version.has_stage(CURRENT) {
         return tell(&secret, "unchanged", args.writing, out);
     }
     let sequence = status.sequence.ok_or_else(|| {
@@ -95,16 +95,12 @@ pub(super) async fn rollback(
     change(cluster, &secret, patch, &done, args.writing, out).await
 }
 
-fn has_stage(version: &SecretVersionStatus, stage: &str) -> bool {
-    version.stages.iter().any(|has| has == stage)
-}
-
 /// The one version that is meant: by stage, by id, or by the beginning of its id.
 fn chosen<'a>(
     versions: &'a [SecretVersionStatus],
     wanted: &str,
 ) -> Result<&'a SecretVersionStatus, Failure> {
-    let staged = versions.iter().find(|version| has_stage(version, wanted));
+    let staged = versions.iter().find(|version| version.has_stage(wanted));
     if let Some(version) = staged {
         return Ok(version);
     }

@@ -1,9 +1,9 @@
 //! One user, whose password is changed by itself or by an admin.
 
-use keystead::rotation::postgres::{Change, check, set, test};
+use keystead::rotation::postgres::{check, set, test};
 use keystead::rotation::rotator::{Login, Outcome};
 
-use super::support::{Bed, Kind, MARKER, administered, login, single, words};
+use super::support::{Bed, Kind, MARKER, administered, after_a_restore, login, single, words};
 
 #[tokio::test]
 async fn a_user_changes_its_own_password() {
@@ -91,16 +91,7 @@ async fn a_restored_database_is_set_right_only_by_an_admin_and_for_a_role_with_t
     let bed = Bed::new().await;
     bed.role("orders").await;
     let server = bed.server();
-    let (previous, current) = (login("orders", "pw-1"), login("orders", "pw-2"));
-    let pending = login("orders", "pw-3");
-    let alone = Change {
-        previous: Some(previous),
-        ..single(&server, current, pending)
-    };
-    let with_admin = Change {
-        previous: Some(previous),
-        ..administered(&server, current, pending)
-    };
+    let [alone, with_admin] = after_a_restore(&server);
     let before = bed.roles().await;
     for change in [&alone, &with_admin] {
         let told = words(set(change).await, Kind::OwnershipConflict);
@@ -114,7 +105,7 @@ async fn a_restored_database_is_set_right_only_by_an_admin_and_for_a_role_with_t
     .await;
     words(set(&alone).await, Kind::OwnershipConflict);
     assert_eq!(set(&with_admin).await, Outcome::Done);
-    assert_eq!(test(&server, pending).await, Outcome::Done);
+    assert_eq!(test(&server, with_admin.pending).await, Outcome::Done);
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@ use keystead::rotation::postgres::{Addresses, Server, Tls};
 use keystead::rotation::rotator::Login;
 use keystead_cluster::{Postgres, PostgresOptions};
 
-pub(super) use crate::changes::{KEEPER, MARKER, administered, alternating, keeper, single};
+pub(super) use crate::changes::{
+    KEEPER, MARKER, administered, after_a_restore, alternating, keeper, single,
+};
 pub(super) use crate::outcomes::{Kind, login, words};
 
 /// A server, and the admin on it.

@@ -67,7 +67,9 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     );
     add(
         "pending values",
-        abandoned(&facts.secrets, &facts.schedules),
+        seen(&facts.secrets, |secrets| {
+            seen(&facts.schedules, |schedules| abandoned(secrets, schedules))
+        }),
     );
     add(
         "pending deletion",

@@ -128,51 +128,41 @@ pub(super) fn pending(keys: &[ManagedKey]) -> Found {
 
 /// Secrets with a version that a rotation made, where no schedule is there any more that would make it current.
 pub(super) fn abandoned(
-    secrets: &Look<Objects<ManagedSecret>>,
-    schedules: &Look<Objects<RotationSchedule>>,
+    secrets: &Objects<ManagedSecret>,
+    schedules: &Objects<RotationSchedule>,
 ) -> Found {
-    seen(secrets, |secrets| {
-        seen(schedules, |schedules| {
-            let rotated: BTreeSet<_> = schedules.items.iter().map(rotated).collect();
-            let names: Vec<_> = secrets
-                .items
-                .iter()
-                .filter(|secret| has_pending_version(secret))
-                // Of other namespaces the schedules are not seen.
-                .filter(|secret| schedules.only.is_none() || schedules.only == secret.namespace())
-                .map(full_name)
-                .filter(|name| !rotated.contains(name))
-                .collect();
-            if names.is_empty() {
-                return fine("every value that is to become current has its schedule");
-            }
-            let message = format!(
-                "a rotation has begun, and its schedule is gone, so that the other side may know a value that is only \
-                 pending: {}",
-                some(&names)
-            );
-            vec![(
-                Level::Warning,
-                message,
-                "apply the RotationSchedule again: it goes on where the other one was",
-            )]
-        })
-    })
-}
-
-/// The secret that a schedule is about.
-fn rotated(schedule: &RotationSchedule) -> String {
-    format!(
-        "{}/{}",
-        schedule.namespace().unwrap_or_default(),
-        schedule.spec.secret_ref.name
-    )
-}
-
-fn has_pending_version(secret: &ManagedSecret) -> bool {
-    let pending = Stage::Pending.to_string();
-    let mut versions = secret.status.iter().flat_map(|status| &status.versions);
-    versions.any(|version| version.stages.contains(&pending))
+    let rotated = |schedule: &RotationSchedule| {
+        let namespace = schedule.namespace();
+        (namespace, schedule.spec.secret_ref.name.clone())
+    };
+    let rotated: BTreeSet<_> = schedules.items.iter().map(rotated).collect();
+    let has_pending_version = |secret: &&ManagedSecret| {
+        let mut versions = secret.status.iter().flat_map(|status| &status.versions);
+        versions.any(|version| version.has_stage(Stage::Pending.as_str()))
+    };
+    // Of other namespaces no schedules are seen.
+    let is_seen =
+        |secret: &&ManagedSecret| schedules.only.is_none() || schedules.only == secret.namespace();
+    let is_alone =
+        |secret: &&ManagedSecret| !rotated.contains(&(secret.namespace(), secret.name_any()));
+    let pending = secrets.items.iter().filter(has_pending_version);
+    let names: Vec<_> = pending
+        .filter(is_seen)
+        .filter(is_alone)
+        .map(full_name)
+        .collect();
+    if names.is_empty() {
+        return fine("every value that is to become current has its schedule");
+    }
+    let message = format!(
+        "a rotation has begun, and its schedule is gone, so that the other side may know a value that is only pending: {}",
+        some(&names)
+    );
+    vec![(
+        Level::Warning,
+        message,
+        "apply the RotationSchedule again: it goes on where the other one was",
+    )]
 }
 
 /// Sealed secrets that nothing can open.

@@ -205,10 +205,10 @@ fn a_pending_value_without_a_schedule_is_told() {
         secret.status = Some(serde_json::from_value(json!({"versions": [version]})).unwrap());
         secret
     };
-    let secrets = Look::Seen(Objects {
+    let secrets = Objects {
         items: vec![secret("db", "Pending"), secret("api", "Current")],
         only: None,
-    });
+    };
     let schedules = |names: &[&str], only: Option<&str>| {
         let schedule = |&name: &&str| {
             let spec = json!({"secretRef": {"name": name}, "every": "720h", "strategy": {"regenerate": {}}});
@@ -216,10 +216,10 @@ fn a_pending_value_without_a_schedule_is_told() {
             schedule.metadata.namespace = Some("shop".to_owned());
             schedule
         };
-        Look::Seen(Objects {
+        Objects {
             items: names.iter().map(schedule).collect(),
             only: only.map(str::to_owned),
-        })
+        }
     };
     let found = abandoned(&secrets, &schedules(&["api"], None));
     assert_eq!(worst(&found), Level::Warning);

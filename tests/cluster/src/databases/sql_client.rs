@@ -1,11 +1,6 @@
 //! The client of servers of MySQL's kind, and what such a server writes.
 
-use std::{
-    fs,
-    net::IpAddr,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{fs, net::IpAddr, path::PathBuf, process::Stdio};
 
 use anyhow::{Context as _, Result};
 use tokio::process::Command;
@@ -58,7 +53,7 @@ impl SqlClient {
 
     fn command(&self, user: &str, password: &str) -> Result<Command> {
         let (program, args) = self.program.split_first().context("a command")?;
-        let mut client = Command::new(Path::new(program));
+        let mut client = Command::new(program);
         client
             .args(args)
             .args(["--no-defaults", "--batch", "--raw", "--skip-column-names"])

@@ -1,10 +1,10 @@
 //! One user, whose password is changed by itself or by an admin.
 
-use keystead::rotation::mysql::{Change, check, discard_old, set, test};
+use keystead::rotation::mysql::{check, discard_old, set, test};
 use keystead::rotation::rotator::{Login, Outcome};
 
 use super::super::bed::{Bed, Database};
-use crate::changes::{KEEPER, administered, alternating, single};
+use crate::changes::{KEEPER, administered, after_a_restore, alternating, single};
 use crate::outcomes::{Kind, login, words};
 
 for_both!(
@@ -172,16 +172,7 @@ async fn a_restored_database_is_set_right_only_by_an_admin_and_for_an_account_wi
 ) {
     bed.user("orders").await;
     let server = bed.server();
-    let (previous, current) = (login("orders", "pw-1"), login("orders", "pw-2"));
-    let pending = login("orders", "pw-3");
-    let alone = Change {
-        previous: Some(previous),
-        ..single(&server, current, pending)
-    };
-    let with_admin = Change {
-        previous: Some(previous),
-        ..administered(&server, current, pending)
-    };
+    let [alone, with_admin] = after_a_restore(&server);
     bed.execute(D::MARKED_BY_ANOTHER).await;
     let before = bed.accounts().await;
     for change in [&alone, &with_admin] {
@@ -193,7 +184,7 @@ async fn a_restored_database_is_set_right_only_by_an_admin_and_for_an_account_wi
     bed.execute(D::MARKED).await;
     words(set(&alone).await, Kind::OwnershipConflict);
     assert_eq!(set(&with_admin).await, Outcome::Done);
-    assert_eq!(test(&server, pending).await, Outcome::Done);
+    assert_eq!(test(&server, with_admin.pending).await, Outcome::Done);
 }
 
 async fn a_password_may_be_of_any_characters_of_a_text<D: Database>(bed: Bed<D>) {
