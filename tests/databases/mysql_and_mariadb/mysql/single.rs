@@ -4,6 +4,7 @@ use keystead::rotation::mysql::{check, discard_old, set, test};
 use keystead::rotation::rotator::Outcome;
 
 use super::support::{Bed, Kind, administered, login, single, words};
+use crate::changes::after_a_restore;
 
 #[tokio::test]
 async fn an_account_keeps_all_else_when_its_password_is_changed() {
@@ -58,6 +59,26 @@ async fn an_account_that_is_blocked_after_wrong_passwords_is_told_as_that_and_le
     let change = administered(&server, current, pending);
     words(set(&change).await, Kind::Rejected);
     assert_eq!(bed.accounts().await, before);
+}
+
+#[tokio::test]
+async fn a_change_that_ends_as_a_conflict_tries_six_wrong_passwords_and_no_more() {
+    for (blocked_at, expected) in [(7, Kind::OwnershipConflict), (6, Kind::Rejected)] {
+        let bed = Bed::new().await;
+        bed.execute(&format!(
+            "CREATE USER orders@'%' IDENTIFIED BY 'pw-of-somebody' FAILED_LOGIN_ATTEMPTS {blocked_at} PASSWORD_LOCK_TIME 1"
+        ))
+        .await;
+        let server = bed.server();
+        let [alone, _] = after_a_restore(&server);
+        words(set(&alone).await, expected);
+        let works = test(&server, login("orders", "pw-of-somebody")).await;
+        assert_eq!(
+            works == Outcome::Done,
+            expected == Kind::OwnershipConflict,
+            "{works:?}"
+        );
+    }
 }
 
 #[tokio::test]
